@@ -1,0 +1,192 @@
+"""Every number of a run as data: presets, and the schedule and settings of each method.
+
+An experiment is a row: `Experiment(method="bcp", labeled_rule=url(), ...)`. `config_for` looks up
+its numbers, `build_method` makes the method. Sources: protocol section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+
+from buarl.losses import D2, D3, DF, Reduction
+from buarl.methods import METHODS, Method
+from buarl.models import UNet, VNet
+from buarl.regions import Rule, whole
+from buarl.schedules import Constant, Poly, Schedule, StepDecay
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The numbers of one stage: steps, samples per step, learning-rate schedule."""
+
+    steps: int
+    labeled_batch: int
+    unlabeled_batch: int
+    schedule: Schedule = Constant()
+
+
+@dataclass(frozen=True)
+class Config:
+    """The numbers of a run. `replace(config, seed=2)` varies one.
+
+    image_size: Training size, (rows, columns) or the 3-D patch. labeled: Labeled patients, None
+    for all. width: Channels of the network's first level. settings: Arguments of the method.
+    eval_stride: Of the sliding window, 3-D only. checkpoint_every: Steps between checkpoints.
+    """
+
+    preset: str
+    image_size: tuple[int, ...]
+    stages: tuple[StagePlan, ...]
+    labeled: int | None
+    seed: int = 1337
+    width: int = 16
+    precision: str = "auto"
+    settings: Mapping = field(default_factory=dict)
+    eval_stride: tuple[int, ...] | None = None
+    checkpoint_every: int = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method's full schedule on a data set, and its settings there."""
+
+    stages: tuple[StagePlan, ...]
+    settings: Mapping = field(default_factory=dict)
+
+
+_BCP_ACDC = {"dice": replace(D2, smooth=1e-10)}
+_BCP_LA = {
+    "dice": D3,
+    "mixed_label": True,
+    "unlabeled_outside_first": False,
+    "keep_optimizer": False,
+    "ema_buffers": False,
+}
+_LA_STEP = StepDecay(2500 / 6000)
+
+PAPER: dict[tuple[str, str], Recipe] = {
+    ("acdc", "supervised"): Recipe((StagePlan(30_000, 24, 0, Poly()),)),
+    ("acdc", "mean_teacher"): Recipe((StagePlan(30_000, 12, 12, Poly()),)),
+    ("acdc", "bcp"): Recipe((StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)), _BCP_ACDC),
+    ("la", "supervised"): Recipe((StagePlan(6_000, 4, 0, _LA_STEP),), {"dice": DF}),
+    ("la", "mean_teacher"): Recipe(
+        (StagePlan(6_000, 2, 2, _LA_STEP),),
+        {"dice": DF, "ramp_levels": 40, "consistency_start": 0.0},
+    ),
+    ("la", "bcp"): Recipe(
+        (StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))), _BCP_LA
+    ),
+}
+"""The published schedules (protocol section 5)."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a preset shortens the published schedule; schedules and ramps scale with the steps."""
+
+    steps: int | None = None  # of every stage; None keeps the published number
+    labeled_batch: int | None = None
+    width: int = 16
+    image_size: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    eval_stride: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    precision: str = "auto"
+
+
+PRESETS: dict[str, Preset] = {
+    "toy": Preset(steps=250, labeled_batch=8, width=8, image_size={"acdc": (64, 64)}, precision="fp32"),
+    "mini": Preset(steps=1000, labeled_batch=12, image_size={"acdc": (128, 128)}),
+    "paper": Preset(
+        image_size={"acdc": (256, 256), "la": (112, 112, 80)}, eval_stride={"la": (18, 18, 4)}
+    ),
+}
+
+FAMILY = {"phantom": "acdc", "acdc": "acdc", "la": "la"}
+"""Which recipe a source follows."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table: what is trained on what. Plain data, written into every run folder."""
+
+    method: str = "bcp"
+    labeled_rule: Rule = whole()
+    unlabeled_rule: Rule = whole()
+    labeled_reduction: Reduction = "voxel"
+    unlabeled_reduction: Reduction = "voxel"
+    options: Mapping = field(default_factory=dict)  # more arguments of the method
+    source: str = "phantom"
+    labeled: int | None = 3
+    preset: str = "toy"
+    seed: int = 1337
+
+    def as_dict(self) -> dict:
+        """Plain types for JSON."""
+        return {**asdict(self), "options": dict(self.options)}
+
+    @classmethod
+    def from_dict(cls, row: Mapping) -> Experiment:
+        """The row back from JSON."""
+        rules = {key: Rule(**row[key]) for key in ("labeled_rule", "unlabeled_rule")}
+        return cls(**{**row, **rules})
+
+
+def config_for(experiment: Experiment) -> Config:
+    """The numbers of a row.
+
+    Raises:
+        ValueError: unknown method, preset or source, or a preset without that source.
+    """
+    family = _lookup(FAMILY, experiment.source, "source")
+    _lookup(METHODS, experiment.method, "method")
+    preset = _lookup(PRESETS, experiment.preset, "preset")
+    if family not in preset.image_size:
+        raise ValueError(f"preset {experiment.preset!r} has no image size for {experiment.source!r}")
+    recipe = PAPER[family, experiment.method]
+    batch = preset.labeled_batch
+    stages = tuple(
+        replace(
+            plan,
+            steps=preset.steps or plan.steps,
+            labeled_batch=batch or plan.labeled_batch,
+            unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
+        )
+        for plan in recipe.stages
+    )
+    return Config(
+        preset=experiment.preset,
+        image_size=preset.image_size[family],
+        stages=stages,
+        labeled=experiment.labeled,
+        seed=experiment.seed,
+        width=preset.width,
+        precision=preset.precision,
+        settings=recipe.settings,
+        eval_stride=preset.eval_stride.get(family),
+    )
+
+
+def build_method(experiment: Experiment, num_classes: int) -> Method:
+    """The method of a row with freshly initialised networks; the seed decides their weights."""
+    config = config_for(experiment)
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)
+    rules = {
+        "labeled_rule": experiment.labeled_rule,
+        "labeled_reduction": experiment.labeled_reduction,
+        "unlabeled_rule": experiment.unlabeled_rule,
+        "unlabeled_reduction": experiment.unlabeled_reduction,
+    }
+    if not any(plan.unlabeled_batch for plan in config.stages):
+        rules = {key: value for key, value in rules.items() if key.startswith("labeled")}
+    arguments = {**config.settings, **rules, **experiment.options}
+    return METHODS[experiment.method](network, **arguments)
+
+
+def _lookup(table: Mapping, key: str, what: str):
+    if key not in table:
+        raise ValueError(f"{what} must be one of {sorted(table)}, got {key!r}")
+    return table[key]

@@ -1,0 +1,1 @@
+"""Data: sources, the phantom, augmentation and batches."""

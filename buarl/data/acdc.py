@@ -1,0 +1,68 @@
+"""ACDC in the public h5 layout: 2-D slices to train on, 3-D volumes to evaluate (protocol 1.1)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.source import SPLITS, Source
+
+
+class Acdc(Source):
+    """Slices for training in `data/slices`, volumes in `data`, order and splits in list files."""
+
+    name = "acdc"
+    rank = 2
+    class_names = ("background", "RV", "myocardium", "LV")
+    licence = "ACDC, Bernard et al., IEEE TMI 2018, doi 10.1109/TMI.2018.2837502, CC BY-NC-SA 4.0"
+    tree = """  ROOT/train_slices.list        one training slice a line, e.g. patient099_frame01_slice_15
+  ROOT/val.list, ROOT/test.list one volume a line, e.g. patient089_frame01
+  ROOT/data/slices/*.h5         2-D `image` and `label` of every training slice
+  ROOT/data/*.h5                3-D `image` and `label` (slice, row, column) of every volume"""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        if not (self.root / "train_slices.list").is_file():
+            raise DataError(f"{self.root}: no train_slices.list; {self.name} expects\n{self.tree}")
+
+    @cached_property
+    def _training_names(self) -> list[str]:
+        return read_list(self.root / "train_slices.list")
+
+    def training_names(self) -> list[str]:
+        """All training slices in list order; the list holds patients one after the other."""
+        return list(self._training_names)
+
+    def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
+        """One slice at its native size."""
+        path = self.root / "data" / "slices" / f"{name}.h5"
+        return read_case(path, name, 2, self.num_classes, labeled=labeled)
+
+    def cases(self, split: str) -> list[str]:
+        """Volumes of a split; every one must have its file."""
+        if split not in SPLITS:
+            raise DataError(f"split must be one of {SPLITS}, got {split!r}")
+        names = read_list(self.root / f"{split}.list")
+        missing = [name for name in names if not self.volume_path(name).is_file()]
+        if split != "train" and missing:
+            raise DataError(
+                f"{self.root / f'{split}.list'}: {len(missing)} of {len(names)} volumes have no "
+                f"file, first {self.volume_path(missing[0])}"
+            )
+        return names
+
+    def volume_path(self, case: str) -> Path:
+        """Where a volume lies."""
+        return self.root / "data" / f"{case}.h5"
+
+    def volume(self, case: str) -> Sample:
+        """One volume, (Z, H, W)."""
+        return read_case(self.volume_path(case), case, 3, self.num_classes)
+
+
+class Phantom(Acdc):
+    """The embedded synthetic heart, in ACDC's layout, so that the same loader reads it."""
+
+    name = "phantom"
+    licence = "buarl phantom, synthetic, MIT"

@@ -1,0 +1,110 @@
+"""Augmentation in two steps: draw the parameters, then apply them (protocol 2.1, 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from buarl.resample import nearest_indices
+
+Arrays = tuple[np.ndarray, np.ndarray | None]
+
+
+class Augmentation(NamedTuple):
+    """quarter_turns of 90 degrees then a flip of flip_axis (None: neither), and an angle in degrees."""
+
+    quarter_turns: int = 0
+    flip_axis: int | None = None
+    angle: int = 0
+
+
+def sample_2d(rng: np.random.Generator) -> Augmentation:
+    """Half of the slices turn and flip, a quarter rotate by -20 to 19 degrees, a quarter stay.
+
+    A turn is always followed by a flip, so the original orientation is not among the eight draws.
+    """
+    branch = rng.integers(4)
+    if branch < 2:
+        return Augmentation(int(rng.integers(4)), int(rng.integers(2)))
+    return Augmentation(angle=int(rng.integers(-20, 20)) if branch == 2 else 0)
+
+
+def apply_2d(
+    image: np.ndarray, label: np.ndarray | None, augmentation: Augmentation, size: Sequence[int]
+) -> Arrays:
+    """Turn, flip or rotate at native size, then resize, as one nearest-neighbour gather.
+
+    Args:
+        image: float32 (H, W). label: uint8 (H, W) or None. size: Wanted (rows, columns).
+    Returns:
+        Image and label of that size; equals scipy's `rotate` and `zoom` of order 0.
+    """
+    image, label = (_turn(array, augmentation) for array in (image, label))
+    rows, columns = (nearest_indices(n, m) for n, m in zip(image.shape, size, strict=True))
+    if not augmentation.angle:
+        grid = np.ix_(rows, columns)
+        return image[grid], None if label is None else label[grid]
+    index, inside = _rotated_index(image.shape, rows, columns, augmentation.angle)
+    return tuple(
+        None if array is None else np.where(inside, array.ravel()[index], 0).astype(array.dtype)
+        for array in (image, label)
+    )
+
+
+def sample_3d(rng: np.random.Generator) -> Augmentation:
+    """Turn in the (x, y) plane, then flip x or y: always a mirror image (protocol 2.2)."""
+    return Augmentation(int(rng.integers(4)), int(rng.integers(2)))
+
+
+def sample_crop(
+    rng: np.random.Generator, shape: Sequence[int], patch_size: Sequence[int]
+) -> tuple[int, ...]:
+    """Start of a patch; the last start that fits is never drawn, as in the references."""
+    return tuple(
+        int(rng.integers(max(n - p, 1))) for n, p in zip(shape, patch_size, strict=True)
+    )
+
+
+def apply_3d(
+    image: np.ndarray,
+    label: np.ndarray | None,
+    augmentation: Augmentation,
+    start: Sequence[int],
+    patch_size: Sequence[int],
+) -> Arrays:
+    """Turn and flip, then crop a patch at `start`; see `padded` for volumes smaller than it."""
+    window = tuple(slice(a, a + p) for a, p in zip(start, patch_size, strict=True))
+    return tuple(
+        None if array is None else np.ascontiguousarray(_turn(array, augmentation)[window])
+        for array in (image, label)
+    )
+
+
+def padded(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
+    """Zero-pad as the references do when any axis is not larger than the patch, else unchanged."""
+    if all(n > p for n, p in zip(array.shape, patch_size, strict=True)):
+        return array
+    widths = [max((p - n) // 2 + 3, 0) for n, p in zip(array.shape, patch_size, strict=True)]
+    return np.pad(array, [(w, w) for w in widths])
+
+
+def _turn(array: np.ndarray | None, augmentation: Augmentation) -> np.ndarray | None:
+    if array is None or augmentation.flip_axis is None:
+        return array
+    return np.flip(np.rot90(array, augmentation.quarter_turns), augmentation.flip_axis)
+
+
+def _rotated_index(
+    shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, angle: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flat source index of every output pixel, and whether it falls inside the image."""
+    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    centre_row, centre_column = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    down, right = rows[:, None] - centre_row, columns[None] - centre_column
+    row = cosine * down + sine * right + centre_row  # (rows, columns)
+    column = -sine * down + cosine * right + centre_column
+    inside = (row >= 0) & (row <= shape[0] - 1) & (column >= 0) & (column <= shape[1] - 1)
+    index = np.floor(row + 0.5).astype(np.intp) * shape[1] + np.floor(column + 0.5).astype(np.intp)
+    return np.where(inside, index, 0), inside

@@ -1,0 +1,125 @@
+"""Two-stream batches: labeled and unlabeled samples of a step, a pure function of seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from buarl.data import augment
+from buarl.data.h5 import DataError, Sample
+from buarl.data.source import Source
+
+
+class SemiBatch(NamedTuple):
+    """labeled_image float32 (B_l, 1, *spatial), label int64 (B_l, *spatial),
+    unlabeled_image float32 (B_u, 1, *spatial); B_u may be 0."""
+
+    labeled_image: Tensor
+    label: Tensor
+    unlabeled_image: Tensor
+
+    def to(self, device: torch.device) -> SemiBatch:
+        """The same batch on a device."""
+        return SemiBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def stream_indices(
+    seed: Sequence[int], step: int, count: int, batch: int, steps_per_epoch: int
+) -> np.ndarray:
+    """Sample numbers of a step: chunks of a fresh permutation every epoch (protocol 2.3).
+
+    Needs no history, so a resumed run sees what an uninterrupted one would have seen.
+    """
+    epoch, position = divmod(step, steps_per_epoch)
+    rounds = -(-batch * steps_per_epoch // count)
+    rng = np.random.default_rng([*seed, epoch])
+    order = np.concatenate([rng.permutation(count) for _ in range(rounds)])
+    return order[position * batch : (position + 1) * batch]
+
+
+class Batches:
+    """All training samples in memory at native size, and the batch of any step.
+
+    Args:
+        source: Where they come from. labeled: Number of labeled patients, None for all.
+        image_size: Training size, (rows, columns) or the 3-D patch.
+        unlabeled: Read the unlabeled samples too; their labels are never read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        labeled: int | None,
+        image_size: Sequence[int],
+        *,
+        unlabeled: bool = True,
+    ) -> None:
+        labeled_names, unlabeled_names = source.split_labeled(labeled)
+        self.image_size = tuple(image_size)
+        self.labeled = [self._fit(source.training_sample(name)) for name in labeled_names]
+        self.unlabeled = [
+            self._fit(source.training_sample(name, labeled=False))
+            for name in (unlabeled_names if unlabeled else [])
+        ]
+        self.volumetric = source.rank == 3
+
+    def batch(
+        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
+    ) -> SemiBatch:
+        """The augmented batch of a step.
+
+        Args:
+            seed: Any whole numbers, e.g. (seed, stage). step: 0-based.
+        Raises:
+            DataError: unlabeled samples wanted but none there, or too few labeled ones.
+        """
+        if unlabeled_batch and not self.unlabeled:
+            raise DataError(
+                f"a batch with {unlabeled_batch} unlabeled samples needs unlabeled patients; all "
+                "are labeled: use method `supervised` or fewer labeled patients"
+            )
+        if not 0 < labeled_batch <= len(self.labeled):
+            raise DataError(
+                f"labeled_batch must lie in 1 to {len(self.labeled)}, the labeled samples there "
+                f"are, got {labeled_batch}"
+            )
+        steps_per_epoch = len(self.labeled) // labeled_batch
+        picked = [
+            samples[i]
+            for stream, (samples, size) in enumerate(
+                ((self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch))
+            )
+            if size
+            for i in stream_indices([*seed, stream], step, len(samples), size, steps_per_epoch)
+        ]
+        pairs = [self._augmented(s, [*seed, 2, step, slot]) for slot, s in enumerate(picked)]
+        images = torch.from_numpy(np.stack([image for image, _ in pairs]))[:, None]
+        labels = np.stack([label for _, label in pairs[:labeled_batch]])
+        return SemiBatch(
+            images[:labeled_batch], torch.from_numpy(labels).long(), images[labeled_batch:]
+        )
+
+    def _fit(self, sample: Sample) -> Sample:
+        if sample.image.ndim == 2:
+            return sample
+        image, label = sample.image, sample.label
+        return Sample(
+            sample.case,
+            augment.padded(image, self.image_size),
+            None if label is None else augment.padded(label, self.image_size),
+        )
+
+    def _augmented(self, sample: Sample, seed: Sequence[int]) -> augment.Arrays:
+        rng = np.random.default_rng(seed)
+        if not self.volumetric:
+            return augment.apply_2d(
+                sample.image, sample.label, augment.sample_2d(rng), self.image_size
+            )
+        turn = augment.sample_3d(rng)
+        turned = np.rot90(sample.image, turn.quarter_turns).shape
+        start = augment.sample_crop(rng, turned, self.image_size)
+        return augment.apply_3d(sample.image, sample.label, turn, start, self.image_size)

@@ -1,0 +1,101 @@
+"""Where images come from: one object with cases, splits and classes, whatever the data set."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from buarl.data.h5 import DataError, Sample
+
+SPLITS = ("train", "val", "test")
+
+
+class Source(ABC):
+    """A data set on disk. Nothing is read before it is asked for.
+
+    Attributes:
+        name: "phantom", "acdc", ... root: Folder. rank: Axes of a training image, 2 or 3.
+        class_names: Background first. licence: One line for figures made from the data.
+    """
+
+    name: str
+    rank: int
+    class_names: tuple[str, ...]
+    licence: str
+    tree: str  # what the folder must look like
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; {self.name} expects\n{self.tree}")
+
+    @property
+    def num_classes(self) -> int:
+        """C, background included."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def training_names(self) -> list[str]:
+        """Training samples (slices in 2-D, volumes in 3-D) in the order of the list."""
+
+    @abstractmethod
+    def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
+        """One training sample."""
+
+    @abstractmethod
+    def cases(self, split: str) -> list[str]:
+        """Volumes of a split ("train", "val", "test"), in the order of the list."""
+
+    @abstractmethod
+    def volume(self, case: str) -> Sample:
+        """One whole volume with its label."""
+
+    @staticmethod
+    def patient(name: str) -> str:
+        """The patient a case or slice belongs to."""
+        return name.split("_")[0]
+
+    def split_labeled(self, labeled: int | None) -> tuple[list[str], list[str]]:
+        """Training samples of the first `labeled` patients of the list, and of all others.
+
+        Args:
+            labeled: Number of labeled patients; None labels all (the fully supervised rows).
+        Raises:
+            DataError: more labeled patients than there are, or fewer than one.
+        """
+        names = self.training_names()
+        patients = list(dict.fromkeys(map(self.patient, names)))
+        count = len(patients) if labeled is None else labeled
+        if not 1 <= count <= len(patients):
+            raise DataError(
+                f"{self.root}: labeled must lie in 1 to {len(patients)}, the number of training "
+                f"patients, got {labeled}"
+            )
+        chosen = set(patients[:count])
+        return (
+            [name for name in names if self.patient(name) in chosen],
+            [name for name in names if self.patient(name) not in chosen],
+        )
+
+
+def open_source(name: str, root: str | Path | None = None) -> Source:
+    """Open a data set by name.
+
+    Args:
+        name: "phantom" (made on first use, in the user's cache) or "acdc".
+        root: Folder of the data; only the phantom has a default.
+    Raises:
+        DataError: unknown name, no root, or a root without the expected files.
+    """
+    from buarl.data.acdc import Acdc, Phantom
+
+    sources = {source.name: source for source in (Phantom, Acdc)}
+    if name not in sources:
+        raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
+    if root is None:
+        if name != "phantom":
+            raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
+        from buarl.data.phantom import phantom_root
+
+        root = phantom_root()
+    return sources[name](Path(root))

@@ -1,0 +1,131 @@
+"""Dice + cross-entropy on weighted regions (Eq. 7-8), and the squared-error consistency term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from buarl.regions import Region
+
+Reduction = Literal["region", "voxel"]
+
+
+@dataclass(frozen=True)
+class Dice:
+    """Which soft Dice: the field uses several under one name (protocol section 4.1).
+
+    squared: sums of p^2 in the denominator instead of p. per_sample: one Dice per image, then the
+    mean, instead of sums over the batch. background: class 0 counts. smooth: added above and below.
+    """
+
+    squared: bool
+    per_sample: bool
+    background: bool
+    smooth: float
+
+
+D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS; BCP: 1e-10
+D3 = Dice(squared=False, per_sample=True, background=True, smooth=1e-5)  # BCP on LA
+DF = Dice(squared=True, per_sample=False, background=False, smooth=1e-5)  # UA-MT, DTC, SASSNet on LA
+DB = Dice(squared=False, per_sample=False, background=False, smooth=1e-8)  # SS-Net, MC-Net on LA
+
+
+def region_loss(
+    logits: Tensor,
+    target: Tensor,
+    regions: Sequence[Region],
+    *,
+    reduction: Reduction,
+    dice: Dice = D2,
+) -> Tensor:
+    """Half Dice plus half cross-entropy over weighted regions: L^l and L^u (Eq. 7 and 8).
+
+    Args:
+        logits: (B, C, *spatial), any float; computed in float32 also under autocast.
+        target: Label or pseudo-label, integer (B, *spatial), 0 to C-1.
+        regions: From a rule, e.g. `url()(probs)`; together they make up the place of the loss.
+        reduction: "region": every region is a mean over its own voxels, then weighted, as in BCP's
+            masked loss, so a small region counts as much as a large one (CRL at q = 99, alpha 0.5:
+            an uncertain voxel weighs 49.5 times a certain one). "voxel": every voxel has its
+            region's weight and the sum is divided by the number of voxels of the place (the same
+            CRL: half). The paper does not say which; the effects are opposite, so no default.
+        dice: Which Dice, see `Dice`.
+    Returns:
+        Scalar float32. An empty region adds 0. No gradient reaches voxels outside the regions.
+    Raises:
+        ValueError: shapes that differ, no region, or an unknown reduction.
+    Paper note: Eq. 7-8 multiply a scalar loss by M; the loss is restricted to M here.
+    """
+    _check(logits, target, regions, reduction)
+    with torch.autocast(logits.device.type, enabled=False):
+        log_probs = logits.float().log_softmax(1)  # (B, C, *spatial)
+        log_probs_flat, target = log_probs.flatten(2), target.flatten(1).long()
+        cross_entropy = -log_probs_flat.gather(1, target[:, None])[:, 0]  # (B, N)
+        masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
+        scale = torch.tensor([region.weight for region in regions], device=logits.device)  # (R,)
+        if reduction == "region":
+            voxels = masks.sum((0, 2))  # (R,)
+        else:  # one soft region: the map of weights, over all voxels of the place
+            voxels = masks.amax(1).sum()[None]  # (1,)
+            masks, scale = (masks * scale[:, None]).sum(1, keepdim=True), torch.ones_like(scale[:1])
+        ce = torch.einsum("brn,bn->r", masks, cross_entropy) / voxels.clamp_min(1)  # (R,)
+        loss = (dice_loss(log_probs_flat.exp(), target, masks, dice) + ce) / 2  # (R,)
+        return (scale * loss).sum()  # Eq. 7, Eq. 8
+
+
+def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tensor:
+    """Soft Dice loss of every region; masks stand inside all three sums (protocol section 4.1).
+
+    Args:
+        probs: float32 (B, C, N). target: int64 (B, N). masks: float32 (B, R, N), 0/1 or weights.
+        dice: Which Dice.
+    Returns:
+        (R,), 0 to 1; 0 for an empty region.
+    """
+    classes = torch.arange(probs.shape[1], device=probs.device)
+    truth = (target[:, None] == classes[None, :, None]).float()  # (B, C, N)
+    sums = [
+        torch.einsum("bcn,brn->brc", values, masks)
+        for values in (probs * truth, probs * probs if dice.squared else probs, truth)
+    ]
+    if not dice.per_sample:
+        sums = [total.sum(0, keepdim=True) for total in sums]
+    overlap, predicted, true = (total[..., 0 if dice.background else 1 :] for total in sums)
+    score = (2 * overlap + dice.smooth) / (predicted + true + dice.smooth)  # (B or 1, R, C)
+    return 1 - score.mean((0, 2))
+
+
+def consistency_loss(
+    probs: Tensor, teacher_probs: Tensor, regions: Sequence[Region], *, reduction: Reduction
+) -> Tensor:
+    """Mean squared difference of two predictions over weighted regions (Mean Teacher).
+
+    Args:
+        probs, teacher_probs: (B, C, *spatial). regions, reduction: as in `region_loss`.
+    Returns:
+        Scalar float32; with `whole` the plain mean over samples, classes and voxels.
+    """
+    difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
+    if reduction == "region":
+        means = [(r.mask * difference).sum() / r.mask.sum().clamp_min(1) for r in regions]
+        return sum(r.weight * mean for r, mean in zip(regions, means, strict=True))
+    place = torch.stack([region.mask for region in regions]).any(0)
+    weight = sum(region.mask * region.weight for region in regions)  # (B, *spatial)
+    return (weight * difference).sum() / place.sum().clamp_min(1)
+
+
+def _check(
+    logits: Tensor, target: Tensor, regions: Sequence[Region], reduction: Reduction
+) -> None:
+    wanted = (logits.shape[0], *logits.shape[2:])
+    for name, shape in [("target", target.shape)] + [("region mask", r.mask.shape) for r in regions]:
+        if tuple(shape) != wanted:
+            raise ValueError(f"{name} must have shape {wanted} to fit logits, got {tuple(shape)}")
+    if not regions:
+        raise ValueError("region_loss needs at least one region, got none")
+    if reduction not in ("region", "voxel"):
+        raise ValueError(f'reduction must be "region" or "voxel", got {reduction!r}')

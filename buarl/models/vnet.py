@@ -1,0 +1,65 @@
+"""The 3-D V-Net of UA-MT, SS-Net, MC-Net and BCP (protocol 3.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+CONVOLUTIONS = (1, 2, 3, 3, 3)
+
+
+def _unit(convolution: nn.Module, channels: int) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm3d(channels), nn.ReLU(inplace=True)]
+
+
+def _block(count: int, channels_in: int, channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(count):
+        layers += _unit(nn.Conv3d(channels if i else channels_in, channels, 3, padding=1), channels)
+    return nn.Sequential(*layers)
+
+
+class VNet(nn.Module):
+    """Five levels, strided convolutions down, transposed ones up, skips by addition.
+
+    Args:
+        num_classes: C, background included; 2 classes at width 16 make 9,448,866 parameters.
+        width: Channels of the first level; doubles at every level.
+        in_channels: Channels of the image.
+    Shapes:
+        image (B, in_channels, X, Y, Z), all multiples of 16 -> logits (B, C, X, Y, Z).
+    """
+
+    def __init__(self, num_classes: int = 2, width: int = 16, in_channels: int = 1) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(5)]
+        self.encoder = nn.ModuleList(
+            _block(n, c if level else in_channels, c)
+            for level, (n, c) in enumerate(zip(CONVOLUTIONS, channels, strict=True))
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(*_unit(nn.Conv3d(c, 2 * c, 2, stride=2), 2 * c)) for c in channels[:-1]
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(*_unit(nn.ConvTranspose3d(2 * c, c, 2, stride=2), c))
+            for c in reversed(channels[:-1])
+        )
+        self.decoder = nn.ModuleList(
+            _block(n, c, c)
+            for n, c in zip(reversed(CONVOLUTIONS[:-1]), reversed(channels[:-1]), strict=True)
+        )
+        self.dropout = nn.Dropout3d(0.5)
+        self.head = nn.Conv3d(width, num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of an image."""
+        if any(n % 16 for n in image.shape[2:]):
+            raise ValueError(f"VNet needs sizes in multiples of 16, got {tuple(image.shape[2:])}")
+        skips: list[Tensor] = []
+        feature = image
+        for level, block in enumerate(self.encoder):
+            feature = block(self.down[level - 1](feature) if level else feature)
+            skips.append(feature)
+        feature = self.dropout(skips.pop())  # (B, 16w, X/16, Y/16, Z/16)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            feature = block(up(feature) + skips.pop())
+        return self.head(self.dropout(feature))  # (B, C, X, Y, Z)

@@ -1,0 +1,209 @@
+"""The only training loop: `fit` steps every method of the package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from buarl.checkpoint import load_state, save_state
+from buarl.config import Config
+from buarl.data.batches import Batches, SemiBatch
+from buarl.data.source import Source
+from buarl.engine import Engine, choose_engine
+from buarl.methods.base import Method, Player, Stage, Step
+
+LOG_EVERY = 10
+CHECKPOINT = "last.pt"
+Callback = Callable[[str, Step, Method], None]
+
+
+@dataclass
+class FitResult:
+    """history: one dict per LOG_EVERY steps (stage, step, lr, means of the logs). seconds: per stage.
+
+    network: What to evaluate, the student after the last step.
+    """
+
+    network: torch.nn.Module
+    history: list[dict] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    method: Method,
+    source: Source,
+    config: Config,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    begin_from: Path | None = None,
+    device: str = "auto",
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> FitResult:
+    """Train a method; the last weights stay in `method` (and its student is what to evaluate).
+
+    A run is a function of config.seed: batches, dropout, noise and boxes are drawn anew at every
+    step from (seed, stage, step), so a resumed run equals an uninterrupted one bit for bit.
+
+    Args:
+        method: Fresh, with its networks. source: Training samples. config: Every number.
+        out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
+        resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended.
+        device: "auto" or a torch device. progress: Show a bar.
+        callback: Called after every step with stage name, Step and method.
+    Raises:
+        ValueError: stages that do not fit the config, a missing checkpoint.
+        FloatingPointError: the loss became NaN or infinite; the message says where.
+    """
+    stages = method.stages()
+    if len(stages) != len(config.stages):
+        names = [stage.name for stage in stages]
+        raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
+    engine = choose_engine(device, config.precision)
+    wants_unlabeled = any(plan.unlabeled_batch for plan in config.stages)
+    batches = Batches(source, config.labeled, config.image_size, unlabeled=wants_unlabeled)
+    with torch.random.fork_rng():
+        run = _Run(method, stages, config, engine, batches, out)
+        if resume or begin_from is not None:
+            run.load(begin_from if begin_from is not None else _folder(out) / CHECKPOINT)
+        return run.train(progress, callback)
+
+
+class _Run:
+    """A run in progress: where it is, its optimizers, its history."""
+
+    def __init__(
+        self,
+        method: Method,
+        stages: Sequence[Stage],
+        config: Config,
+        engine: Engine,
+        batches: Batches,
+        out: Path | None,
+    ) -> None:
+        self.method, self.stages, self.config, self.engine = method, stages, config, engine
+        self.batches, self.out = batches, out
+        self.position = (0, 0)  # stage, next step
+        self.result = FitResult(method.student)
+        engine.place(method).train()
+        self.optimizers = self._new_optimizers(0)
+        self.pending: list[dict[str, Tensor | float]] = []
+
+    def train(self, progress: bool, callback: Callback | None) -> FitResult:
+        first, done = self.position
+        for index in range(first, len(self.stages)):
+            stage, steps = self.stages[index], self.config.stages[index].steps
+            if done == 0:
+                self._enter(index)
+            bar = tqdm(range(done, steps), stage.name, steps, initial=done, disable=not progress)
+            started = time.perf_counter()
+            before = self.result.seconds.get(stage.name, 0.0)
+            for number in bar:
+                self._step(index, Step(number, steps))
+                self.position = (index, number + 1)
+                self.result.seconds[stage.name] = before + time.perf_counter() - started
+                if number % LOG_EVERY == LOG_EVERY - 1 or number == steps - 1:
+                    bar.set_postfix(loss=f"{self._flush(stage, number):.3f}")
+                if callback is not None:
+                    callback(stage.name, Step(number, steps), self.method)
+                if self.out is not None and (number + 1) % self.config.checkpoint_every == 0:
+                    self.save(self.out / CHECKPOINT)
+            self.position, done = (index + 1, 0), 0
+            if self.out is not None:
+                last = index == len(self.stages) - 1
+                self.save(self.out / (CHECKPOINT if last else f"{stage.name}.pt"))
+        return self.result
+
+    def _enter(self, index: int) -> None:
+        stage = self.stages[index]
+        if stage.start is not None:
+            stage.start()
+        if not (stage.keep_optimizer and index):
+            self.optimizers = self._new_optimizers(index)
+
+    def _new_optimizers(self, index: int) -> dict[str, torch.optim.Optimizer]:
+        if index >= len(self.stages):
+            return {}
+        return {p.name: p.optimizer.build(p.module) for p in self.stages[index].players}
+
+    def _step(self, index: int, step: Step) -> None:
+        stage, plan = self.stages[index], self.config.stages[index]
+        seed = (self.config.seed, index)
+        torch.manual_seed(int(np.random.SeedSequence([*seed, step.index]).generate_state(1)[0]))
+        batch = self.batches.batch(seed, step.index, plan.labeled_batch, plan.unlabeled_batch)
+        batch = SemiBatch(
+            self.engine.place_image(batch.labeled_image),
+            batch.label.to(self.engine.device, non_blocking=True),
+            self.engine.place_image(batch.unlabeled_image),
+        )
+        logs: dict[str, Tensor | float] = {}
+        for player in stage.players:
+            factor = plan.schedule(step.index, plan.steps)
+            logs |= self._play(player, batch, step, factor)
+        if stage.after_step is not None:
+            stage.after_step(step)
+        self.pending.append(logs)
+
+    def _play(self, player: Player, batch: SemiBatch, step: Step, factor: float) -> dict:
+        optimizer = self.optimizers[player.name]
+        for group in optimizer.param_groups:
+            group["lr"] = player.optimizer.lr * factor
+        optimizer.zero_grad(set_to_none=True)
+        with self.engine.autocast():
+            output = player.training_step(batch, step)
+        output.loss.backward()
+        optimizer.step()
+        return {f"{player.name}_loss": output.loss.detach(), **output.logs}
+
+    def _flush(self, stage: Stage, number: int) -> float:
+        """Move pending logs into the history; the one place that waits for the device."""
+        keys = self.pending[0]
+        means = {key: float(np.mean([float(logs[key]) for logs in self.pending])) for key in keys}
+        self.pending = []
+        optimizer = self.optimizers[stage.players[0].name]
+        row = {"stage": stage.name, "step": number + 1, "lr": optimizer.param_groups[0]["lr"]}
+        self.result.history.append({**row, **means})
+        loss = means[f"{stage.players[0].name}_loss"]
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss must stay finite, got {loss} in stage {stage.name!r} within the "
+                f"{LOG_EVERY} steps before step {number + 1}"
+            )
+        return loss
+
+    def save(self, path: Path) -> None:
+        save_state(
+            path,
+            {
+                "position": list(self.position),
+                "method": self.method.state_dict(),
+                "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+                "history": self.result.history,
+                "seconds": self.result.seconds,
+            },
+        )
+
+    def load(self, path: Path) -> None:
+        state = load_state(path, self.engine.device)
+        self.position = tuple(state["position"])
+        self.method.load_state_dict(state["method"])
+        index, done = self.position
+        self.optimizers = self._new_optimizers(min(index, len(self.stages) - 1))
+        for name, optimizer in self.optimizers.items():
+            if name in state["optimizers"]:
+                optimizer.load_state_dict(state["optimizers"][name])
+        self.result.history, self.result.seconds = state["history"], state["seconds"]
+
+
+def _folder(out: Path | None) -> Path:
+    if out is None:
+        raise ValueError("resume needs out=FOLDER, the folder of the interrupted run, got None")
+    return Path(out)

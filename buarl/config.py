@@ -13,6 +13,7 @@ import torch
 
 from buarl.losses import D2, D3, DF, Reduction
 from buarl.methods import METHODS, Method
+from buarl.methods.base import Adam
 from buarl.models import UNet, VNet
 from buarl.regions import Rule, whole
 from buarl.schedules import Constant, Poly, Schedule, StepDecay
@@ -93,10 +94,18 @@ class Preset:
     image_size: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     eval_stride: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     precision: str = "auto"
+    settings: Mapping = field(default_factory=dict)  # on top of the method's own
 
 
 PRESETS: dict[str, Preset] = {
-    "toy": Preset(steps=250, labeled_batch=8, width=8, image_size={"acdc": (64, 64)}, precision="fp32"),
+    "toy": Preset(
+        steps=300,
+        labeled_batch=8,
+        width=8,
+        image_size={"acdc": (64, 64)},
+        precision="fp32",
+        settings={"optimizer": Adam(0.004)},
+    ),
     "mini": Preset(steps=1000, labeled_batch=12, image_size={"acdc": (128, 128)}),
     "paper": Preset(
         image_size={"acdc": (256, 256), "la": (112, 112, 80)}, eval_stride={"la": (18, 18, 4)}
@@ -143,7 +152,9 @@ def config_for(experiment: Experiment) -> Config:
     _lookup(METHODS, experiment.method, "method")
     preset = _lookup(PRESETS, experiment.preset, "preset")
     if family not in preset.image_size:
-        raise ValueError(f"preset {experiment.preset!r} has no image size for {experiment.source!r}")
+        raise ValueError(
+            f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
+        )
     recipe = PAPER[family, experiment.method]
     batch = preset.labeled_batch
     stages = tuple(
@@ -163,7 +174,7 @@ def config_for(experiment: Experiment) -> Config:
         seed=experiment.seed,
         width=preset.width,
         precision=preset.precision,
-        settings=recipe.settings,
+        settings={**recipe.settings, **preset.settings},
         eval_stride=preset.eval_stride.get(family),
     )
 

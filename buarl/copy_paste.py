@@ -39,5 +39,5 @@ def outside_mask(spatial: Sequence[int], box: Box, device: torch.device | None =
 
 
 def copy_paste(outside_image: Tensor, inside_image: Tensor, outside: Tensor) -> Tensor:
-    """Take `outside_image` where `outside` is True and `inside_image` in the box; also for labels."""
+    """`outside_image` where `outside` is True, `inside_image` in the box; also for labels."""
     return torch.where(outside, outside_image, inside_image)

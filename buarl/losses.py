@@ -30,7 +30,9 @@ class Dice:
 
 D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS; BCP: 1e-10
 D3 = Dice(squared=False, per_sample=True, background=True, smooth=1e-5)  # BCP on LA
-DF = Dice(squared=True, per_sample=False, background=False, smooth=1e-5)  # UA-MT, DTC, SASSNet on LA
+DF = Dice(
+    squared=True, per_sample=False, background=False, smooth=1e-5
+)  # UA-MT, DTC, SASSNet on LA
 DB = Dice(squared=False, per_sample=False, background=False, smooth=1e-8)  # SS-Net, MC-Net on LA
 
 
@@ -108,7 +110,10 @@ def consistency_loss(
         probs, teacher_probs: (B, C, *spatial). regions, reduction: as in `region_loss`.
     Returns:
         Scalar float32; with `whole` the plain mean over samples, classes and voxels.
+    Raises:
+        ValueError: as in `region_loss`.
     """
+    _check(probs, teacher_probs[:, 0], regions, reduction)
     difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
     if reduction == "region":
         means = [(r.mask * difference).sum() / r.mask.sum().clamp_min(1) for r in regions]
@@ -118,14 +123,14 @@ def consistency_loss(
     return (weight * difference).sum() / place.sum().clamp_min(1)
 
 
-def _check(
-    logits: Tensor, target: Tensor, regions: Sequence[Region], reduction: Reduction
-) -> None:
+def _check(logits: Tensor, target: Tensor, regions: Sequence[Region], reduction: Reduction) -> None:
     wanted = (logits.shape[0], *logits.shape[2:])
-    for name, shape in [("target", target.shape)] + [("region mask", r.mask.shape) for r in regions]:
+    for name, shape in [("target", target.shape)] + [
+        ("region mask", r.mask.shape) for r in regions
+    ]:
         if tuple(shape) != wanted:
             raise ValueError(f"{name} must have shape {wanted} to fit logits, got {tuple(shape)}")
     if not regions:
-        raise ValueError("region_loss needs at least one region, got none")
+        raise ValueError("a loss needs at least one region, got none")
     if reduction not in ("region", "voxel"):
         raise ValueError(f'reduction must be "region" or "voxel", got {reduction!r}')

@@ -1,4 +1,4 @@
-"""Which voxels weigh how much? Region rules as data: whole, URL, CRL, drop (Eq. 5-6, Tables 3-6)."""
+"""Which voxels weigh how much? Rules as data: whole, URL, CRL, drop (Eq. 5-6, Tables 3-6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
 class Region(NamedTuple):
     """A set of voxels and the weight of its loss.
 
-    mask: bool (B, *spatial). weight: 0 or more; 0 keeps the voxels in the place but out of the loss.
+    mask: bool (B, *spatial). weight: >= 0; 0 keeps voxels in the place but out of the loss.
     """
 
     mask: Tensor
@@ -98,7 +98,7 @@ def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
 
 
 def _check_probs(probs: Tensor) -> None:
-    """Logits handed over by mistake would rank voxels silently wrong. Not on a GPU: it would wait."""
+    """Logits handed over by mistake would rank voxels wrong. Not on a GPU: it would wait."""
     if probs.device.type != "cpu" or probs.numel() == 0:
         return
     total = probs.detach().float().sum(1)

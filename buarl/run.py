@@ -98,12 +98,13 @@ def environment() -> dict[str, Any]:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
+    capability = torch.backends.cpu.get_cpu_capability()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "machine": f"{platform.system()} {platform.machine()}, {capability}",
         "gpu": gpu,
         "threads": torch.get_num_threads(),
         "commit": commit,
@@ -142,7 +143,9 @@ def _check_same(experiment: Experiment, run: dict[str, Any]) -> None:
     wanted, found = json.loads(json.dumps(experiment.as_dict())), run["experiment"]
     for key, value in wanted.items():
         if found[key] != value:
-            raise ValueError(f"resume needs the row of the run: {key} was {found[key]}, got {value}")
+            raise ValueError(
+                f"resume needs the row of the run: {key} was {found[key]}, got {value}"
+            )
 
 
 def _stage_end(folder: Path, experiment: Experiment, method: Method) -> Path:
@@ -150,9 +153,19 @@ def _stage_end(folder: Path, experiment: Experiment, method: Method) -> Path:
     if len(stages) < 2:
         raise ValueError(f"pretrained needs a method with two stages, got {experiment.method!r}")
     theirs, ours = read_run(folder)["experiment"], json.loads(json.dumps(experiment.as_dict()))
-    for key in ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed"):
+    for key in (
+        "method",
+        "labeled_rule",
+        "labeled_reduction",
+        "source",
+        "labeled",
+        "preset",
+        "seed",
+    ):
         if theirs[key] != ours[key]:
-            raise ValueError(f"{folder}: pretrained with {key} {theirs[key]}, but the row says {ours[key]}")
+            raise ValueError(
+                f"{folder}: pretrained with {key} {theirs[key]}, but the row says {ours[key]}"
+            )
     return folder / f"{stages[0].name}.pt"
 
 

@@ -1,4 +1,4 @@
-"""Learning rates and ramps as functions of the step, scaled to any number of steps (protocol 4.3)."""
+"""Learning rates and ramps as functions of the step, for any number of steps (protocol 4.3)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Poly:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """A tenth after every `share` of the run (UA-MT: 2,500 of 6,000 steps; BCP on LA: of 15,000)."""
+    """A tenth after every `share` of the run (UA-MT: 2,500 of 6,000; BCP on LA: of 15,000)."""
 
     share: float
 

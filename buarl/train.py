@@ -26,7 +26,11 @@ Callback = Callable[[str, Step, Method], None]
 
 @dataclass
 class FitResult:
-    """history: one dict per LOG_EVERY steps (stage, step, lr, means of the logs). seconds: per stage.
+    """What training leaves behind.
+
+    history: One dict per LOG_EVERY steps: stage, step, lr, means of the logs. seconds: Per stage.
+
+    A block of steps also ends at a checkpoint and at the end of a stage.
 
     network: What to evaluate, the student after the last step.
     """
@@ -56,7 +60,8 @@ def fit(
     Args:
         method: Fresh, with its networks. source: Training samples. config: Every number.
         out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
-        resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended.
+        resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended,
+            unless resumed.
         device: "auto" or a torch device. progress: Show a bar.
         callback: Called after every step with stage name, Step and method.
     Raises:
@@ -73,7 +78,7 @@ def fit(
     with torch.random.fork_rng():
         run = _Run(method, stages, config, engine, batches, out)
         if resume or begin_from is not None:
-            run.load(begin_from if begin_from is not None else _folder(out) / CHECKPOINT)
+            run.load(_folder(out) / CHECKPOINT if resume else begin_from)
         return run.train(progress, callback)
 
 
@@ -110,11 +115,12 @@ class _Run:
                 self._step(index, Step(number, steps))
                 self.position = (index, number + 1)
                 self.result.seconds[stage.name] = before + time.perf_counter() - started
-                if number % LOG_EVERY == LOG_EVERY - 1 or number == steps - 1:
+                checkpoint = (number + 1) % self.config.checkpoint_every == 0
+                if (number + 1) % LOG_EVERY == 0 or number == steps - 1 or checkpoint:
                     bar.set_postfix(loss=f"{self._flush(stage, number):.3f}")
                 if callback is not None:
                     callback(stage.name, Step(number, steps), self.method)
-                if self.out is not None and (number + 1) % self.config.checkpoint_every == 0:
+                if self.out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
                     self.save(self.out / CHECKPOINT)
             self.position, done = (index + 1, 0), 0
             if self.out is not None:
@@ -195,7 +201,7 @@ class _Run:
         state = load_state(path, self.engine.device)
         self.position = tuple(state["position"])
         self.method.load_state_dict(state["method"])
-        index, done = self.position
+        index = self.position[0]
         self.optimizers = self._new_optimizers(min(index, len(self.stages) - 1))
         for name, optimizer in self.optimizers.items():
             if name in state["optimizers"]:

@@ -16,8 +16,8 @@ class Acdc(Source):
     rank = 2
     class_names = ("background", "RV", "myocardium", "LV")
     licence = "ACDC, Bernard et al., IEEE TMI 2018, doi 10.1109/TMI.2018.2837502, CC BY-NC-SA 4.0"
-    tree = """  ROOT/train_slices.list        one training slice a line, e.g. patient099_frame01_slice_15
-  ROOT/val.list, ROOT/test.list one volume a line, e.g. patient089_frame01
+    tree = """  ROOT/train_slices.list        one training slice a line: patient099_frame01_slice_15
+  ROOT/val.list, ROOT/test.list one volume a line: patient089_frame01
   ROOT/data/slices/*.h5         2-D `image` and `label` of every training slice
   ROOT/data/*.h5                3-D `image` and `label` (slice, row, column) of every volume"""
 

@@ -13,7 +13,7 @@ Arrays = tuple[np.ndarray, np.ndarray | None]
 
 
 class Augmentation(NamedTuple):
-    """quarter_turns of 90 degrees then a flip of flip_axis (None: neither), and an angle in degrees."""
+    """Quarter turns, then a flip of flip_axis (None: neither), or an angle in degrees."""
 
     quarter_turns: int = 0
     flip_axis: int | None = None
@@ -62,9 +62,7 @@ def sample_crop(
     rng: np.random.Generator, shape: Sequence[int], patch_size: Sequence[int]
 ) -> tuple[int, ...]:
     """Start of a patch; the last start that fits is never drawn, as in the references."""
-    return tuple(
-        int(rng.integers(max(n - p, 1))) for n, p in zip(shape, patch_size, strict=True)
-    )
+    return tuple(int(rng.integers(max(n - p, 1))) for n, p in zip(shape, patch_size, strict=True))
 
 
 def apply_3d(

@@ -20,7 +20,9 @@ class Sample(NamedTuple):
     label: np.ndarray | None
 
 
-def read_case(path: Path, case: str, rank: int, num_classes: int, *, labeled: bool = True) -> Sample:
+def read_case(
+    path: Path, case: str, rank: int, num_classes: int, *, labeled: bool = True
+) -> Sample:
     """Read `image` and `label` of an h5 file and check them.
 
     Args:
@@ -42,8 +44,12 @@ def read_case(path: Path, case: str, rank: int, num_classes: int, *, labeled: bo
                     raise DataError(f"{path}: an h5 case needs the key {key!r}, found {list(file)}")
             image = np.asarray(file["image"], dtype=np.float32)
             label = np.asarray(file["label"]) if labeled else None
-    except OSError as error:
-        raise DataError(f"{path}: not a readable h5 file, damaged or cut short ({error})") from error
+    except DataError:
+        raise
+    except Exception as error:  # h5py: OSError; RuntimeError or KeyError where damaged inside
+        raise DataError(
+            f"{path}: not a readable h5 file, damaged or cut short ({error})"
+        ) from error
     if image.ndim != rank:
         raise DataError(f"{path}: image must have {rank} axes, got shape {image.shape}")
     if not np.isfinite(image).all():

@@ -34,7 +34,7 @@ Grid = tuple[np.ndarray, np.ndarray]
 # systole, right ventricle size, uneven wall (share of its thickness).
 _HEART_TYPES = (
     (0.22, 0.100, 0.68, 1.00, 0.10),
-    (0.30, 0.085, 0.88, 1.05, 0.10),
+    (0.30, 0.095, 0.88, 1.05, 0.10),
     (0.19, 0.150, 0.55, 0.95, 0.30),
     (0.24, 0.100, 0.80, 1.00, 0.35),
     (0.19, 0.095, 0.72, 1.40, 0.10),

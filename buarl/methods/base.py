@@ -44,13 +44,28 @@ class Sgd:
 
 
 @dataclass(frozen=True)
+class Adam:
+    """Adam, for the toy preset, where SGD would need more steps than a lesson has."""
+
+    lr: float = 0.004
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of a module's parameters."""
+        return torch.optim.Adam(module.parameters(), self.lr, self.betas)
+
+
+Optimizer = Sgd | Adam
+
+
+@dataclass(frozen=True)
 class Player:
-    """Something that is trained: a module, its step and its optimizer. GAN-like methods have two."""
+    """What is trained: a module, its step and its optimizer. GAN-like methods have two."""
 
     name: str
     module: nn.Module
     training_step: Callable[[SemiBatch, Step], StepOutput]
-    optimizer: Sgd = Sgd()
+    optimizer: Optimizer = Sgd()
 
 
 @dataclass(frozen=True)

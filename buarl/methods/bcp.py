@@ -18,7 +18,17 @@ from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.ema import update_teacher
 from buarl.losses import D2, Dice, Reduction, region_loss
-from buarl.methods.base import Method, Player, Stage, Step, StepOutput, detached_probs, frozen_copy
+from buarl.methods.base import (
+    Method,
+    Optimizer,
+    Player,
+    Sgd,
+    Stage,
+    Step,
+    StepOutput,
+    detached_probs,
+    frozen_copy,
+)
 from buarl.regions import Region, Rule, whole, within
 
 
@@ -48,6 +58,7 @@ class Bcp(Method):
         ema_decay, ema_buffers: The teacher's average (ACDC averages normalisation buffers too).
         teacher_mode: "train" (the reference) or "eval". box_share: Box edge over image edge.
         dice: Which Dice; BCP on ACDC uses D2 with smooth 1e-10, on LA D3.
+        optimizer: Of the student.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class Bcp(Method):
         teacher_mode: Literal["train", "eval"] = "train",
         box_share: float = 2 / 3,
         dice: Dice = D2,
+        optimizer: Optimizer = Sgd(),
     ) -> None:
         super().__init__()
         self.student, self.teacher = network, frozen_copy(network)
@@ -77,13 +89,18 @@ class Bcp(Method):
         self.stage2_labeled_rule = labeled_rule if url_in_stage2 else whole()
         self.entropy_from, self.unlabeled_weight = entropy_from, unlabeled_weight
         self.mixed_label, self.unlabeled_outside_first = mixed_label, unlabeled_outside_first
-        self.keep_optimizer, self.ema_decay, self.ema_buffers = keep_optimizer, ema_decay, ema_buffers
-        self.teacher_mode, self.box_share, self.dice = teacher_mode, box_share, dice
+        self.keep_optimizer, self.ema_decay, self.ema_buffers = (
+            keep_optimizer,
+            ema_decay,
+            ema_buffers,
+        )
+        self.teacher_mode, self.box_share = teacher_mode, box_share
+        self.dice, self.optimizer = dice, optimizer
 
     def stages(self) -> tuple[Stage, ...]:
         """Pre-training on labels, then self-training; the student is the only player."""
-        pretrain = Player("student", self.student, self.pretraining_step)
-        selftrain = Player("student", self.student, self.training_step)
+        pretrain = Player("student", self.student, self.pretraining_step, self.optimizer)
+        selftrain = Player("student", self.student, self.training_step, self.optimizer)
         return (
             Stage("pretrain", (pretrain,)),
             Stage(
@@ -144,9 +161,7 @@ class Bcp(Method):
 
     def labeled_loss(self, logits: Tensor, label: Tensor, regions: list[Region]) -> Tensor:
         """Eq. 7 on the regions of one part."""
-        return region_loss(
-            logits, label, regions, reduction=self.labeled_reduction, dice=self.dice
-        )
+        return region_loss(logits, label, regions, reduction=self.labeled_reduction, dice=self.dice)
 
     @torch.no_grad()
     def pseudo_label(self, image: Tensor) -> Pseudo:

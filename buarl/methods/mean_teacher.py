@@ -16,7 +16,17 @@ from torch import Tensor, nn
 from buarl.data.batches import SemiBatch
 from buarl.ema import ema_decay_at, update_teacher
 from buarl.losses import D2, Dice, Reduction, consistency_loss, region_loss
-from buarl.methods.base import Method, Player, Stage, Step, StepOutput, detached_probs, frozen_copy
+from buarl.methods.base import (
+    Method,
+    Optimizer,
+    Player,
+    Sgd,
+    Stage,
+    Step,
+    StepOutput,
+    detached_probs,
+    frozen_copy,
+)
 from buarl.regions import Rule, whole
 from buarl.schedules import ramp
 
@@ -36,7 +46,7 @@ class MeanTeacher(Method):
         consistency_start: Share of the run before which the weight is 0 (SSL4MIS 2-D: 1/30).
         ema_limit: Upper bound of the EMA decay. noise: Std of the teacher's input noise.
         teacher_mode: "train" (dropout and batch statistics, the reference) or "eval".
-        dice: Which Dice.
+        dice: Which Dice. optimizer: Of the student.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class MeanTeacher(Method):
         noise: float = 0.1,
         teacher_mode: Literal["train", "eval"] = "train",
         dice: Dice = D2,
+        optimizer: Optimizer = Sgd(),
     ) -> None:
         super().__init__()
         self.student, self.teacher = network, frozen_copy(network)
@@ -64,18 +75,21 @@ class MeanTeacher(Method):
         self.unsupervised, self.entropy_from = unsupervised, entropy_from
         self.consistency_weight, self.consistency_start = consistency_weight, consistency_start
         self.ramp_levels, self.ema_limit, self.noise = ramp_levels, ema_limit, noise
-        self.teacher_mode, self.dice = teacher_mode, dice
+        self.teacher_mode, self.dice, self.optimizer = teacher_mode, dice, optimizer
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage, one player; the teacher is no player."""
-        student = Player("student", self.student, self.training_step)
+        student = Player("student", self.student, self.training_step, self.optimizer)
         return (Stage("train", (student,), after_step=self.update_teacher),)
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, in the paper's order."""
         count = len(batch.labeled_image)
         logits = self.student(torch.cat([batch.labeled_image, batch.unlabeled_image]))  # Eq. 1
-        labeled_logits, unlabeled_logits = logits[:count], logits[count:]  # (B_l, C, *), (B_u, C, *)
+        labeled_logits, unlabeled_logits = (
+            logits[:count],
+            logits[count:],
+        )  # (B_l, C, *), (B_u, C, *)
         teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  Eq. 2
 
         labeled_regions = self.labeled_rule(detached_probs(labeled_logits))  # URL: Eq. 3-5

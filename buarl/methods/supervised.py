@@ -6,7 +6,16 @@ from torch import nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import D2, Dice, Reduction, region_loss
-from buarl.methods.base import Method, Player, Stage, Step, StepOutput, detached_probs
+from buarl.methods.base import (
+    Method,
+    Optimizer,
+    Player,
+    Sgd,
+    Stage,
+    Step,
+    StepOutput,
+    detached_probs,
+)
 from buarl.regions import Rule, whole
 
 
@@ -16,7 +25,7 @@ class Supervised(Method):
     Args:
         network: The student.
         labeled_rule, labeled_reduction: Regions of the labeled loss and their normaliser.
-        dice: Which Dice.
+        dice: Which Dice. optimizer: Of the student.
     """
 
     def __init__(
@@ -26,15 +35,17 @@ class Supervised(Method):
         labeled_rule: Rule = whole(),
         labeled_reduction: Reduction = "voxel",
         dice: Dice = D2,
+        optimizer: Optimizer = Sgd(),
     ) -> None:
         super().__init__()
         self.student = network
         self.labeled_rule, self.labeled_reduction = labeled_rule, labeled_reduction
-        self.dice = dice
+        self.dice, self.optimizer = dice, optimizer
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage, one player."""
-        return (Stage("train", (Player("student", self.student, self.training_step),)),)
+        student = Player("student", self.student, self.training_step, self.optimizer)
+        return (Stage("train", (student,)),)
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step."""

@@ -1,0 +1,37 @@
+# Needs Python 3.11+ and make, nothing else. PYTHON=python3.12 make test picks an interpreter.
+# On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lab figures notebooks lint clean
+
+demo: $(READY)
+	$(BIN)/python -m buarl demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+figures: $(READY)
+	$(BIN)/python tools/make_figures.py
+
+notebooks: $(READY)
+	$(BIN)/python tools/run_notebooks.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "buarl needs Python 3.11 or newer: PYTHON=python3.12 make ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m buarl`."""
+
+from buarl.cli import main
+
+raise SystemExit(main())

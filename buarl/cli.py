@@ -1,0 +1,231 @@
+"""`python -m buarl demo | train | evaluate | doctor`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from buarl.config import Experiment, config_for
+from buarl.regions import Rule, crl, drop, url, whole
+
+RuleName = Literal["whole", "url", "crl", "drop"]
+ReductionName = Literal["region", "voxel"]
+
+
+@dataclass
+class Train:
+    """Train one experiment into a run folder."""
+
+    out: Path | None = None
+    """New folder for the run (not with --resume)."""
+    resume: Path | None = None
+    """Go on with this interrupted run; its row is read from the folder."""
+    source: Literal["phantom", "acdc"] = "phantom"
+    """Data set."""
+    root: Path | None = None
+    """Folder of the data; the phantom needs none."""
+    method: Literal["supervised", "mean_teacher", "bcp"] = "bcp"
+    """Training method."""
+    preset: Literal["toy", "mini", "paper"] = "toy"
+    """toy: 64x64, about a minute. mini: 128x128, 1000 steps a stage. paper: the full schedule."""
+    labeled: int = 3
+    """Labeled patients, the first of the list; 0 labels all."""
+    seed: int = 1337
+    """Decides weights, batches, dropout, boxes."""
+    labeled_rule: RuleName = "whole"
+    """Regions of the labeled term."""
+    labeled_percentile: float = 95
+    """q of the labeled rule."""
+    labeled_reduction: ReductionName = "voxel"
+    """Normaliser of the labeled term: a mean per region, or a weight per voxel."""
+    unlabeled_rule: RuleName = "whole"
+    """Regions of the unlabeled term."""
+    unlabeled_percentile: float = 99
+    """q of the unlabeled rule."""
+    unlabeled_reduction: ReductionName = "voxel"
+    """Normaliser of the unlabeled term."""
+    alpha: float = 0.5
+    """Weight of the other region, for url and crl."""
+    scope: Literal["batch", "image"] = "batch"
+    """Percentile over the batch or over each image."""
+    unsupervised: Literal["mse", "pseudo_label"] | None = None
+    """mean_teacher: its own squared error (default), or Eq. 8 on pseudo-labels."""
+    entropy_from: Literal["teacher", "student"] | None = None
+    """Whose entropy cuts unlabeled images (default teacher)."""
+    url_in_stage2: bool = False
+    """bcp: use the labeled rule in stage 2 as well."""
+    pretrained: Path | None = None
+    """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def experiment(self) -> Experiment:
+        """The row these options describe."""
+        options: dict[str, object] = {}
+        if self.unsupervised is not None:
+            options["unsupervised"] = self.unsupervised
+        if self.entropy_from is not None:
+            options["entropy_from"] = self.entropy_from
+        if self.url_in_stage2:
+            options["url_in_stage2"] = True
+        return Experiment(
+            method=self.method,
+            labeled_rule=self._rule(self.labeled_rule, self.labeled_percentile),
+            unlabeled_rule=self._rule(self.unlabeled_rule, self.unlabeled_percentile),
+            labeled_reduction=self.labeled_reduction,
+            unlabeled_reduction=self.unlabeled_reduction,
+            options=options,
+            source=self.source,
+            labeled=self.labeled or None,
+            preset=self.preset,
+            seed=self.seed,
+        )
+
+    def _rule(self, name: RuleName, percentile: float) -> Rule:
+        if name == "whole":
+            return whole()
+        if name == "drop":
+            return drop(percentile, self.scope)
+        return {"url": url, "crl": crl}[name](percentile, self.alpha, self.scope)
+
+    def run(self) -> None:
+        """Train, with a progress bar."""
+        from buarl.data.source import open_source
+        from buarl.run import read_run, run_experiment
+
+        if (self.out is None) == (self.resume is None):
+            raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
+        _set_threads(self.threads)
+        folder = self.out or self.resume
+        if self.resume is not None:
+            run = read_run(self.resume)
+            experiment = Experiment.from_dict(run["experiment"])
+            root = self.root or Path(run["data"]["root"])
+        else:
+            experiment, root = self.experiment(), self.root
+        source = open_source(experiment.source, root)
+        result = run_experiment(
+            experiment,
+            source,
+            folder,
+            resume=self.resume is not None,
+            pretrained=self.pretrained,
+            device=self.device,
+            progress=True,
+        )
+        minutes = sum(result.seconds.values()) / 60
+        print(f"trained in {minutes:.1f} min; next: python -m buarl evaluate {folder} --split val")
+
+
+@dataclass
+class Evaluate:
+    """Score the last checkpoint of a run on whole volumes."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    """A finished run."""
+    split: Literal["val", "test"] = "val"
+    """Which volumes."""
+    root: Path | None = None
+    """Folder of the data, if it has moved."""
+    empty: Literal["diagonal", "nan", "lineage"] = "diagonal"
+    """Distances of a missed structure: image diagonal, not counted, or 0 as in printed tables."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def run(self) -> None:
+        """Write metrics_<split>.csv into the run folder and print the table."""
+        from buarl.evaluate import ceiling, evaluate, summary, write_metrics
+        from buarl.run import SELECTION, load_run
+        from buarl.table import text_table
+
+        _set_threads(self.threads)
+        experiment, source, method = load_run(self.run_folder, self.root)
+        config = config_for(experiment)
+        rows = evaluate(method.student, source, self.split, config, empty=self.empty)
+        scores = {str(self.run_folder): summary(rows)}
+        if source.rank == 2:
+            limit = ceiling(source, self.split, config)
+            size = "x".join(map(str, config.image_size))
+            scores[f"ceiling: label to {size} and back"] = summary(limit)
+        notes = (
+            f"split {self.split}, {scores[str(self.run_folder)]['cases']} volumes; {SELECTION}; "
+            f"seed {experiment.seed}; preset {experiment.preset}; labeled {experiment.labeled}",
+        )
+        suffix = "" if self.empty == "diagonal" else f"_{self.empty}"
+        path = self.run_folder / f"metrics_{self.split}{suffix}.csv"
+        write_metrics(path, rows, notes, self.empty)
+        print(text_table(scores))
+        print(f"{notes[0]}\nper case: {path}")
+
+
+@dataclass
+class Demo:
+    """Four short trainings on the phantom, a table and three figures."""
+
+    figures: Path = Path("figures")
+    """Folder for the pictures."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def run(self) -> None:
+        """Train, print, draw."""
+        from buarl.demo import run_demo
+
+        _set_threads(self.threads)
+        print(run_demo(self.figures, progress=True))
+
+
+@dataclass
+class Doctor:
+    """Say what is here: versions, device, threads, data and whether it is complete."""
+
+    source: Literal["phantom", "acdc"] = "phantom"
+    """Data set to look at."""
+    root: Path | None = None
+    """Its folder."""
+
+    def run(self) -> None:
+        """Print the report; a problem found is exit code 1."""
+        from buarl.doctor import report
+
+        text, healthy = report(self.source, self.root)
+        print(text)
+        if not healthy:
+            raise SystemExit(1)
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; a broken rule is one line on stderr and exit code 2."""
+    command = tyro.cli(Command, prog="python -m buarl", args=argv)
+    try:
+        command.run()
+    except (ValueError, FileExistsError, FloatingPointError) as error:
+        print(f"buarl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "buarl: interrupted; `train --resume RUN` goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,147 @@
+"""Device and precision are chosen or refused; bf16 stays inside the network; files are whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_config, tiny_method, write_tiny
+from torch import nn
+
+from buarl.checkpoint import load_state, save_state, write_atomic, write_json, write_text
+from buarl.data.acdc import Acdc
+from buarl.data.batches import Batches
+from buarl.engine import Engine, choose_engine, has_fast_bf16
+from buarl.methods.base import Step
+from buarl.models import UNet, VNet
+from buarl.train import fit
+
+CPU = torch.device("cpu")
+BF16 = Engine(CPU, "bf16")
+
+
+def test_unknown_precision_and_missing_cuda_are_errors(monkeypatch):
+    with pytest.raises(ValueError, match="auto, fp32 or bf16, got 'fp16'"):
+        choose_engine("cpu", "fp16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda:0' asked for"):
+        choose_engine("cuda:0")
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_engine().device == CPU
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_precision_is_bf16_only_where_native(monkeypatch, fast):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert choose_engine("cpu").precision == ("bf16" if fast else "fp32")
+    assert choose_engine("cpu", "fp32").precision == "fp32"
+    assert choose_engine("cpu", "bf16").precision == "bf16"
+
+
+def test_precision_survives_a_torch_without_the_private_names(monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not has_fast_bf16(CPU)
+    assert choose_engine("cpu").precision == "fp32"
+    assert not has_fast_bf16(torch.device("meta"))
+
+
+@pytest.mark.parametrize(("network", "rank"), [(UNet(4, 2), 2), (VNet(2, 2), 3)])
+def test_placing_changes_the_layout_and_not_the_result(network, rank):
+    layout = {2: torch.channels_last, 3: torch.channels_last_3d}[rank]
+    engine, image = Engine(CPU, "fp32"), torch.rand(2, 1, *[16] * rank)
+    network.eval()
+    expected = network(image)
+    placed = engine.place(network)
+    convolutions = [p for p in placed.parameters() if p.dim() == rank + 2]
+    assert all(p.is_contiguous(memory_format=layout) for p in convolutions)
+    assert torch.equal(engine.place_image(image), image)
+    assert engine.place_image(image).is_contiguous(memory_format=layout)
+    torch.testing.assert_close(placed(engine.place_image(image)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_autocast_only_with_bf16():
+    convolution, image = nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 8)
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        with Engine(CPU, precision).autocast():
+            assert convolution(image).dtype == dtype
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return Acdc(write_tiny(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])
+def test_losses_are_float32_under_bf16(source, name):
+    method, batch = tiny_method(name), Batches(source, 2, (32, 32)).batch((0,), 0, 4, 4)
+    for stage in method.stages():
+        with BF16.autocast():
+            output = stage.players[0].training_step(batch, Step(9, 10))
+        assert output.loss.dtype == torch.float32
+        assert all(v.dtype == torch.float32 for v in output.logs.values() if torch.is_tensor(v))
+        output.loss.backward()
+        assert all(p.grad.dtype == torch.float32 for p in method.student.parameters())
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])
+def test_training_in_bf16_runs_and_keeps_float32_weights(source, name):
+    method = tiny_method(name)
+    result = fit(method, source, tiny_config(name, precision="bf16"))
+    assert all(t.dtype in (torch.float32, torch.int64) for t in method.state_dict().values())
+    assert all(torch.isfinite(p).all() for p in method.parameters())
+    exact = fit(tiny_method(name), source, tiny_config(name))
+    assert result.history != exact.history  # else bf16 was not used
+    for low, high in zip(result.history, exact.history, strict=True):
+        assert low["student_loss"] == pytest.approx(high["student_loss"], rel=0.1)
+
+
+# Files
+
+
+def failing_half_way(path):
+    path.write_text("half of the new o")
+    raise RuntimeError("disk full")
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "run.json"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomic(path, failing_half_way)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomic(tmp_path / "new.json", failing_half_way)
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_that_cannot_be_saved_leaves_the_old_checkpoint(tmp_path):
+    path = tmp_path / "last.pt"
+    save_state(path, {"step": 1})
+    with pytest.raises(Exception, match=r"pickle|lambda"):
+        save_state(path, {"step": lambda: 2})
+    assert load_state(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    write_text(tmp_path / "a", "x")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_checkpoint_errors_name_the_file(tmp_path):
+    path = tmp_path / "last.pt"
+    with pytest.raises(ValueError, match=r"last\.pt: no such checkpoint"):
+        load_state(path)
+    save_state(path, {"weights": torch.arange(4.0)})
+    assert torch.equal(load_state(str(path))["weights"], torch.arange(4.0))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"last\.pt: not a readable checkpoint"):
+        load_state(path)

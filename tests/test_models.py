@@ -1,0 +1,108 @@
+"""The networks are those of the references by their parameter counts, and behave like networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from buarl.models import UNet, VNet
+
+SIZES = {UNet: (32, 48), VNet: (16, 32, 16)}
+BOTH = pytest.mark.parametrize("model", [UNet, VNet])
+
+
+def count(*modules):
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def small(model, **kwargs):
+    torch.manual_seed(0)
+    return model(num_classes=3, width=2, **kwargs)
+
+
+def image_for(model, batch=2, channels=1):
+    return torch.randn(batch, channels, *SIZES[model], generator=torch.Generator().manual_seed(1))
+
+
+def test_unet_has_the_parameters_of_the_reference():
+    net = UNet()
+    assert count(net) == 1_813_764
+    assert count(net.encoder) == 1_180_464
+    assert count(net.reduce, net.decoder, net.head) == 633_300
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_vnet_has_the_parameters_of_the_reference():
+    net = VNet()
+    assert count(net) == 9_448_866
+    assert count(net.encoder, net.down) == 7_376_896
+    assert count(net.up, net.decoder, net.head) == 2_071_970
+
+
+@BOTH
+@pytest.mark.parametrize("channels", [1, 2])
+def test_logits_have_the_size_of_the_image(model, channels):
+    logits = small(model, in_channels=channels)(image_for(model, channels=channels))
+    assert logits.shape == (2, 3, *SIZES[model])
+    assert logits.dtype == torch.float32
+    assert logits.min() < 0 < logits.max()  # no activation on the head
+
+
+@BOTH
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sizes_that_16_does_not_divide_are_refused(model, axis):
+    size = list(SIZES[model])
+    size[axis] += 8
+    with pytest.raises(ValueError, match=rf"multiples of 16, got \({', '.join(map(str, size))}\)"):
+        small(model)(torch.zeros(1, 1, *size))
+
+
+@BOTH
+def test_eval_mode_is_deterministic_and_ignores_the_rest_of_the_batch(model):
+    net, image = small(model), image_for(model)
+    net(image)  # running statistics other than their start
+    net.eval()
+    first, second = net(image), net(image)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(net(image[:1]), first[:1], atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_train_mode_drops_out(model):
+    net, image = small(model), image_for(model)
+    assert not torch.equal(net(image), net(image))
+
+
+def test_vnet_drops_whole_channels_before_its_head():
+    net = small(VNet)
+    seen = []
+    net.head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    for _ in range(8):
+        net(image_for(VNet))
+    feature = torch.cat(seen)  # (16, width, X, Y, Z)
+    dropped = (feature == 0).flatten(2).all(2)
+    assert 0.2 < dropped.float().mean() < 0.8
+
+
+@BOTH
+def test_every_parameter_learns(model):
+    net = small(model).eval()  # no dropout, so that nothing is cut off by chance
+    net(image_for(model)).square().mean().backward()
+    for name, parameter in net.named_parameters():
+        assert (parameter.grad != 0).any(), name
+
+
+@BOTH
+def test_the_seed_decides_the_weights(model):
+    first, second = small(model).state_dict(), small(model).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@BOTH
+def test_every_voxel_sees_the_skip_of_its_own_place(model):
+    """A change of one voxel moves the logits there more than those far away."""
+    net, image = small(model).eval(), image_for(model, batch=1)
+    other = image.clone()
+    other[(0, 0, *(0 for _ in SIZES[model]))] += 5
+    change = (net(other) - net(image)).abs().sum(1)[0]
+    assert change.flatten()[0] > 10 * change.flatten()[-1]

@@ -1,0 +1,159 @@
+"""Rules cut a batch into regions that cover every voxel once, with the weights of the paper."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buarl.regions import RULES, Rule, crl, drop, url, whole, within
+
+
+def random_probs(seed=0, shape=(2, 4, 10, 12), scale=3.0):
+    """Few ties: random logits."""
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale
+    return logits.softmax(1)
+
+
+def probs_of_uncertainty(uncertainty):
+    """Two-class probabilities whose entropy rises with `uncertainty`, 0 to 1; (B, *spatial)."""
+    minor = uncertainty / 2
+    return torch.stack([1 - minor, minor], 1)
+
+
+@given(st.integers(0, 99), st.floats(0, 100), st.sampled_from(["batch", "image"]))
+def test_regions_partition_the_voxels(seed, percentile, scope):
+    uncertain, certain = url(percentile, scope=scope)(random_probs(seed))
+    assert uncertain.mask.dtype == torch.bool
+    assert uncertain.mask.shape == (2, 10, 12)
+    assert torch.equal(uncertain.mask, ~certain.mask)
+
+
+@given(st.integers(0, 99), st.integers(0, 100))
+def test_share_of_uncertain_voxels_is_what_the_percentile_leaves(seed, percentile):
+    probs = random_probs(seed).double()
+    for scope, voxels in (("batch", 240), ("image", 120)):
+        uncertain, _ = crl(percentile, scope=scope)(probs)
+        for mask in [uncertain.mask] if scope == "batch" else uncertain.mask:
+            assert abs(mask.sum().item() - (1 - percentile / 100) * voxels) <= 1
+
+
+def test_the_uncertain_region_holds_the_highest_entropies():
+    rank = torch.randperm(100, generator=torch.Generator().manual_seed(0)).view(1, 10, 10)
+    uncertain, _ = url(95)(probs_of_uncertainty(rank / 99))
+    assert torch.equal(uncertain.mask, rank >= 95)
+
+
+@pytest.mark.parametrize(
+    ("rule", "percentile", "uncertain_weight", "certain_weight"),
+    [
+        (url(), 95, 1.0, 0.5),  # Eq. 5 and 7
+        (crl(), 99, 0.5, 1.0),  # Eq. 6 and 8
+        (drop(), 99, 0.0, 1.0),  # Table 6, "remove"
+        (url(97, alpha=0.25), 97, 1.0, 0.25),
+        (crl(95, alpha=0.1), 95, 0.1, 1.0),
+        (drop(90), 90, 0.0, 1.0),
+    ],
+)
+def test_weights_are_the_papers(rule, percentile, uncertain_weight, certain_weight):
+    uncertain, certain = rule(random_probs())
+    assert (uncertain.weight, certain.weight) == (uncertain_weight, certain_weight)
+    assert rule.percentile == percentile
+    expected = 239 - math.floor(percentile / 100 * 239)
+    assert uncertain.mask.sum() == expected
+
+
+def test_whole_is_one_region_with_everything():
+    (region,) = whole()(random_probs())
+    assert region.mask.all()
+    assert region.mask.dtype == torch.bool
+    assert region.mask.shape == (2, 10, 12)
+    assert region.weight == 1
+
+
+def test_drop_is_crl_with_alpha_zero():
+    for dropped, weighted in zip(drop(95)(random_probs()), crl(95, 0.0)(random_probs()), strict=True):
+        assert torch.equal(dropped.mask, weighted.mask)
+        assert dropped.weight == weighted.weight
+
+
+def test_constant_entropy_leaves_the_uncertain_region_empty():
+    uncertain, certain = url()(torch.full((2, 4, 5, 5), 0.25))
+    assert not uncertain.mask.any()
+    assert certain.mask.all()
+
+
+def test_scope_decides_whether_a_hard_image_takes_every_uncertain_voxel():
+    easy, hard = torch.linspace(0, 0.3, 100), torch.linspace(0.6, 0.9, 100)
+    probs = probs_of_uncertainty(torch.stack([easy, hard]).view(2, 10, 10))
+    batch, image = (url(90, scope=scope)(probs)[0].mask.sum((1, 2)) for scope in ("batch", "image"))
+    assert batch.tolist() == [0, 20]
+    assert image.tolist() == [10, 10]
+    alone = torch.cat([url(90)(probs[i : i + 1])[0].mask for i in (0, 1)])
+    assert torch.equal(url(90, scope="image")(probs)[0].mask, alone)
+
+
+def test_no_gradient_through_a_rule():
+    logits = torch.randn(2, 4, 6, 6, requires_grad=True)
+    for make in RULES.values():
+        assert not any(region.mask.requires_grad for region in make()(logits.softmax(1)))
+    assert logits.grad is None
+
+
+def test_logits_are_refused():
+    logits = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
+    for make in RULES.values():
+        with pytest.raises(ValueError, match=r"probabilities that sum to 1 .* got sums from -"):
+            make()(logits)
+        with pytest.raises(ValueError, match="probabilities that sum to 1"):
+            make()(logits.log_softmax(1))
+
+
+def test_signed_values_that_sum_to_one_are_refused():
+    with pytest.raises(ValueError, match="probabilities"):
+        whole()(torch.tensor([1.5, -0.5]).view(1, 2, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_probabilities_of_any_precision_are_accepted(dtype):
+    uncertain, certain = url()(random_probs().to(dtype))
+    assert torch.equal(uncertain.mask, ~certain.mask)
+
+
+def test_within_keeps_weights_and_cuts_masks():
+    place = torch.zeros(10, 12, dtype=torch.bool)
+    place[2:5, 3:9] = True
+    regions = url(50)(random_probs())
+    inside, outside = within(regions, place), within(regions, ~place)
+    for region, a, b in zip(regions, inside, outside, strict=True):
+        assert a.weight == b.weight == region.weight
+        assert not a.mask[:, ~place].any()
+        assert not b.mask[:, place].any()
+        assert torch.equal(a.mask | b.mask, region.mask)
+    assert torch.equal(sum(region.mask.int() for region in inside), place.expand(2, 10, 12).int())
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_plain_data(name):
+    rule = RULES[name]() if name == "whole" else RULES[name](97, scope="image")
+    assert rule.name == name
+    assert Rule(**rule.as_dict()) == rule
+    assert Rule(**json.loads(json.dumps(rule.as_dict()))) == rule
+    assert len({rule, Rule(**rule.as_dict())}) == 1
+
+
+def test_errors_name_the_rule_and_the_value():
+    with pytest.raises(ValueError, match=r"url: percentile must lie in 0-100, got 101"):
+        url(101)
+    with pytest.raises(ValueError, match=r"crl: percentile must lie in 0-100, got -1"):
+        crl(-1)
+    with pytest.raises(ValueError, match=r"crl: alpha and weights must be >= 0, got -0.5"):
+        crl(alpha=-0.5)
+    with pytest.raises(ValueError, match="got nan"):
+        url(alpha=math.nan)
+    with pytest.raises(ValueError, match="scope must be"):
+        url(scope="volume")(random_probs())

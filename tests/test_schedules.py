@@ -1,0 +1,91 @@
+"""Ramps and learning rates equal the references at their own lengths and scale to others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buarl.schedules import Constant, Poly, StepDecay, ramp
+
+
+def test_ramp_is_the_references_sigmoid(parity):
+    arrays = parity("sigmoid_rampup")
+    length = float(arrays["length"])
+    got = [ramp(int(step), length, levels=int(length)) for step in arrays["current"]]
+    np.testing.assert_allclose(got, arrays["value"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "value"),
+    [(0, 0.0067379), (149, 0.0067379), (15_000, 0.2865048), (30_000, 1.0), (99_999, 1.0)],
+)
+def test_ramp_values_of_the_protocol(step, value):
+    assert ramp(step, 30_000) == pytest.approx(value, abs=1e-7)
+
+
+@pytest.mark.parametrize(("length", "levels"), [(30_000, 200), (6_000, 40)])
+def test_ramp_counts_blocks_of_150_steps(length, levels):
+    for step in [*range(0, length + 400, 37), *range(0, length, 150), *range(149, length, 150)]:
+        reference = math.exp(-5 * (1 - min(step // 150, levels) / levels) ** 2)
+        assert ramp(step, length, levels) == reference
+
+
+def test_ramp_of_length_zero_is_always_one():
+    assert ramp(0, 0) == ramp(1000, 0) == 1
+
+
+@given(st.integers(0, 10**5), st.integers(1, 10**5), st.integers(1, 400))
+def test_ramp_rises_from_exp_minus_5_to_1(step, length, levels):
+    assert math.exp(-5) - 1e-15 <= ramp(step, length, levels) <= ramp(step + 1, length, levels) <= 1
+    assert ramp(length, length, levels) == 1
+
+
+@given(st.integers(1, 500))
+def test_ramp_keeps_its_shape_in_a_shorter_run(length):
+    """The k-th of `length` steps has the value of the same share of 30,000 steps."""
+    for step in range(0, length + 1, max(length // 5, 1)):
+        assert ramp(step, length) == ramp(step * 30_000, length * 30_000)
+
+
+def test_constant():
+    assert Constant()(0, 10) == Constant()(9, 10) == 1
+
+
+def test_poly():
+    poly = Poly()
+    assert poly(0, 30_000) == 1
+    assert poly(15_000, 30_000) == pytest.approx(0.5**0.9)
+    assert 0.01 * poly(29_999, 30_000) == pytest.approx(0.01 * (1 / 30_000) ** 0.9)
+    assert poly(29_999, 30_000) > 0
+    assert Poly(power=2)(1, 4) == pytest.approx(0.5625)
+
+
+@pytest.mark.parametrize("steps", [6_000, 15_000])
+def test_step_decay_divides_by_ten_every_2500_steps(steps):
+    decay = StepDecay(2_500 / steps)
+    for n in range(1, steps // 2_500 + 1):
+        last, first = n * 2_500 - 1, n * 2_500
+        assert 0.01 * decay(last, steps) == pytest.approx(0.01 * 0.1 ** (n - 1))
+        if first < steps:
+            assert 0.01 * decay(first, steps) == pytest.approx(0.01 * 0.1**n)
+    assert 0.01 * decay(2_500, steps) == pytest.approx(1e-3)
+    assert 0.01 * decay(5_000, steps) == pytest.approx(1e-4)
+
+
+@given(st.integers(1, 5_000))
+def test_step_decay_keeps_its_shape_in_a_shorter_run(steps):
+    decay = StepDecay(2_500 / 6_000)
+    for step in range(0, steps, max(steps // 7, 1)):
+        assert decay(step, steps) == pytest.approx(0.1 ** (step * 6_000 // (2_500 * steps)))
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Poly(), StepDecay(2_500 / 6_000)], ids=str)
+def test_the_rate_never_rises_and_never_stops(schedule):
+    rates = [schedule(step, 120) for step in range(120)]
+    assert rates[0] == 1
+    assert rates[-1] > 0
+    assert all(after <= before for before, after in zip(rates, rates[1:], strict=False))

@@ -1,0 +1,342 @@
+"""A run is a function of its seed, can be cut anywhere and resumed, and says when it goes wrong."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from tiny import same_weights, tiny_config, tiny_method, write_tiny
+from torch import nn
+
+from buarl.checkpoint import load_state
+from buarl.config import StagePlan
+from buarl.data.acdc import Acdc
+from buarl.data.h5 import DataError
+from buarl.methods import Supervised
+from buarl.methods.base import Method, Player, Sgd, Stage, StepOutput
+from buarl.models import UNet
+from buarl.schedules import Poly, StepDecay
+from buarl.train import fit
+
+NAMES = ["supervised", "mean_teacher", "bcp"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return Acdc(write_tiny(tmp_path_factory.mktemp("tiny")))
+
+
+class Cut(Exception):
+    """The power failed."""
+
+
+def cut_after(stage, index):
+    def callback(name, step, method):
+        if (name, step.index) == (stage, index):
+            raise Cut
+
+    return callback
+
+
+def trained(name, source, **changes):
+    method = tiny_method(name)
+    return method, fit(method, source, tiny_config(name, **changes))
+
+
+# Seeds
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_a_function_of_its_seed(source, name):
+    method, result = trained(name, source)
+    assert not same_weights(method, tiny_method(name))
+    torch.manual_seed(123)  # the caller's generator plays no part
+    again, same = trained(name, source)
+    assert same_weights(method, again)
+    assert result.history == same.history
+    other, different = trained(name, source, seed=1)
+    assert not same_weights(method, other)
+    assert result.history != different.history
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_callers_generators_are_unchanged(source, fails):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    method = tiny_method("bcp")
+    if fails:
+        with pytest.raises(Cut):
+            fit(method, source, tiny_config("bcp"), callback=cut_after("pretrain", 2))
+    else:
+        fit(method, source, tiny_config("bcp"))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert random.getstate() == before[2]
+
+
+# Interruptions
+
+
+@pytest.fixture(scope="module")
+def straight(source, tmp_path_factory):
+    """BCP in one go, with its folder, by checkpoint_every."""
+    runs = {}
+
+    def get(every):
+        if every not in runs:
+            out = tmp_path_factory.mktemp("straight")
+            method = tiny_method("bcp")
+            config = tiny_config("bcp", checkpoint_every=every)
+            runs[every] = method, fit(method, source, config, out=out), out
+        return runs[every]
+
+    return get
+
+
+@pytest.mark.parametrize(
+    ("every", "stage", "index"),
+    [
+        (4, "pretrain", 4),  # right after a checkpoint, in the middle of a block of logs
+        (4, "pretrain", 6),  # between checkpoints
+        (5, "pretrain", 11),  # last step of stage 1, its end not yet saved
+        (4, "selftrain", 0),  # stage border that is a checkpoint: all of stage 1 is done
+        (5, "selftrain", 0),  # stage border that is none: back to step 10 of stage 1
+        (5, "selftrain", 12),
+        (4, "selftrain", 13),  # the very last step
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(source, straight, tmp_path, every, stage, index):
+    whole, result, _ = straight(every)
+    config = tiny_config("bcp", checkpoint_every=every)
+    with pytest.raises(Cut):
+        fit(tiny_method("bcp"), source, config, out=tmp_path, callback=cut_after(stage, index))
+    steps = []
+    method = tiny_method("bcp")
+    resumed = fit(
+        method,
+        source,
+        config,
+        out=tmp_path,
+        resume=True,
+        callback=lambda name, step, _: steps.append((name, step.index)),
+    )
+    assert same_weights(method, whole)
+    assert resumed.history == result.history
+    assert resumed.seconds.keys() == result.seconds.keys()
+    cut = index if stage == "pretrain" else 12 + index  # the callback comes before the checkpoint
+    held = list(range(every, 13, every)) + [12 + n for n in range(every, 15, every)]
+    done = max(n for n in held if n <= cut)
+    assert len(steps) == 26 - done  # nothing is done twice that a checkpoint holds
+
+
+def test_two_interruptions(source, straight, tmp_path):
+    whole, result, _ = straight(4)
+    config = tiny_config("bcp", checkpoint_every=4)
+    for resume, cut in ((False, ("pretrain", 9)), (True, ("selftrain", 5))):
+        with pytest.raises(Cut):
+            fit(
+                tiny_method("bcp"), source, config, out=tmp_path, resume=resume,
+                callback=cut_after(*cut),
+            )
+    method = tiny_method("bcp")
+    resumed = fit(method, source, config, out=tmp_path, resume=True)
+    assert same_weights(method, whole)
+    assert resumed.history == result.history
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher"])
+def test_a_resumed_run_of_one_stage(source, tmp_path, name):
+    config = tiny_config(name, checkpoint_every=5)
+    whole, result = trained(name, source, checkpoint_every=5)
+    with pytest.raises(Cut):
+        fit(tiny_method(name), source, config, out=tmp_path, callback=cut_after("train", 7))
+    method = tiny_method(name)
+    assert fit(method, source, config, out=tmp_path, resume=True).history == result.history
+    assert same_weights(method, whole)
+
+
+def test_resuming_a_finished_run_trains_nothing(source, straight):
+    whole, result, out = straight(4)
+    method, config = tiny_method("bcp"), tiny_config("bcp", checkpoint_every=4)
+    again = fit(method, source, config, out=out, resume=True, callback=cut_after("selftrain", 0))
+    assert same_weights(method, whole)
+    assert again.history == result.history
+    assert again.seconds == result.seconds
+    assert again.network is method.student
+
+
+def test_a_folder_changes_nothing(source, straight):
+    method, result = trained("bcp", source, checkpoint_every=4)
+    assert same_weights(method, straight(4)[0])
+    assert result.history == straight(4)[1].history
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_begin_from_the_end_of_stage_1_equals_a_straight_run(source, tmp_path, keep):
+    config = tiny_config("bcp")
+    whole = tiny_method("bcp", keep_optimizer=keep)
+    result = fit(whole, source, config, out=tmp_path)
+    method = tiny_method("bcp", keep_optimizer=keep)
+    stages = set()
+    begun = fit(
+        method,
+        source,
+        config,
+        begin_from=tmp_path / "pretrain.pt",
+        callback=lambda name, *_: stages.add(name),
+    )
+    assert stages == {"selftrain"}
+    assert same_weights(method, whole)
+    assert begun.history == result.history
+
+
+def test_resume_goes_before_begin_from(source, straight, tmp_path):
+    whole, _, out = straight(4)
+    config = tiny_config("bcp", checkpoint_every=4)
+    with pytest.raises(Cut):
+        fit(
+            tiny_method("bcp"), source, config, out=tmp_path, begin_from=out / "pretrain.pt",
+            callback=cut_after("selftrain", 9),
+        )
+    method, steps = tiny_method("bcp"), []
+    fit(
+        method, source, config, out=tmp_path, resume=True, begin_from=out / "pretrain.pt",
+        callback=lambda _, step, __: steps.append(step.index),
+    )
+    assert steps == [8, 9, 10, 11, 12, 13]
+    assert same_weights(method, whole)
+
+
+def test_checkpoints_hold_tensors_and_plain_types(straight):
+    _, _, out = straight(4)
+    assert sorted(path.name for path in out.iterdir()) == ["last.pt", "pretrain.pt"]
+    for name, position in (("pretrain.pt", [1, 0]), ("last.pt", [2, 0])):
+        state = torch.load(out / name, weights_only=True)
+        assert state["position"] == position
+        assert {key.split(".")[0] for key in state["method"]} == {"student", "teacher"}
+
+
+def test_the_teacher_of_stage_2_starts_as_the_student(source):
+    seen = {}
+
+    def callback(name, step, method):
+        if (name, step.index) == ("pretrain", 11):
+            seen["student"] = method.student.head.weight.detach().clone()
+            seen["teacher"] = method.teacher.head.weight.clone()
+        elif (name, step.index) == ("selftrain", 0):
+            seen["moved"] = method.teacher.head.weight.clone()
+            seen["new student"] = method.student.head.weight.detach().clone()
+
+    fit(tiny_method("bcp"), source, tiny_config("bcp"), callback=callback)
+    assert not torch.equal(seen["student"], seen["teacher"])
+    expected = 0.99 * seen["student"] + 0.01 * seen["new student"]
+    torch.testing.assert_close(seen["moved"], expected)
+
+
+# Learning
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_goes_down(source, name):
+    plans = [(StagePlan(40, 4, 0 if name == "supervised" else 4),), (StagePlan(40, 4, 0),) * 2]
+    if name == "bcp":
+        plans[1] = (StagePlan(40, 4, 0), StagePlan(5, 4, 4))
+    _, result = trained(name, source, stages=plans[name == "bcp"])
+    losses = [row["labeled"] for row in result.history if row["stage"] != "selftrain"]
+    assert len(losses) == 4
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("schedule", [Poly(), StepDecay(0.3)])
+def test_history_shows_step_and_learning_rate_of_the_schedule(source, schedule):
+    _, result = trained("supervised", source, stages=(StagePlan(24, 4, 0, schedule),))
+    assert [row["step"] for row in result.history] == [10, 20, 24]
+    for row in result.history:
+        assert row["stage"] == "train"
+        assert row["lr"] == pytest.approx(0.01 * schedule(row["step"] - 1, 24))
+    assert result.seconds["train"] > 0
+
+
+class Counting(Supervised):
+    """Logs the step, so that the means in the history can be computed by hand."""
+
+    def training_step(self, batch, step):
+        return StepOutput(super().training_step(batch, step).loss, {"number": step.index})
+
+
+def test_history_holds_means_since_the_last_row(source):
+    config = tiny_config("supervised", stages=(StagePlan(23, 4, 0),), checkpoint_every=15)
+    result = fit(Counting(UNet(4, 2)), source, config)
+    assert [row["number"] for row in result.history] == [4.5, 12, 17, 21]
+    assert [row["step"] for row in result.history] == [10, 15, 20, 23]  # 15: a checkpoint
+
+
+class Bad(Supervised):
+    """Its loss is lost from a step on."""
+
+    def training_step(self, batch, step):
+        loss = super().training_step(batch, step).loss
+        return StepOutput(loss * float("nan" if step.index >= 12 else 1), {})
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    source, tmp_path
+):
+    config = tiny_config("supervised", stages=(StagePlan(40, 4, 0),), checkpoint_every=7)
+    with pytest.raises(FloatingPointError, match=r"nan in stage 'train' .* before step 14"):
+        fit(Bad(UNet(4, 2)), source, config, out=tmp_path)
+    state = load_state(tmp_path / "last.pt")
+    assert state["position"] == [0, 7]
+    assert all(torch.isfinite(t).all() for t in state["method"].values() if t.is_floating_point())
+
+
+class Coasting(Method):
+    """Stage 1 pushes a weight, stage 2 has no gradient: only momentum can move it there."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.student, self.keep = nn.Conv2d(1, 1, 1), keep
+
+    def stages(self):
+        def stage(name, push):
+            def step(batch, _):
+                return StepOutput(push * self.student.weight.sum() + 0 * self.student.bias.sum(), {})
+
+            player = Player("student", self.student, step, Sgd(weight_decay=0.0))
+            return Stage(name, (player,), keep_optimizer=self.keep)
+
+        return stage("push", 1.0), stage("coast", 0.0)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_keep_optimizer_carries_the_momentum_into_stage_2(source, tmp_path, keep):
+    weights = []
+    config = tiny_config("bcp", stages=(StagePlan(1, 4, 0), StagePlan(2, 4, 0)))
+    fit(
+        Coasting(keep), source, config, out=tmp_path,
+        callback=lambda *args: weights.append(args[2].student.weight.item()),
+    )
+    moved = np.diff(weights)
+    expected = [-0.01 * 0.9, -0.01 * 0.81] if keep else [0, 0]
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+    begun = Coasting(keep)
+    fit(begun, source, config, begin_from=tmp_path / "push.pt")
+    assert begun.student.weight.item() == weights[-1]
+
+
+# Refusals
+
+
+def test_refusals_say_what_is_wrong(source, tmp_path):
+    method = tiny_method("bcp")
+    with pytest.raises(ValueError, match=r"\['pretrain', 'selftrain'\], got 1 plans"):
+        fit(method, source, tiny_config("supervised"))
+    with pytest.raises(ValueError, match=r"resume needs out=FOLDER"):
+        fit(method, source, tiny_config("bcp"), resume=True)
+    with pytest.raises(ValueError, match=r"last\.pt: no such checkpoint"):
+        fit(method, source, tiny_config("bcp"), out=tmp_path, resume=True)
+    with pytest.raises(DataError, match="unlabeled patients"):
+        fit(tiny_method("mean_teacher"), source, tiny_config("mean_teacher", labeled=None))
+    with pytest.raises(ValueError, match="precision"):
+        fit(method, source, tiny_config("bcp", precision="half"))

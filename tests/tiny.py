@@ -1,0 +1,86 @@
+"""A tiny data set in ACDC's layout, and configs that train on it within a second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from buarl.config import Config, Preset, StagePlan
+from buarl.methods import METHODS, Method
+from buarl.models import UNet
+from buarl.regions import crl, url
+
+SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
+PRESET = Preset(
+    steps=6, labeled_batch=4, width=2, image_size={"acdc": (32, 32)}, precision="fp32"
+)
+
+
+def write_case(path: Path, **arrays: np.ndarray) -> Path:
+    """An h5 file with these keys."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            file[key] = array
+    return path
+
+
+def rings(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image float32 and label uint8: nested ellipses of classes 1-3, grey = class / 3 + noise."""
+    rng = np.random.default_rng(seed)
+    row, column = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[-2:]), indexing="ij")
+    radius = np.hypot(row - rng.uniform(-0.2, 0.2), column - rng.uniform(-0.2, 0.2))
+    label = sum((radius < edge).astype(np.uint8) for edge in (0.75, 0.55, 0.3))
+    label = np.broadcast_to(label, shape).copy()
+    return (label / 3 + rng.normal(0, 0.02, shape)).astype(np.float32), label
+
+
+def write_tiny(root: Path, patients: int = 4, slices: int = 3) -> Path:
+    """Training patients p1, p2, ... with slices of different shapes; one val and one test volume."""
+    names = []
+    for patient in range(1, patients + 1):
+        case = f"p{patient}_frame01"
+        for k in range(slices, 0, -1):  # not in anatomical order, as in ACDC
+            image, label = rings(SHAPES[(patient - 1) % len(SHAPES)], 10 * patient + k)
+            names.append(f"{case}_slice_{k}")
+            write_case(slice_path(root, names[-1]), image=image, label=label)
+    (root / "train_slices.list").write_text("\n".join(names) + "\n")
+    for split, patient in (("val", 91), ("test", 92)):
+        image, label = rings((3, 20, 24), patient)
+        write_case(root / "data" / f"p{patient}_frame01.h5", image=image, label=label)
+        (root / f"{split}.list").write_text(f"p{patient}_frame01\n")
+    return root
+
+
+def slice_path(root: Path, name: str) -> Path:
+    """Where a training slice lies."""
+    return root / "data" / "slices" / f"{name}.h5"
+
+
+def tiny_config(method: str, **changes: object) -> Config:
+    """12 steps (BCP: 12 and 14) on 2 labeled patients."""
+    plans = {
+        "supervised": (StagePlan(12, 4, 0),),
+        "mean_teacher": (StagePlan(12, 4, 4),),
+        "bcp": (StagePlan(12, 4, 0), StagePlan(14, 4, 4)),
+    }
+    config = Config("tiny", (32, 32), plans[method], labeled=2, width=2, precision="fp32")
+    return replace(config, **changes)
+
+
+def tiny_method(name: str, **options: object) -> Method:
+    """A method with the paper's rules around a U-Net of width 2, always the same weights."""
+    rules = {"labeled_rule": url(80)} | ({} if name == "supervised" else {"unlabeled_rule": crl(80)})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return METHODS[name](UNet(4, 2), **rules, **options)
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    """Whether two modules agree in every bit of their state."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)

@@ -15,14 +15,10 @@ from pathlib import Path
 import torch
 
 from buarl.config import Experiment, build_method
+from buarl.data.phantom_files import cache_root
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.run import load_run, run_experiment
-
-
-def cache_root() -> Path:
-    """$BUARL_CACHE, or ~/.cache/buarl."""
-    return Path(os.environ.get("BUARL_CACHE") or Path.home() / ".cache" / "buarl")
 
 
 def fingerprint(experiment: Experiment, source: Source) -> str:

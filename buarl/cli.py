@@ -25,7 +25,7 @@ class Train:
     """New folder for the run (not with --resume)."""
     resume: Path | None = None
     """Go on with this interrupted run; its row is read from the folder."""
-    source: Literal["phantom", "acdc"] = "phantom"
+    source: Literal["phantom", "acdc", "la"] = "phantom"
     """Data set."""
     root: Path | None = None
     """Folder of the data; the phantom needs none."""
@@ -186,7 +186,7 @@ class Demo:
 class Doctor:
     """Say what is here: versions, device, threads, data and whether it is complete."""
 
-    source: Literal["phantom", "acdc"] = "phantom"
+    source: Literal["phantom", "acdc", "la"] = "phantom"
     """Data set to look at."""
     root: Path | None = None
     """Its folder."""

@@ -6,6 +6,7 @@ its numbers, `build_method` makes the method. Sources: protocol section 5.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -102,7 +103,7 @@ PRESETS: dict[str, Preset] = {
         steps=300,
         labeled_batch=8,
         width=8,
-        image_size={"acdc": (64, 64)},
+        image_size={"acdc": (64, 64), "la": (48, 48, 32)},
         precision="fp32",
         settings={"optimizer": Adam(0.004)},
     ),
@@ -131,6 +132,10 @@ class Experiment:
     preset: str = "toy"
     seed: int = 1337
 
+    def __post_init__(self) -> None:
+        if json.loads(json.dumps(dict(self.options), default=str)) != dict(self.options):
+            raise ValueError(f"options of a row must be plain JSON, got {dict(self.options)}")
+
     def as_dict(self) -> dict:
         """Plain types for JSON."""
         return {**asdict(self), "options": dict(self.options)}
@@ -156,7 +161,7 @@ def config_for(experiment: Experiment) -> Config:
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
         )
     recipe = PAPER[family, experiment.method]
-    batch = preset.labeled_batch
+    batch = preset.labeled_batch if family == "acdc" else None  # 3-D keeps its small batches
     stages = tuple(
         replace(
             plan,

@@ -6,9 +6,8 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from buarl.data.acdc import Acdc
-from buarl.data.h5 import DataError, read_list
-from buarl.data.source import open_source
+from buarl.data.h5 import DataError
+from buarl.data.source import SPLITS, Source, open_source
 from buarl.engine import choose_engine
 from buarl.run import environment
 
@@ -40,27 +39,28 @@ def report(source_name: str, root: Path | None) -> tuple[str, bool]:
     return "\n".join(lines), all(healthy for _, healthy in findings)
 
 
-def check_files(source: Acdc) -> list[tuple[str, bool]]:
-    """One line per split: complete, incomplete (a problem) or absent (fine, unless wanted)."""
-    slices = source.training_names()
-    parts = [("train", slices, lambda name: source.root / "data" / "slices" / f"{name}.h5")]
-    for split in ("val", "test"):
-        path = source.root / f"{split}.list"
-        parts.append((split, read_list(path) if path.is_file() else [], source.volume_path))
-    return [_finding(split, names, locate) for split, names, locate in parts]
+def check_files(source: Source) -> list[tuple[str, bool]]:
+    """One line per split: complete, incomplete (a problem) or absent (fine unless it is opened)."""
+    findings = []
+    for split in SPLITS:
+        try:
+            files = source.files(split)
+        except DataError as error:
+            findings.append((f"  {split:<10}  absent ({error})", split != "train"))
+            continue
+        findings.append(_finding(split, files))
+    return findings
 
 
-def _finding(split: str, names: list[str], locate) -> tuple[str, bool]:
-    here = [name for name in names if locate(name).is_file()]
+def _finding(split: str, files: list[Path]) -> tuple[str, bool]:
+    missing = [path for path in files if not path.is_file()]
     head = f"  {split:<10} "
-    if not names:
-        return f"{head} absent (no list)", True
-    if not here:
-        return f"{head} absent (0 of {len(names)} files)", split != "train"
-    if len(here) < len(names):
-        first = next(name for name in names if name not in set(here))
-        return f"{head} INCOMPLETE: {len(here)} of {len(names)} files, first missing {first}", False
-    return f"{head} complete: {len(names)} of {len(names)} files", True
+    if len(missing) == len(files):
+        return f"{head} absent (0 of {len(files)} files)", split != "train"
+    if missing:
+        count = f"{len(files) - len(missing)} of {len(files)}"
+        return f"{head} INCOMPLETE: {count} files, first missing {missing[0]}", False
+    return f"{head} complete: {len(files)} of {len(files)} files", True
 
 
 def _version(package: str) -> str:

@@ -21,6 +21,11 @@ ERROR, UNCERTAIN, BOTH = "#D55E00", "#0072B2", "#F0E442"
 WIDTH = 9.0  # inches, a notebook's column
 
 
+def to_slice(array: np.ndarray) -> np.ndarray:
+    """(H, W) as it is; of a volume (X, Y, Z) the middle slice along the last axis."""
+    return array if array.ndim == 2 else array[..., array.shape[-1] // 2]
+
+
 def draw_labels(
     axes: Axes, image: np.ndarray, label: np.ndarray | None, opacity: float = 0.55
 ) -> None:

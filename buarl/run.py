@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import platform
+import shutil
 import subprocess
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from buarl.data.source import Source, open_source
 from buarl.methods import Method
 from buarl.train import CHECKPOINT, Callback, FitResult, fit
 
+SECOND_STAGE_OPTIONS = ("entropy_from", "url_in_stage2", "unlabeled_weight", "ema_decay")
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
 
 
@@ -53,25 +55,32 @@ def run_experiment(
     out = Path(out)
     config = config_for(experiment)
     method = build_method(experiment, source.num_classes)
+    description = describe(experiment, source)
+    source.split_labeled(experiment.labeled)
     if resume:
-        _check_same(experiment, read_run(out))
+        _check_same(out, description, read_run(out), ("experiment", "config"))
     elif out.exists():
         raise FileExistsError(f"{out}: run folder exists; choose another, or resume it")
-    begin_from = None if pretrained is None else _stage_end(Path(pretrained), experiment, method)
+    begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
     if not resume:
         out.mkdir(parents=True)
-        write_json(out / "run.json", describe(experiment, source))
-    result = fit(
-        method,
-        source,
-        config,
-        out=out,
-        resume=resume and (out / CHECKPOINT).is_file(),
-        begin_from=begin_from,
-        device=device,
-        progress=progress,
-        callback=callback,
-    )
+        write_json(out / "run.json", description)
+    try:
+        result = fit(
+            method,
+            source,
+            config,
+            out=out,
+            resume=resume and (out / CHECKPOINT).is_file(),
+            begin_from=begin_from,
+            device=device,
+            progress=progress,
+            callback=callback,
+        )
+    except (ValueError, OSError):
+        if not list(out.glob("*.pt")):  # nothing to resume: leave nothing behind
+            shutil.rmtree(out)
+        raise
     write_text(out / "history.csv", _history_csv(result.history))
     write_json(out / "run.json", {**read_run(out), "finished": True, "seconds": result.seconds})
     return result
@@ -79,15 +88,18 @@ def run_experiment(
 
 def describe(experiment: Experiment, source: Source) -> dict[str, Any]:
     """What `run.json` says before the first step."""
-    return {
+    content = {
         "experiment": experiment.as_dict(),
-        "config": json.loads(json.dumps(asdict(config_for(experiment)), default=str)),
+        "config": vars(config_for(experiment)),
         "selection": SELECTION,
         "data": {"root": str(source.root.resolve()), "licence": source.licence},
         "environment": environment(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": False,
     }
+    return json.loads(
+        json.dumps(content, default=lambda data: {"type": type(data).__name__, **vars(data)})
+    )
 
 
 def environment() -> dict[str, Any]:
@@ -133,40 +145,50 @@ def load_run(out: Path, root: Path | None = None) -> tuple[Experiment, Source, M
     if not run["finished"]:
         raise ValueError(f"{out}: the run is not finished; resume it first")
     experiment = Experiment.from_dict(run["experiment"])
-    source = open_source(experiment.source, root or run["data"]["root"])
+    own = (
+        None if experiment.source == "phantom" else run["data"]["root"]
+    )  # the phantom is made anew
+    source = open_source(experiment.source, root or own)
     method = build_method(experiment, source.num_classes)
     method.load_state_dict(load_state(Path(out) / CHECKPOINT)["method"])
     return experiment, source, method
 
 
-def _check_same(experiment: Experiment, run: dict[str, Any]) -> None:
-    wanted, found = json.loads(json.dumps(experiment.as_dict())), run["experiment"]
-    for key, value in wanted.items():
-        if found[key] != value:
-            raise ValueError(
-                f"resume needs the row of the run: {key} was {found[key]}, got {value}"
-            )
+def _check_same(
+    folder: Path, ours: dict[str, Any], theirs: dict[str, Any], parts: Sequence[str]
+) -> None:
+    for part in parts:
+        for key, value in ours[part].items():
+            if key == "checkpoint_every":  # decides nothing
+                continue
+            if theirs[part].get(key) != value:
+                found = theirs[part].get(key)
+                raise ValueError(f"{folder}: {part} has {key} = {found}, now it is {value}")
 
 
-def _stage_end(folder: Path, experiment: Experiment, method: Method) -> Path:
+def _stage_end(folder: Path, description: dict[str, Any], method: Method) -> Path:
+    """The checkpoint after the first stage of another run that began as this one would."""
     stages = method.stages()
     if len(stages) < 2:
-        raise ValueError(f"pretrained needs a method with two stages, got {experiment.method!r}")
-    theirs, ours = read_run(folder)["experiment"], json.loads(json.dumps(experiment.as_dict()))
-    for key in (
-        "method",
-        "labeled_rule",
-        "labeled_reduction",
-        "source",
-        "labeled",
-        "preset",
-        "seed",
-    ):
-        if theirs[key] != ours[key]:
-            raise ValueError(
-                f"{folder}: pretrained with {key} {theirs[key]}, but the row says {ours[key]}"
-            )
-    return folder / f"{stages[0].name}.pt"
+        raise ValueError(
+            f"pretrained needs two stages, got {description['experiment']['method']!r}"
+        )
+    path = folder / f"{stages[0].name}.pt"
+    ours, theirs = (_first_stage(run) for run in (description, read_run(folder)))
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint; has that run finished its first stage?")
+    _check_same(folder, {"first stage": ours}, {"first stage": theirs}, ("first stage",))
+    return path
+
+
+def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
+    """What decides the weights after the first stage."""
+    keys = ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed")
+    row = {key: run["experiment"][key] for key in keys}
+    options = run["experiment"]["options"]
+    row["options"] = {k: v for k, v in options.items() if k not in SECOND_STAGE_OPTIONS}
+    config = {k: v for k, v in run["config"].items() if k != "stages"}
+    return {**row, **config, "first stage": run["config"]["stages"][0], "root": run["data"]["root"]}
 
 
 def _history_csv(history: list[dict]) -> str:

@@ -1,4 +1,4 @@
-"""What several test files share: one thread, repeatable hypothesis, tiny batches, parity fixtures."""
+"""What test files share: one thread, repeatable hypothesis, tiny batches, parity fixtures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def make_semi_batch(count: int, num_classes: int, spatial: tuple[int, ...]) -> SemiBatch:
     """Blocky labels; every image is its label plus noise, so that there is something to learn."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(num_classes, (2 * count, *(n // 4 for n in spatial)), generator=generator)
+    coarse = torch.randint(
+        num_classes, (2 * count, *(n // 4 for n in spatial)), generator=generator
+    )
     for axis in range(1, coarse.ndim):
         coarse = coarse.repeat_interleave(4, axis)
     noise = torch.randn(2 * count, *spatial, generator=generator)

@@ -1,4 +1,4 @@
-"""Batches are a pure function of seed and step, and never look at the labels of unlabeled images."""
+"""Batches are a pure function of seed and step; labels of unlabeled images are never read."""
 
 from __future__ import annotations
 
@@ -76,8 +76,13 @@ def test_every_epoch_and_every_round_has_a_new_permutation():
 def test_unlabeled_stream_restarts_each_labeled_epoch(batches, monkeypatch):
     # 6 labeled in chunks of 4: epochs of one step. Each step must show 6 different unlabeled ones.
     picked = []
-    monkeypatch.setattr(Batches, "_augmented", lambda self, s, seed: picked.append(s.case) or (
-        np.zeros((2, 2), np.float32), np.zeros((2, 2), np.uint8)))
+    monkeypatch.setattr(
+        Batches,
+        "_augmented",
+        lambda self, s, seed: (
+            picked.append(s.case) or (np.zeros((2, 2), np.float32), np.zeros((2, 2), np.uint8))
+        ),
+    )
     for step in range(20):
         picked.clear()
         batches.batch((0,), step, 4, 6)
@@ -182,19 +187,23 @@ class Volumes(Source):
         label = np.random.default_rng(index).integers(0, 2, self.shapes[index], np.uint8)
         return Sample(name, label.astype(np.float32), label if labeled else None)
 
-    def cases(self, split):
+    def listed(self, split):
         return []
+
+    def volume_path(self, case):
+        raise NotImplementedError
 
     def volume(self, case):
         raise NotImplementedError
 
 
 def test_3d_patches_from_volumes_larger_and_smaller_than_the_patch():
-    batches = Batches(Volumes(Path(__file__).parent), 2, (16, 16, 16))
+    patch = (16, 24, 14)  # not square: a quarter turn changes what has to be padded
+    batches = Batches(Volumes(Path(__file__).parent), 2, patch)
     for step in range(6):
         batch = batches.batch((0,), step, 2, 2)
-        assert batch.labeled_image.shape == (2, 1, 16, 16, 16)
-        assert batch.unlabeled_image.shape == (2, 1, 16, 16, 16)
+        assert batch.labeled_image.shape == (2, 1, *patch)
+        assert batch.unlabeled_image.shape == (2, 1, *patch)
         assert torch.equal(batch.labeled_image[:, 0].long(), batch.label)
         assert batch.label.any()
     assert equal(batches.batch((0,), 3, 2, 2), batches.batch((0,), 3, 2, 2))

@@ -131,8 +131,8 @@ def test_unknown_names_are_refused_with_the_value(field, value):
 
 
 def test_a_preset_without_the_source():
-    with pytest.raises(ValueError, match="preset 'toy' has no image size for 'la'"):
-        config_for(Experiment(source="la", preset="toy"))
+    with pytest.raises(ValueError, match="preset 'tiny' has no image size for 'la'"):
+        config_for(Experiment(source="la", preset="tiny"))
 
 
 # Methods

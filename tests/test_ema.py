@@ -75,7 +75,9 @@ def test_buffers_are_averaged_or_copied_on_request():
     mean = teacher[1].running_mean.clone()
     update_teacher(teacher, student, 0.75, buffers=True)
     assert student[1].running_mean.abs().min() > 0.1
-    torch.testing.assert_close(teacher[1].running_mean, 0.75 * mean + 0.25 * student[1].running_mean)
+    torch.testing.assert_close(
+        teacher[1].running_mean, 0.75 * mean + 0.25 * student[1].running_mean
+    )
     assert teacher[1].num_batches_tracked == student[1].num_batches_tracked == 5
 
 

@@ -99,7 +99,9 @@ def test_gradient_flows_and_stays_finite(difference):
 
 @given(st.integers(0, 999), st.integers(2, 6), st.floats(0.01, 30), st.floats(-50, 50))
 def test_both_maps_agree_with_scipy(seed, num_classes, scale, shift):
-    logits = torch.randn(2, num_classes, 3, 4, generator=torch.Generator().manual_seed(seed)) * scale
+    logits = (
+        torch.randn(2, num_classes, 3, 4, generator=torch.Generator().manual_seed(seed)) * scale
+    )
     expected = scipy_entropy(logits.double().softmax(1).numpy(), axis=1)
     for entropy in (entropy_map(logits + shift), entropy_of_probs(logits.softmax(1))):
         np.testing.assert_allclose(entropy.numpy(), expected, atol=2e-5)
@@ -179,7 +181,7 @@ def test_errors_name_the_value(cut):
     for percentile in (-1, 100.5, math.nan):
         with pytest.raises(ValueError, match=rf"percentile must lie in 0-100, got {percentile}"):
             cut(entropy, percentile)
-    with pytest.raises(ValueError, match="scope must be .* got 'volume'"):
+    with pytest.raises(ValueError, match=r"scope must be .* got 'volume'"):
         cut(entropy, 95, "volume")
     with pytest.raises(ValueError, match=r"empty, got shape \(0, 4\)"):
         cut(torch.empty(0, 4), 95)

@@ -93,7 +93,7 @@ def test_unmasked_losses_of_the_reference(parity):
 
 # --- Values computed by hand ----------------------------------------------------------------------
 
-# Two images of 2 x 2 voxels. Image 0: p_1 = .8 .4 / .6 .1, label 1 0 / 1 0. Image 1: p_1 = .5, label 0.
+# Two images of 2 x 2 voxels and two classes; P1 is the probability of class 1.
 P1 = torch.tensor([[[0.8, 0.4], [0.6, 0.1]], [[0.5, 0.5], [0.5, 0.5]]])
 LABEL = torch.tensor([[[1, 0], [1, 0]], [[0, 0], [0, 0]]])
 HAND_CE = -(math.log(0.8) + 2 * math.log(0.6) + math.log(0.9) + 4 * math.log(0.5)) / 8
@@ -294,7 +294,7 @@ def test_consistency_with_whole_is_the_mean_squared_error(reduction):
 
 @REDUCTIONS
 def test_hand_computed_consistency(reduction):
-    """One uncertain voxel of four differs by 1 squared (weight 1), the others by 1/2 (weight 1/2)."""
+    """Squared differences: 1 on the uncertain voxel (weight 1), 1/2 on three others (1/2)."""
     probs = torch.tensor([[[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]])
     half = 1 - math.sqrt(0.5)
     teacher = torch.tensor([[[0.0, half, half, half], [1.0, 1 - half, 1 - half, 1 - half]]])
@@ -330,7 +330,7 @@ def test_errors_name_the_shape_and_the_reduction():
         region_loss(logits, target, narrow, reduction="voxel")
     with pytest.raises(ValueError, match="at least one region"):
         region_loss(logits, target, [], reduction="voxel")
-    with pytest.raises(ValueError, match="reduction must be .* got 'pixel'"):
+    with pytest.raises(ValueError, match=r"reduction must be .* got 'pixel'"):
         region_loss(logits, target, regions, reduction="pixel")
     with pytest.raises(TypeError, match="reduction"):  # no default: the effects are opposite
         region_loss(logits, target, regions)
@@ -338,7 +338,7 @@ def test_errors_name_the_shape_and_the_reduction():
 
 def test_consistency_errors_name_the_value():
     probs = random_case()[0].softmax(1)
-    with pytest.raises(ValueError, match="reduction must be .* got 'pixel'"):
+    with pytest.raises(ValueError, match=r"reduction must be .* got 'pixel'"):
         consistency_loss(probs, probs, whole()(probs), reduction="pixel")
     with pytest.raises(ValueError, match="at least one region"):
         consistency_loss(probs, probs, [], reduction="region")

@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from buarl.data import phantom
-from buarl.data.phantom import PhantomSpec, phantom_case, phantom_root, write_phantom
+from buarl.data import phantom_files
+from buarl.data.phantom import PhantomSpec, phantom_case
+from buarl.data.phantom_files import phantom_root, write_phantom
 
 TINY = PhantomSpec(train_patients=3, val_patients=1, test_patients=2, side=(32, 44), depth=(5, 7))
 
@@ -160,7 +161,9 @@ def test_damaged_cache_is_rebuilt(root: Path, damage: str) -> None:
 
 
 def test_sound_cache_is_not_rebuilt(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "write_phantom", lambda *_: pytest.fail("rebuilt a sound cache"))
+    monkeypatch.setattr(
+        phantom_files, "write_phantom", lambda *_: pytest.fail("rebuilt a sound cache")
+    )
     monkeypatch.setenv("BUARL_CACHE", str(root.parent))
     assert phantom_root(TINY) == root
 
@@ -172,8 +175,8 @@ def test_other_spec_has_its_own_folder(root: Path) -> None:
 
 def test_racing_builders_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(TINY, train_patients=1, test_patients=1)
-    builds, write = [], phantom.write_phantom
-    monkeypatch.setattr(phantom, "write_phantom", lambda *a: (builds.append(1), write(*a)))
+    builds, write = [], phantom_files.write_phantom
+    monkeypatch.setattr(phantom_files, "write_phantom", lambda *a: (builds.append(1), write(*a)))
     threads = [threading.Thread(target=phantom_root, args=(spec, tmp_path)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -187,7 +190,7 @@ def test_abandoned_lock_is_taken_over(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.touch()
     os.utime(lock, (time.time() - 3600,) * 2)
-    with phantom._lock(lock):
+    with phantom_files._lock(lock):
         assert lock.exists()
     assert not lock.exists()
 

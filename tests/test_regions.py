@@ -76,7 +76,9 @@ def test_whole_is_one_region_with_everything():
 
 
 def test_drop_is_crl_with_alpha_zero():
-    for dropped, weighted in zip(drop(95)(random_probs()), crl(95, 0.0)(random_probs()), strict=True):
+    for dropped, weighted in zip(
+        drop(95)(random_probs()), crl(95, 0.0)(random_probs()), strict=True
+    ):
         assert torch.equal(dropped.mask, weighted.mask)
         assert dropped.weight == weighted.weight
 

@@ -1,4 +1,4 @@
-"""A run folder says how its numbers came about, resumes, lends its first stage, and refuses mix-ups."""
+"""A run folder says how its numbers came about, resumes, lends its first stage, refuses mix-ups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 import torch
-from tiny import PRESET, same_weights, write_tiny
+from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 
 import buarl.run
 from buarl.config import PRESETS, Experiment, build_method, config_for
@@ -22,18 +22,6 @@ ROW = Experiment(
     labeled_rule=url(80), unlabeled_rule=crl(90), source="acdc", labeled=2, preset="tiny"
 )
 SUPERVISED = replace(ROW, method="supervised")
-
-
-class Cut(Exception):
-    """The power failed."""
-
-
-def cut_after(stage, index):
-    def callback(name, step, method):
-        if (name, step.index) == (stage, index):
-            raise Cut
-
-    return callback
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +73,10 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert run["seconds"] == result.seconds
     assert set(run["seconds"]) == {"pretrain", "selftrain"}
     assert sorted(p.name for p in out.iterdir()) == [
-        "history.csv", "last.pt", "pretrain.pt", "run.json",
+        "history.csv",
+        "last.pt",
+        "pretrain.pt",
+        "run.json",
     ]
 
 
@@ -127,7 +118,9 @@ def test_an_unknown_name_makes_no_folder(source, tmp_path):
 # Resume
 
 
-@pytest.mark.parametrize("cut", [("pretrain", 0), ("pretrain", 3), ("selftrain", 0), ("selftrain", 4)])
+@pytest.mark.parametrize(
+    "cut", [("pretrain", 0), ("pretrain", 3), ("selftrain", 0), ("selftrain", 4)]
+)
 def test_a_cut_run_resumes_to_the_same_end(source, finished, tmp_path, cut):
     _, straight = finished
     out = tmp_path / "run"
@@ -162,7 +155,7 @@ def test_resuming_a_finished_run_returns_it_at_once(source, finished):
 )
 def test_resume_refuses_another_row(source, finished, change, monkeypatch):
     monkeypatch.setattr(buarl.run, "build_method", lambda row, classes: build_method(ROW, classes))
-    with pytest.raises(ValueError, match=f"resume needs the row of the run: {next(iter(change))} was"):
+    with pytest.raises(ValueError, match=f"bcp: experiment has {next(iter(change))} = "):
         run_experiment(replace(ROW, **change), source, finished[0], resume=True)
 
 
@@ -219,7 +212,7 @@ def test_a_cut_run_with_pretrained_goes_on_where_it_was(source, finished, tmp_pa
 )
 def test_pretrained_refuses_what_decided_the_first_stage(source, finished, tmp_path, change):
     (key, _), out = *change.items(), tmp_path / "run"
-    with pytest.raises(ValueError, match=f"bcp: pretrained with {key} "):
+    with pytest.raises(ValueError, match=f"bcp: first stage has {key} = "):
         run_experiment(replace(ROW, **change), source, out, pretrained=finished[0])
     assert not out.exists()
 

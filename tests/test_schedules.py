@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -88,4 +89,4 @@ def test_the_rate_never_rises_and_never_stops(schedule):
     rates = [schedule(step, 120) for step in range(120)]
     assert rates[0] == 1
     assert rates[-1] > 0
-    assert all(after <= before for before, after in zip(rates, rates[1:], strict=False))
+    assert all(after <= before for before, after in pairwise(rates))

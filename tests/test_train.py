@@ -1,4 +1,4 @@
-"""A run is a function of its seed, can be cut anywhere and resumed, and says when it goes wrong."""
+"""A run is a function of its seed, learns, follows its schedule, and says when it goes wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from tiny import same_weights, tiny_config, tiny_method, write_tiny
+from tiny import Cut, cut_after, same_weights, tiny_config, tiny_method, trained, write_tiny
 from torch import nn
 
 from buarl.checkpoint import load_state
@@ -26,23 +26,6 @@ NAMES = ["supervised", "mean_teacher", "bcp"]
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return Acdc(write_tiny(tmp_path_factory.mktemp("tiny")))
-
-
-class Cut(Exception):
-    """The power failed."""
-
-
-def cut_after(stage, index):
-    def callback(name, step, method):
-        if (name, step.index) == (stage, index):
-            raise Cut
-
-    return callback
-
-
-def trained(name, source, **changes):
-    method = tiny_method(name)
-    return method, fit(method, source, tiny_config(name, **changes))
 
 
 # Seeds
@@ -73,148 +56,6 @@ def test_the_callers_generators_are_unchanged(source, fails):
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert random.getstate() == before[2]
-
-
-# Interruptions
-
-
-@pytest.fixture(scope="module")
-def straight(source, tmp_path_factory):
-    """BCP in one go, with its folder, by checkpoint_every."""
-    runs = {}
-
-    def get(every):
-        if every not in runs:
-            out = tmp_path_factory.mktemp("straight")
-            method = tiny_method("bcp")
-            config = tiny_config("bcp", checkpoint_every=every)
-            runs[every] = method, fit(method, source, config, out=out), out
-        return runs[every]
-
-    return get
-
-
-@pytest.mark.parametrize(
-    ("every", "stage", "index"),
-    [
-        (4, "pretrain", 4),  # right after a checkpoint, in the middle of a block of logs
-        (4, "pretrain", 6),  # between checkpoints
-        (5, "pretrain", 11),  # last step of stage 1, its end not yet saved
-        (4, "selftrain", 0),  # stage border that is a checkpoint: all of stage 1 is done
-        (5, "selftrain", 0),  # stage border that is none: back to step 10 of stage 1
-        (5, "selftrain", 12),
-        (4, "selftrain", 13),  # the very last step
-    ],
-)
-def test_a_resumed_run_equals_an_uninterrupted_one(source, straight, tmp_path, every, stage, index):
-    whole, result, _ = straight(every)
-    config = tiny_config("bcp", checkpoint_every=every)
-    with pytest.raises(Cut):
-        fit(tiny_method("bcp"), source, config, out=tmp_path, callback=cut_after(stage, index))
-    steps = []
-    method = tiny_method("bcp")
-    resumed = fit(
-        method,
-        source,
-        config,
-        out=tmp_path,
-        resume=True,
-        callback=lambda name, step, _: steps.append((name, step.index)),
-    )
-    assert same_weights(method, whole)
-    assert resumed.history == result.history
-    assert resumed.seconds.keys() == result.seconds.keys()
-    cut = index if stage == "pretrain" else 12 + index  # the callback comes before the checkpoint
-    held = list(range(every, 13, every)) + [12 + n for n in range(every, 15, every)]
-    done = max(n for n in held if n <= cut)
-    assert len(steps) == 26 - done  # nothing is done twice that a checkpoint holds
-
-
-def test_two_interruptions(source, straight, tmp_path):
-    whole, result, _ = straight(4)
-    config = tiny_config("bcp", checkpoint_every=4)
-    for resume, cut in ((False, ("pretrain", 9)), (True, ("selftrain", 5))):
-        with pytest.raises(Cut):
-            fit(
-                tiny_method("bcp"), source, config, out=tmp_path, resume=resume,
-                callback=cut_after(*cut),
-            )
-    method = tiny_method("bcp")
-    resumed = fit(method, source, config, out=tmp_path, resume=True)
-    assert same_weights(method, whole)
-    assert resumed.history == result.history
-
-
-@pytest.mark.parametrize("name", ["supervised", "mean_teacher"])
-def test_a_resumed_run_of_one_stage(source, tmp_path, name):
-    config = tiny_config(name, checkpoint_every=5)
-    whole, result = trained(name, source, checkpoint_every=5)
-    with pytest.raises(Cut):
-        fit(tiny_method(name), source, config, out=tmp_path, callback=cut_after("train", 7))
-    method = tiny_method(name)
-    assert fit(method, source, config, out=tmp_path, resume=True).history == result.history
-    assert same_weights(method, whole)
-
-
-def test_resuming_a_finished_run_trains_nothing(source, straight):
-    whole, result, out = straight(4)
-    method, config = tiny_method("bcp"), tiny_config("bcp", checkpoint_every=4)
-    again = fit(method, source, config, out=out, resume=True, callback=cut_after("selftrain", 0))
-    assert same_weights(method, whole)
-    assert again.history == result.history
-    assert again.seconds == result.seconds
-    assert again.network is method.student
-
-
-def test_a_folder_changes_nothing(source, straight):
-    method, result = trained("bcp", source, checkpoint_every=4)
-    assert same_weights(method, straight(4)[0])
-    assert result.history == straight(4)[1].history
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_begin_from_the_end_of_stage_1_equals_a_straight_run(source, tmp_path, keep):
-    config = tiny_config("bcp")
-    whole = tiny_method("bcp", keep_optimizer=keep)
-    result = fit(whole, source, config, out=tmp_path)
-    method = tiny_method("bcp", keep_optimizer=keep)
-    stages = set()
-    begun = fit(
-        method,
-        source,
-        config,
-        begin_from=tmp_path / "pretrain.pt",
-        callback=lambda name, *_: stages.add(name),
-    )
-    assert stages == {"selftrain"}
-    assert same_weights(method, whole)
-    assert begun.history == result.history
-
-
-def test_resume_goes_before_begin_from(source, straight, tmp_path):
-    whole, _, out = straight(4)
-    config = tiny_config("bcp", checkpoint_every=4)
-    with pytest.raises(Cut):
-        fit(
-            tiny_method("bcp"), source, config, out=tmp_path, begin_from=out / "pretrain.pt",
-            callback=cut_after("selftrain", 9),
-        )
-    method, steps = tiny_method("bcp"), []
-    fit(
-        method, source, config, out=tmp_path, resume=True, begin_from=out / "pretrain.pt",
-        callback=lambda _, step, __: steps.append(step.index),
-    )
-    assert steps == [8, 9, 10, 11, 12, 13]
-    assert same_weights(method, whole)
-
-
-def test_checkpoints_hold_tensors_and_plain_types(straight):
-    _, _, out = straight(4)
-    assert sorted(path.name for path in out.iterdir()) == ["last.pt", "pretrain.pt"]
-    for name, position in (("pretrain.pt", [1, 0]), ("last.pt", [2, 0])):
-        state = torch.load(out / name, weights_only=True)
-        assert state["position"] == position
-        assert {key.split(".")[0] for key in state["method"]} == {"student", "teacher"}
 
 
 def test_the_teacher_of_stage_2_starts_as_the_student(source):
@@ -301,7 +142,9 @@ class Coasting(Method):
     def stages(self):
         def stage(name, push):
             def step(batch, _):
-                return StepOutput(push * self.student.weight.sum() + 0 * self.student.bias.sum(), {})
+                return StepOutput(
+                    push * self.student.weight.sum() + 0 * self.student.bias.sum(), {}
+                )
 
             player = Player("student", self.student, step, Sgd(weight_decay=0.0))
             return Stage(name, (player,), keep_optimizer=self.keep)
@@ -314,7 +157,10 @@ def test_keep_optimizer_carries_the_momentum_into_stage_2(source, tmp_path, keep
     weights = []
     config = tiny_config("bcp", stages=(StagePlan(1, 4, 0), StagePlan(2, 4, 0)))
     fit(
-        Coasting(keep), source, config, out=tmp_path,
+        Coasting(keep),
+        source,
+        config,
+        out=tmp_path,
         callback=lambda *args: weights.append(args[2].student.weight.item()),
     )
     moved = np.diff(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import numpy as np
 import torch
 
 from buarl.config import Config, Preset, StagePlan
+from buarl.data.source import Source
 from buarl.methods import METHODS, Method
+from buarl.methods.base import Step
 from buarl.models import UNet
 from buarl.regions import crl, url
+from buarl.train import FitResult, fit
 
 SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
-PRESET = Preset(
-    steps=6, labeled_batch=4, width=2, image_size={"acdc": (32, 32)}, precision="fp32"
-)
+PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={"acdc": (32, 32)}, precision="fp32")
 
 
 def write_case(path: Path, **arrays: np.ndarray) -> Path:
@@ -40,7 +42,7 @@ def rings(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_tiny(root: Path, patients: int = 4, slices: int = 3) -> Path:
-    """Training patients p1, p2, ... with slices of different shapes; one val and one test volume."""
+    """Training patients p1, p2, ... with slices of different shapes; a val and a test volume."""
     names = []
     for patient in range(1, patients + 1):
         case = f"p{patient}_frame01"
@@ -74,7 +76,9 @@ def tiny_config(method: str, **changes: object) -> Config:
 
 def tiny_method(name: str, **options: object) -> Method:
     """A method with the paper's rules around a U-Net of width 2, always the same weights."""
-    rules = {"labeled_rule": url(80)} | ({} if name == "supervised" else {"unlabeled_rule": crl(80)})
+    rules = {"labeled_rule": url(80)} | (
+        {} if name == "supervised" else {"unlabeled_rule": crl(80)}
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return METHODS[name](UNet(4, 2), **rules, **options)
@@ -84,3 +88,23 @@ def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     """Whether two modules agree in every bit of their state."""
     ours, theirs = a.state_dict(), b.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def trained(name: str, source: Source, **changes: object) -> tuple[Method, FitResult]:
+    """A tiny method after `fit`, and what came of it."""
+    method = tiny_method(name)
+    return method, fit(method, source, tiny_config(name, **changes))
+
+
+class Cut(Exception):
+    """The power failed."""
+
+
+def cut_after(stage: str, index: int) -> Callable:
+    """A callback that ends the run after a step, before its checkpoint."""
+
+    def callback(name: str, step: Step, method: Method) -> None:
+        if (name, step.index) == (stage, index):
+            raise Cut
+
+    return callback

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from buarl.data.h5 import DataError, Sample, read_case, read_list
-from buarl.data.source import SPLITS, Source
+from buarl.data.source import Source
 
 
 class Acdc(Source):
@@ -36,21 +36,21 @@ class Acdc(Source):
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
         """One slice at its native size."""
-        path = self.root / "data" / "slices" / f"{name}.h5"
-        return read_case(path, name, 2, self.num_classes, labeled=labeled)
+        return read_case(self.slice_path(name), name, 2, self.num_classes, labeled=labeled)
 
-    def cases(self, split: str) -> list[str]:
-        """Volumes of a split; every one must have its file."""
-        if split not in SPLITS:
-            raise DataError(f"split must be one of {SPLITS}, got {split!r}")
-        names = read_list(self.root / f"{split}.list")
-        missing = [name for name in names if not self.volume_path(name).is_file()]
-        if split != "train" and missing:
-            raise DataError(
-                f"{self.root / f'{split}.list'}: {len(missing)} of {len(names)} volumes have no "
-                f"file, first {self.volume_path(missing[0])}"
-            )
-        return names
+    def listed(self, split: str) -> list[str]:
+        """Volumes of a split."""
+        return read_list(self.root / f"{split}.list")
+
+    def files(self, split: str) -> list[Path]:
+        """Slices of the training split, volumes of the others."""
+        if split != "train":
+            return super().files(split)
+        return [self.slice_path(name) for name in self.training_names()]
+
+    def slice_path(self, name: str) -> Path:
+        """Where a training slice lies."""
+        return self.root / "data" / "slices" / f"{name}.h5"
 
     def volume_path(self, case: str) -> Path:
         """Where a volume lies."""

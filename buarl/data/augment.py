@@ -72,20 +72,34 @@ def apply_3d(
     start: Sequence[int],
     patch_size: Sequence[int],
 ) -> Arrays:
-    """Turn and flip, then crop a patch at `start`; see `padded` for volumes smaller than it."""
+    """Turn and flip, pad where the volume is not larger than the patch, then crop at `start`."""
     window = tuple(slice(a, a + p) for a, p in zip(start, patch_size, strict=True))
+    turned = (_turn(array, augmentation) for array in (image, label))
     return tuple(
-        None if array is None else np.ascontiguousarray(_turn(array, augmentation)[window])
-        for array in (image, label)
+        None if array is None else np.ascontiguousarray(padded(array, patch_size)[window])
+        for array in turned
     )
+
+
+def turned_shape(
+    shape: Sequence[int], augmentation: Augmentation, patch_size: Sequence[int]
+) -> tuple[int, ...]:
+    """Shape of a volume after the turn and the padding, from which the crop is drawn."""
+    x, y, z = shape
+    turned = (y, x, z) if augmentation.quarter_turns % 2 else (x, y, z)
+    return tuple(n + 2 * w for n, w in zip(turned, _pad_widths(turned, patch_size), strict=True))
 
 
 def padded(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
     """Zero-pad as the references do when any axis is not larger than the patch, else unchanged."""
-    if all(n > p for n, p in zip(array.shape, patch_size, strict=True)):
-        return array
-    widths = [max((p - n) // 2 + 3, 0) for n, p in zip(array.shape, patch_size, strict=True)]
-    return np.pad(array, [(w, w) for w in widths])
+    widths = _pad_widths(array.shape, patch_size)
+    return np.pad(array, [(w, w) for w in widths]) if any(widths) else array
+
+
+def _pad_widths(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:
+    if all(n > p for n, p in zip(shape, patch_size, strict=True)):
+        return [0] * len(shape)
+    return [max((p - n) // 2 + 3, 0) for n, p in zip(shape, patch_size, strict=True)]
 
 
 def _turn(array: np.ndarray | None, augmentation: Augmentation) -> np.ndarray | None:

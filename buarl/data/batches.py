@@ -60,9 +60,9 @@ class Batches:
     ) -> None:
         labeled_names, unlabeled_names = source.split_labeled(labeled)
         self.image_size = tuple(image_size)
-        self.labeled = [self._fit(source.training_sample(name)) for name in labeled_names]
+        self.labeled = [source.training_sample(name) for name in labeled_names]
         self.unlabeled = [
-            self._fit(source.training_sample(name, labeled=False))
+            source.training_sample(name, labeled=False)
             for name in (unlabeled_names if unlabeled else [])
         ]
         self.volumetric = source.rank == 3
@@ -103,16 +103,6 @@ class Batches:
             images[:labeled_batch], torch.from_numpy(labels).long(), images[labeled_batch:]
         )
 
-    def _fit(self, sample: Sample) -> Sample:
-        if sample.image.ndim == 2:
-            return sample
-        image, label = sample.image, sample.label
-        return Sample(
-            sample.case,
-            augment.padded(image, self.image_size),
-            None if label is None else augment.padded(label, self.image_size),
-        )
-
     def _augmented(self, sample: Sample, seed: Sequence[int]) -> augment.Arrays:
         rng = np.random.default_rng(seed)
         if not self.volumetric:
@@ -120,6 +110,6 @@ class Batches:
                 sample.image, sample.label, augment.sample_2d(rng), self.image_size
             )
         turn = augment.sample_3d(rng)
-        turned = np.rot90(sample.image, turn.quarter_turns).shape
-        start = augment.sample_crop(rng, turned, self.image_size)
+        shape = augment.turned_shape(sample.image.shape, turn, self.image_size)
+        start = augment.sample_crop(rng, shape, self.image_size)
         return augment.apply_3d(sample.image, sample.label, turn, start, self.image_size)

@@ -43,8 +43,33 @@ class Source(ABC):
         """One training sample."""
 
     @abstractmethod
+    def listed(self, split: str) -> list[str]:
+        """Volumes of a split ("train", "val", "test") in the order of the list, there or not."""
+
+    @abstractmethod
+    def volume_path(self, case: str) -> Path:
+        """Where a volume lies."""
+
+    def files(self, split: str) -> list[Path]:
+        """Every file that a split should have: what is trained on, or the volumes to evaluate."""
+        return [self.volume_path(case) for case in self.listed(split)]
+
     def cases(self, split: str) -> list[str]:
-        """Volumes of a split ("train", "val", "test"), in the order of the list."""
+        """Volumes of a split in the order of the list.
+
+        Raises:
+            DataError: unknown split, no list, or a listed volume without its file.
+        """
+        if split not in SPLITS:
+            raise DataError(f"split must be one of {SPLITS}, got {split!r}")
+        names = self.listed(split)
+        missing = [name for name in names if not self.volume_path(name).is_file()]
+        if missing:
+            raise DataError(
+                f"{self.root / f'{split}.list'}: {len(missing)} of {len(names)} volumes have no "
+                f"file, first {self.volume_path(missing[0])}"
+            )
+        return names
 
     @abstractmethod
     def volume(self, case: str) -> Sample:
@@ -82,20 +107,21 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     """Open a data set by name.
 
     Args:
-        name: "phantom" (made on first use, in the user's cache) or "acdc".
+        name: "phantom" (made on first use, in the user's cache), "acdc" or "la".
         root: Folder of the data; only the phantom has a default.
     Raises:
         DataError: unknown name, no root, or a root without the expected files.
     """
     from buarl.data.acdc import Acdc, Phantom
+    from buarl.data.la import La
 
-    sources = {source.name: source for source in (Phantom, Acdc)}
+    sources = {source.name: source for source in (Phantom, Acdc, La)}
     if name not in sources:
         raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
     if root is None:
         if name != "phantom":
             raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
-        from buarl.data.phantom import phantom_root
+        from buarl.data.phantom_files import phantom_root
 
         root = phantom_root()
     return sources[name](Path(root))

@@ -1,0 +1,63 @@
+"""LA (2018 Atrial Segmentation Challenge) in the public h5 layout: 3-D scans (protocol 1.2)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.source import Source
+
+HELD_OUT = 10
+
+
+class La(Source):
+    """80 training scans, each a folder with `mri_norm2.h5`; the public split has no validation set.
+
+    The last 10 scans of the training list serve as split "val" here and are never trained on, so
+    that nothing has to be chosen on the test list. Paper note: the paper trains on all 80.
+    The public files are cropped around the label, test scans included (protocol 6.8).
+    """
+
+    name = "la"
+    rank = 3
+    class_names = ("background", "left atrium")
+    licence = "LA 2018 challenge, arXiv 2004.12314; no open licence: do not publish images"
+    tree = """  ROOT/train.list, ROOT/test.list  one scan a line: 06SR5RBREL16DQ6M8LWS
+  ROOT/2018LA_Seg_Training Set/<scan>/mri_norm2.h5  3-D `image` and `label` (x, y, z)"""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        if not (self.root / "train.list").is_file():
+            raise DataError(f"{self.root}: no train.list; {self.name} expects\n{self.tree}")
+
+    @cached_property
+    def _listed(self) -> list[str]:
+        return read_list(self.root / "train.list")
+
+    def training_names(self) -> list[str]:
+        """Scans in list order, without the held-out ones at its end."""
+        return self._listed[:-HELD_OUT] if len(self._listed) > HELD_OUT else list(self._listed)
+
+    def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
+        """One scan, (X, Y, Z)."""
+        return read_case(self.volume_path(name), name, 3, self.num_classes, labeled=labeled)
+
+    def listed(self, split: str) -> list[str]:
+        """Scans of a split; "val" is the end of the training list."""
+        if split == "test":
+            return read_list(self.root / "test.list")
+        return self.training_names() if split == "train" else self._listed[-HELD_OUT:]
+
+    def volume_path(self, case: str) -> Path:
+        """Where a scan lies."""
+        return self.root / "2018LA_Seg_Training Set" / case / "mri_norm2.h5"
+
+    def volume(self, case: str) -> Sample:
+        """One whole scan."""
+        return self.training_sample(case)
+
+    @staticmethod
+    def patient(name: str) -> str:
+        """A scan is a patient."""
+        return name

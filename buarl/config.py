@@ -100,7 +100,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "toy": Preset(
-        steps=300,
+        steps=200,
         labeled_batch=8,
         width=8,
         image_size={"acdc": (64, 64), "la": (48, 48, 32)},

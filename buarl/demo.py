@@ -10,37 +10,31 @@ from matplotlib.figure import Figure
 
 from buarl import plots
 from buarl.checkpoint import write_atomic
-from buarl.config import Config, Experiment, build_method, config_for
+from buarl.config import Config, build_method, config_for
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
 from buarl.evaluate import ceiling, evaluate, predict_volume, summary
+from buarl.lessons import lesson_row
 from buarl.methods import Method
 from buarl.predict import predict_probs
-from buarl.regions import crl, url
 from buarl.resample import resize_nearest
 from buarl.run import SELECTION
 from buarl.table import text_table
 from buarl.train import fit
 
-LABELED = 3
-ROWS: dict[str, Experiment] = {
-    "supervised": Experiment(method="supervised", labeled=LABELED),
-    "Mean Teacher": Experiment(method="mean_teacher", labeled=LABELED),
-    "BCP": Experiment(method="bcp", labeled=LABELED),
-    "BCP + URL + CRL": Experiment(
-        method="bcp", labeled=LABELED, labeled_rule=url(95), unlabeled_rule=crl(99)
-    ),
-}
+ROWS = ("supervised", "Mean Teacher", "BCP", "BCP + URL + CRL")
 NEXT = """next: make lab                     the lessons, starting at notebooks/00_start_here.ipynb
       python -m buarl train --help your own run, also on real ACDC"""
 
 
 def run_demo(figures: Path, *, progress: bool = False) -> str:
     """Train the four rows, write fig1, fig3 and fig5 into a folder, return the report as text."""
-    source, config = open_source("phantom"), config_for(ROWS["BCP"])
+    source = open_source("phantom")
+    config = config_for(lesson_row("BCP", source))
     started = time.perf_counter()
     methods, scores = {}, {}
-    for name, experiment in ROWS.items():
+    for name in ROWS:
+        experiment = lesson_row(name, source)
         method = build_method(experiment, source.num_classes)
         result = fit(method, source, config_for(experiment), progress=progress)
         rows = evaluate(method.student, source, "val", config)
@@ -51,7 +45,7 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     for name, figure in draw_figures(methods, source, config).items():
         save_figure(figure, figures / f"{name}.png")
     notes = (
-        f"phantom, {LABELED} labeled patients of {_patients(source)}, seed {config.seed}, "
+        f"phantom, {config.labeled} labeled patients of {_patients(source)}, seed {config.seed}, "
         f"{scores['BCP']['cases']} validation volumes; {SELECTION}.\n"
         "URL at the 95th, CRL at the 99th percentile, both normalised per voxel, alpha 0.5.\n"
         "One seed on synthetic hearts shows that the code runs, not that one method is better.\n"

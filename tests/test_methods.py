@@ -177,17 +177,17 @@ def test_with_other_rules_the_reductions_differ(name, rank, semi):
 @every_method
 @pytest.mark.parametrize("part", ["labeled", "unlabeled"])
 def test_each_rule_and_each_reduction_acts_on_its_own_part(name, part, semi_2d):
-    plain = step_of(build(name, rules="whole"), semi_2d).logs
-    rule = {"labeled_rule": url(80), "unlabeled_rule": crl(80)}[f"{part}_rule"]
+    plain = step_of(build(name), semi_2d).logs
+    other = "unlabeled" if part == "labeled" else "labeled"
+    seen = [plain[part].item()]
     for reduction in ("region", "voxel"):
-        method = build(name, rules="whole", **{f"{part}_reduction": reduction})
-        if name == "bcp" and part == "labeled":
-            method.stage2_labeled_rule = rule
-        setattr(method, f"{part}_rule", rule)
+        method = build(name, **{f"{part}_reduction": reduction})
+        where = "stage2_labeled_rule" if name == "bcp" and part == "labeled" else f"{part}_rule"
+        setattr(method, where, url(80))
         logs = step_of(method, semi_2d).logs
-        other = "unlabeled" if part == "labeled" else "labeled"
         assert torch.equal(logs[other], plain[other])
-        assert not torch.equal(logs[part], plain[part])
+        seen.append(logs[part].item())
+    assert len(set(seen)) == 3  # whole, by region, by voxel
 
 
 @every_method
@@ -253,6 +253,14 @@ def test_frozen_copy_shares_nothing():
     assert all(p.requires_grad for p in net.parameters())
     pairs = zip(net.parameters(), copy.parameters(), strict=True)
     assert all(a.data_ptr() != b.data_ptr() for a, b in pairs)
+
+
+def test_detached_probs_are_float32_without_a_graph():
+    logits = torch.randn(2, 4, 3, 3, requires_grad=True).bfloat16()
+    probs = detached_probs(logits)
+    assert not probs.requires_grad
+    assert probs.dtype == torch.float32
+    torch.testing.assert_close(probs, logits.detach().float().softmax(1))
 
 
 def test_methods_by_name():
@@ -343,7 +351,15 @@ def test_mean_teacher_entropy_source(unsupervised, semi_2d):
 
 def test_unequal_streams_are_fine_for_mean_teacher(semi_2d):
     batch = SemiBatch(semi_2d.labeled_image[:3], semi_2d.label[:3], semi_2d.unlabeled_image)
-    assert torch.isfinite(step_of(build("mean_teacher", rules="url+crl"), batch).loss)
+    method = build("mean_teacher")
+    still(method.student)
+    expected = region_loss(
+        method.student(batch.labeled_image),
+        batch.label,
+        whole()(torch.full((3, 4, 16, 16), 0.25)),
+        reduction="voxel",
+    )
+    torch.testing.assert_close(step_of(method, batch).logs["labeled"], expected.detach())
 
 
 def test_teacher_sees_clipped_noise(semi_2d):

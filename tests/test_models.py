@@ -84,6 +84,26 @@ def test_vnet_drops_whole_channels_before_its_head():
     assert 0.2 < dropped.float().mean() < 0.8
 
 
+def test_vnet_drops_out_twice():
+    net = small(VNet)
+    seen = []
+    net.dropout.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    net(image_for(VNet))
+    assert seen == [32, 2]  # the deepest features, and those before the head
+
+
+def test_unet_up_sampling_aligns_corners():
+    net = small(UNet).eval()
+    coarse, joined = [], []
+    net.reduce[0].register_forward_hook(lambda module, inputs, output: coarse.append(output))
+    net.decoder[0].register_forward_pre_hook(lambda module, inputs: joined.append(inputs[0]))
+    net(image_for(UNet))  # 2 x 3 -> 4 x 6
+    low, high = coarse[0], joined[0][:, 16:]
+    torch.testing.assert_close(high[..., ::3, ::5], low[..., ::2])
+    third = low[..., 0, :] + (low[..., 1, :] - low[..., 0, :]) / 3
+    torch.testing.assert_close(high[..., 1, ::5], third[..., ::2])
+
+
 @BOTH
 def test_every_parameter_learns(model):
     net = small(model).eval()  # no dropout, so that nothing is cut off by chance

@@ -1,7 +1,7 @@
-"""Short trainings that several lessons share: trained once, kept under a fingerprint.
+"""The short trainings that the lessons share: trained once, kept under a fingerprint.
 
-The fingerprint covers the row, every source file of the package, the data and torch's version, so a
-stale entry is never found; a damaged one is trained again.
+The fingerprint covers the row, its numbers, every source file that takes part in training, the data
+and torch's version, so a stale entry is never found; a damaged one is trained again.
 """
 
 from __future__ import annotations
@@ -14,20 +14,50 @@ from pathlib import Path
 
 import torch
 
+from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
 from buarl.data.phantom_files import cache_root
 from buarl.data.source import Source
 from buarl.methods import Method
-from buarl.run import load_run, run_experiment
+from buarl.regions import crl, url
+from buarl.run import describe, load_run, run_experiment
+
+TRAINING_CODE = (
+    *("components.py", "copy_paste.py", "ema.py", "engine.py", "entropy.py", "losses.py"),
+    *("regions.py", "resample.py", "schedules.py", "train.py"),
+    *("data/*.py", "methods/*.py", "models/*.py"),
+)
+
+_URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
+LESSON_ROWS: dict[str, dict] = {
+    "supervised": {"method": "supervised"},
+    "supervised + URL": {"method": "supervised", "labeled_rule": url(95)},
+    "Mean Teacher": {"method": "mean_teacher"},
+    "Mean Teacher + URL + CRL": {
+        "method": "mean_teacher",
+        "options": {"unsupervised": "pseudo_label"},
+        **_URL_CRL,
+    },
+    "BCP": {"method": "bcp"},
+    "BCP + URL + CRL": {"method": "bcp", **_URL_CRL},
+    "BCP, URL at 99": {"method": "bcp", "labeled_rule": url(99), "unlabeled_rule": crl(99)},
+}
+
+
+def lesson_row(name: str, source: Source) -> Experiment:
+    """A row of the lessons on a source: preset toy, 3 labeled patients, both terms per voxel."""
+    return Experiment(source=source.name, labeled=3, preset="toy", **LESSON_ROWS[name])
 
 
 def fingerprint(experiment: Experiment, source: Source) -> str:
     """A short hash of all that decides the weights of a toy run."""
     package = Path(__file__).parent
-    digest = hashlib.sha256(json.dumps(experiment.as_dict(), sort_keys=True).encode())
-    for path in sorted(package.rglob("*.py")):
+    numbers = describe(experiment, source)
+    decisive = [numbers[key] for key in ("experiment", "config", "data")]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for path in sorted(path for pattern in TRAINING_CODE for path in package.glob(pattern)):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    digest.update(f"{source.root.resolve()} {torch.__version__}".encode())
+    digest.update(torch.__version__.encode())
     return digest.hexdigest()[:16]
 
 
@@ -56,8 +86,6 @@ def trained(experiment: Experiment, source: Source, *, progress: bool = False) -
 
 def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
     """The same method as it stood at the end of an earlier stage, e.g. BCP after "pretrain"."""
-    from buarl.checkpoint import load_state
-
     trained(experiment, source)
     folder = cache_root() / "trained" / fingerprint(experiment, source)
     method = build_method(experiment, source.num_classes)

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOME = {  # name -> module; loaded on first use, so that `import buarl` costs nothing
     "entropy_map": "entropy",
+    "entropy_of_probs": "entropy",
     "entropy_threshold": "entropy",
     "uncertain_mask": "entropy",
     "Region": "regions",

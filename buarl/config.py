@@ -50,6 +50,10 @@ class Config:
     eval_stride: tuple[int, ...] | None = None
     checkpoint_every: int = 200
 
+    def shortened(self, steps: int) -> Config:
+        """The same with so many steps in every stage; schedules and ramps shrink along."""
+        return replace(self, stages=tuple(replace(plan, steps=steps) for plan in self.stages))
+
 
 @dataclass(frozen=True)
 class Recipe:

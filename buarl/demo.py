@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -63,23 +64,33 @@ def draw_figures(methods: dict[str, Method], source: Source, config: Config) -> 
     probs = predict_probs(student, image[None])  # (1, C, H, W)
     entropy = entropy_of_probs(probs)[0].numpy()
     pseudo_label = probs.argmax(1)[0].numpy()
-    volume = source.volume(source.cases("val")[0])
-    depth = len(volume.image)
-    slices = [depth // 4, depth // 2, 3 * depth // 4]
-    columns = {"label": [volume.label[z] for z in slices]}
-    for name, method in methods.items():
-        prediction, _ = predict_volume(method.student, volume.image, source.rank, config)
-        columns[name] = [prediction[z] for z in slices]
     names = source.class_names
     return {
         "fig5_entropy_cuts": plots.entropy_cuts(image, entropy),
         "fig1_errors_and_uncertainty": plots.errors_beside_uncertainty(
             image, label, pseudo_label, entropy, names
         ),
-        "fig3_predictions": plots.predictions_side_by_side(
-            [volume.image[z] for z in slices], columns, names
-        ),
+        "fig3_predictions": predictions_of_volume(methods, source, config, source.cases("val")[0]),
     }
+
+
+def predictions_of_volume(
+    methods: Mapping[str, Method], source: Source, config: Config, case: str
+) -> Figure:
+    """Fig. 3, 4: three slices of a volume, its label, and what every method's student says."""
+    volume = source.volume(case)
+    axis = 0 if source.rank == 2 else 2  # ACDC is (Z, H, W), LA is (X, Y, Z)
+    depth = volume.image.shape[axis]
+    slices = [depth // 4, depth // 2, 3 * depth // 4]
+
+    def cut(array: np.ndarray) -> list[np.ndarray]:
+        return [array.take(z, axis) for z in slices]
+
+    columns = {"label": cut(volume.label)}
+    for name, method in methods.items():
+        prediction, _ = predict_volume(method.student, volume.image, source.rank, config)
+        columns[name] = cut(prediction)
+    return plots.predictions_side_by_side(cut(volume.image), columns, source.class_names)
 
 
 def unlabeled_slice(source: Source, config: Config) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,149 @@
+"""The command line does what its words say, and a broken rule is one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny import PRESET, write_tiny
+
+from buarl.cli import Train, main
+from buarl.config import PRESETS, Experiment
+from buarl.regions import crl, drop, url, whole
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_tiny(tmp_path / "data with spaces")
+
+
+@pytest.fixture
+def tiny_toy(monkeypatch):
+    monkeypatch.setitem(PRESETS, "toy", PRESET)
+
+
+def test_options_become_a_row():
+    row = Train(
+        source="acdc",
+        method="bcp",
+        labeled_rule="url",
+        unlabeled_rule="crl",
+        labeled=7,
+        preset="mini",
+        seed=0,
+        unlabeled_reduction="region",
+    ).experiment()
+    assert row == Experiment(
+        method="bcp",
+        labeled_rule=url(95),
+        unlabeled_rule=crl(99),
+        unlabeled_reduction="region",
+        source="acdc",
+        labeled=7,
+        preset="mini",
+        seed=0,
+    )
+    row = Train(
+        unlabeled_rule="drop", unlabeled_percentile=97, scope="image", labeled=0
+    ).experiment()
+    assert (row.labeled_rule, row.unlabeled_rule) == (whole(), drop(97, "image"))
+    assert row.labeled is None
+    options = Train(unsupervised="pseudo_label", entropy_from="student").experiment().options
+    assert options == {"unsupervised": "pseudo_label", "entropy_from": "student"}
+
+
+def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
+    out = tmp_path / "run"
+    words = ["--source", "acdc", "--root", str(root), "--method", "bcp", "--labeled", "2"]
+    assert main(["train", *words, "--unlabeled-rule", "crl", "--out", str(out)]) == 0
+    assert main(["evaluate", str(out), "--split", "val"]) == 0
+    printed = capsys.readouterr().out
+    assert "ceiling" in printed
+    assert "last checkpoint" in printed
+    assert (out / "metrics_val.csv").read_text().startswith("#")
+    assert main(["evaluate", str(out), "--empty", "lineage"]) == 0
+    assert (out / "metrics_val_lineage.csv").is_file()
+    started = json.loads((out / "run.json").read_text())["started"]
+    assert main(["train", "--resume", str(out)]) == 0
+    assert json.loads((out / "run.json").read_text())["started"] == started
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--source", "acdc", "--out", "{out}"], "acdc needs root="),
+        (["train", "--source", "acdc", "--root", "{out}/no", "--out", "{out}"], "no such folder"),
+        (["train"], "either --out NEWFOLDER or --resume RUN"),
+        (
+            ["train", "--source", "acdc", "--root", "{root}", "--labeled", "99", "--out", "{out}"],
+            "got 99",
+        ),
+        (["train", "--source", "acdc", "--root", "{root}", "--out", "{root}"], "run folder exists"),
+        (["evaluate", "{root}"], "not a run folder"),
+        (
+            [
+                "train",
+                "--device",
+                "tpu",
+                "--source",
+                "acdc",
+                "--root",
+                "{root}",
+                "--labeled",
+                "2",
+                "--out",
+                "{out}",
+            ],
+            "got 'tpu'",
+        ),
+    ],
+)
+def test_a_broken_rule_is_one_line_and_leaves_nothing(
+    root, tmp_path, tiny_toy, capsys, words, said
+):
+    out = tmp_path / "run"
+    assert main([word.format(root=root, out=out) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("buarl: ")
+    assert said in error
+    assert "Traceback" not in error
+    assert not out.exists()
+
+
+def test_doctor_finds_missing_files(root, capsys):
+    assert main(["doctor", "--source", "acdc", "--root", str(root)]) == 0
+    assert "complete" in capsys.readouterr().out
+    next((root / "data" / "slices").glob("*.h5")).unlink()
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "--source", "acdc", "--root", str(root)])
+    assert stopped.value.code == 1
+    assert "INCOMPLETE" in capsys.readouterr().out
+
+
+def test_doctor_calls_an_unopened_split_absent(root, capsys):
+    (root / "test.list").write_text("patient900_frame01\n")
+    assert main(["doctor", "--source", "acdc", "--root", str(root)]) == 0
+    assert "absent (0 of 1 files)" in capsys.readouterr().out
+
+
+def test_import_is_light():
+    """`import buarl` loads neither torch nor a plotting, data or notebook package."""
+    code = "import sys, buarl; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "scipy", "h5py", "matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
+    assert not heavy & set(eval(loaded.stdout))
+
+
+def test_training_needs_neither_medpy_nor_notebook_packages():
+    code = (
+        "import sys, buarl; buarl.fit, buarl.evaluate, buarl.METHODS, buarl.models.UNet;"
+        "print(sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"medpy", "SimpleITK", "ipywidgets", "IPython"} & set(eval(loaded.stdout))

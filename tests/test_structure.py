@@ -1,0 +1,81 @@
+"""Reading order, equations in one place, sizes, and the paper's rows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import buarl
+from buarl.config import build_method, config_for
+from buarl.paper import READINGS, table_rows
+
+PACKAGE = Path(buarl.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_import_layers_hold():
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    result = subprocess.run(
+        command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_every_equation_stands_in_a_trailing_comment(number):
+    pattern = re.compile(r"#.*Eq\. (\d+)(?:-(\d+))?((?:, (?:Eq\. )?\d+)*)")
+    found = set()
+    for path in FILES:
+        for line in path.read_text().splitlines():
+            for match in pattern.finditer(line):
+                first, last = int(match[1]), int(match[2] or match[1])
+                rest = {int(n) for n in re.findall(r"\d+", match[3])}
+                found |= set(range(first, last + 1)) | rest
+    assert number in found
+
+
+def test_files_stay_small():
+    lengths = {p.name: len(p.read_text().splitlines()) for p in FILES}
+    assert sum(lengths.values()) <= 5000
+    assert {name: n for name, n in lengths.items() if n > 320} == {}
+
+
+def test_library_functions_name_no_device_and_print_nothing():
+    allowed = {"cli.py", "engine.py"}
+    for path in FILES:
+        if path.name in allowed:
+            continue
+        text = path.read_text()
+        assert ".cuda(" not in text, path
+        assert not re.search(r"^\s*print\(", text, re.M), path
+
+
+def test_all_public_names_exist():
+    for name in buarl.__all__:
+        assert getattr(buarl, name) is not None
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = buarl.nothing_here
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6])
+@pytest.mark.parametrize("reading", READINGS)
+def test_every_row_of_the_tables_becomes_a_method(number, reading):
+    rows = table_rows(number, reading)
+    assert len(rows) >= 2
+    for row in rows.values():
+        assert [plan.steps for plan in config_for(row).stages] == [10_000, 30_000]
+        method = build_method(row, 4)
+        assert (method.labeled_rule, method.unlabeled_rule) == (
+            row.labeled_rule,
+            row.unlabeled_rule,
+        )
+        assert (method.labeled_reduction, method.unlabeled_reduction) == reading
+
+
+def test_unknown_table():
+    with pytest.raises(ValueError, match="got 7"):
+        table_rows(7)

@@ -106,7 +106,10 @@ def unlabeled_slice(source: Source, config: Config) -> tuple[np.ndarray, np.ndar
 def save_figure(figure: Figure, path: Path) -> None:
     """A PNG, atomically, without the date and version that would change at every run."""
     write_atomic(
-        path, lambda p: figure.savefig(p, format="png", dpi=110, metadata={"Software": None})
+        path,
+        lambda p: figure.savefig(
+            p, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None}
+        ),
     )
 
 

@@ -111,7 +111,7 @@ def errors_beside_uncertainty(
         (axes[2], f"(a) errors: {100 * error.mean():.1f} % of pixels", None),
         (
             axes[3],
-            f"(b) uncertain, q = {percentile:g}: catches\n{_percent(capture.recall)} of errors",
+            f"(b) q = {percentile:g}: {_percent(capture.recall)} of errors",
             None,
         ),
     ):

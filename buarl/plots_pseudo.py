@@ -1,4 +1,4 @@
-"""Pictures of pseudo-labels: where they are wrong, and how they reach a mixed image (Fig. 6, BCP)."""
+"""Pictures of pseudo-labels: where they are wrong (Fig. 6), and how images are mixed (BCP)."""
 
 from __future__ import annotations
 

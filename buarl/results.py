@@ -16,13 +16,14 @@ from buarl.checkpoint import write_json
 from buarl.config import Experiment
 from buarl.evaluate import read_metrics, summary
 from buarl.run import read_run
-from buarl.table import text_table
+from buarl.table import COLUMNS
 
 KEYS = (
     *("experiment", "config", "environment", "data", "selection", "split", "metric", "notes"),
     *("started", "seconds", "summary", "cases"),
 )
 NOT_YET = "not yet run"
+DECIMALS = {"dice": 3, "jaccard": 3, "hd95": 2, "asd": 2, "missed": 0}
 
 
 def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "val") -> Path:
@@ -77,45 +78,31 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
             every field, seed and preset included. ledger: As `read_ledger` returns it.
     """
-    found, lines = {}, []
+    lines = [["", *COLUMNS.values(), "split", "steps", "hours", "on"]]
     for title, row in rows.items():
-        wanted = _as_json(row)
+        wanted = json.loads(json.dumps(row.as_dict()))
         entries = [entry for entry in ledger if entry["experiment"] == wanted]
-        for number, entry in enumerate(entries):
-            key = title if not number else f"{title} ({entry['name']})"
-            found[key] = _with_extras(entry)
-            lines.append(key)
+        lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
         if not entries:
-            lines.append(title)
-    return _table_with_gaps(lines, found)
-
-
-def _with_extras(entry: Mapping[str, Any]) -> dict[str, Any]:
-    scores = {k: math.nan if v is None else v for k, v in entry["summary"].items()}
-    steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
-    where = entry["environment"]["gpu"] or "CPU"
-    hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
-    return {**scores, "split": entry["split"], "steps": steps, "hours": hours, "on": where}
-
-
-def _table_with_gaps(titles: Sequence[str], found: Mapping[str, Mapping]) -> str:
-    """`text_table` of all titles; those without scores get one remark and empty cells."""
-    gap = {"dice": 0.0, "jaccard": 0.0, "hd95": 0.0, "asd": 0.0, "missed": 0}
-    table = text_table(
-        {title: found.get(title, gap) for title in titles}, ("split", "steps", "hours", "on")
+            lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
+        for line in lines
     )
-    head, rule, *body = table.split("\n")
-    if len(found) == len(titles):
-        return table
-    lines = [f"{head} {'':{len(NOT_YET)}} |", f"{rule} {'-' * len(NOT_YET)} |"]
-    for title, line in zip(titles, body, strict=True):
-        if title in found:
-            lines.append(f"{line} {'':{len(NOT_YET)}} |")
-            continue
-        first, *cells = line.strip("|").split("|")
-        blank = "|".join(" " * len(cell) for cell in cells)
-        lines.append(f"|{first}|{blank}| {NOT_YET} |")
-    return "\n".join(lines)
+
+
+def _cells(entry: Mapping[str, Any]) -> list[str]:
+    scores = [entry["summary"][key] for key in COLUMNS]
+    steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
+    hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
+    where = entry["environment"]["gpu"] or "CPU"
+    texts = [
+        "-" if score is None else f"{score:.{DECIMALS[key]}f}"
+        for key, score in zip(COLUMNS, scores, strict=True)
+    ]
+    return [*texts, entry["split"], steps, hours, where]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -127,10 +114,6 @@ def _read(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path}: a ledger entry needs {missing}")
     return entry
-
-
-def _as_json(row: Experiment) -> dict[str, Any]:
-    return json.loads(json.dumps(row.as_dict()))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_error_figure_prints_the_recall():
     label = np.zeros((40, 50), np.int64)
     guess = (np.quantile(ENTROPY, 0.98) < ENTROPY).astype(np.int64)  # wrong exactly where unsure
     figure = plots.errors_beside_uncertainty(IMAGE, label, guess, ENTROPY, NAMES, percentile=99)
-    assert "catches\n50 % of errors" in texts(figure)
+    assert "q = 99: 50 % of errors" in texts(figure)
     assert "2.0 % of pixels" in texts(figure)
     none = plots.errors_beside_uncertainty(IMAGE, label, label, ENTROPY, NAMES)
     assert "none of errors" in texts(none)

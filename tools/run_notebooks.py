@@ -28,7 +28,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Keep what readers and nbval need: outputs, tags, counts; drop times, ids of machines, widgets."""
+    """Keep what readers and nbval need: outputs, tags, counts; drop times and widgets."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

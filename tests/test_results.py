@@ -1,0 +1,138 @@
+"""A ledger entry tells of a run what a reader must know, and no more; tables show their gaps."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from tiny import PRESET, write_tiny
+
+from buarl.checkpoint import write_json
+from buarl.config import PRESETS, Experiment
+from buarl.data.acdc import Acdc
+from buarl.evaluate import write_metrics
+from buarl.regions import url
+from buarl.results import KEYS, add_to_ledger, ledger_table, read_ledger
+from buarl.run import SELECTION, read_run, run_experiment
+
+ROW = Experiment(
+    method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7
+)
+SCORES = [
+    {"case": "p91", "class": "RV", "dice": 0.5, "jaccard": 0.25, "hd95": 4.0, "asd": 1.5},
+    {"case": "p91", "class": "LV", "dice": 0.7, "jaccard": 0.75, "hd95": math.nan, "asd": 0.5},
+]
+ROWS = [{**row, "missed": row["class"] == "LV"} for row in SCORES]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A trained and evaluated run; do not write there."""
+    root = tmp_path_factory.mktemp("data") / "secret"
+    root.mkdir()
+    out = tmp_path_factory.mktemp("runs") / "url"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", PRESET)
+        run_experiment(ROW, Acdc(write_tiny(root)), out)
+    write_metrics(out / "metrics_val.csv", ROWS, ("split val, 1 volumes",), "nan")
+    return out
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A run folder to damage."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("run.json", "metrics_val.csv"):
+        (out / name).write_bytes((finished / name).read_bytes())
+    return out
+
+
+def test_an_entry_tells_how_the_numbers_came_about(finished, tmp_path):
+    path = add_to_ledger(tmp_path / "results", "acdc_url", finished)
+    assert path == tmp_path / "results" / "acdc_url.json"
+    (entry,) = read_ledger(tmp_path / "results")
+    run = read_run(finished)
+    assert set(entry) == {"name", *KEYS}
+    assert entry["name"] == "acdc_url"
+    assert Experiment.from_dict(entry["experiment"]) == ROW
+    for key in ("config", "environment", "seconds", "started"):
+        assert entry[key] == run[key]
+    assert entry["selection"] == SELECTION
+    assert entry["metric"].startswith("MedPy")
+    assert entry["notes"] == ["split val, 1 volumes"]
+    assert entry["summary"]["dice"] == pytest.approx(0.6)
+    assert entry["summary"]["dice RV"] == 0.5
+    assert (entry["summary"]["missed"], entry["summary"]["cases"]) == (1, 1)
+    assert [row["dice"] for row in entry["cases"]] == [0.5, 0.7]
+
+
+def test_an_entry_is_strict_json_without_paths(finished, tmp_path):
+    text = add_to_ledger(tmp_path, "url", finished).read_text()
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    entry = json.loads(text, parse_constant=refuse)  # NaN would be no JSON
+    assert entry["cases"][1]["hd95"] is None
+    assert "secret" not in text
+    assert str(tmp_path) not in text
+
+
+def test_entering_a_run_again_replaces_it_but_not_another(finished, copied, tmp_path):
+    add_to_ledger(tmp_path / "r", "url", finished)
+    path = add_to_ledger(tmp_path / "r", "url", finished)
+    before = path.read_bytes()
+    run = read_run(copied)
+    write_json(copied / "run.json", {**run, "experiment": {**run["experiment"], "seed": 8}})
+    with pytest.raises(ValueError, match=r"url\.json: holds another experiment"):
+        add_to_ledger(tmp_path / "r", "url", copied)
+    assert path.read_bytes() == before
+
+
+def test_an_unfinished_run_is_refused(copied, tmp_path):
+    write_json(copied / "run.json", {**read_run(copied), "finished": False})
+    with pytest.raises(ValueError, match="not finished"):
+        add_to_ledger(tmp_path / "r", "url", copied)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_without_that_evaluation_is_refused(finished, tmp_path):
+    with pytest.raises(ValueError, match=r"metrics_test\.csv"):
+        add_to_ledger(tmp_path / "r", "url", finished, split="test")
+
+
+def test_a_ledger_is_read_by_name_and_may_be_absent(finished, tmp_path):
+    assert read_ledger(tmp_path / "none") == []
+    for name in ("b", "a"):
+        add_to_ledger(tmp_path, name, finished)
+    assert [entry["name"] for entry in read_ledger(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("text", "says"), [("{", "not JSON"), ("{}", "summary"), ("[]", "needs")])
+def test_a_file_that_is_no_entry_is_named(tmp_path, text, says):
+    (tmp_path / "odd.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"odd\.json.*{says}"):
+        read_ledger(tmp_path)
+
+
+def test_the_table_shows_scores_and_gaps(finished, tmp_path):
+    add_to_ledger(tmp_path, "url", finished)
+    rows = {"URL": ROW, "other seed": replace(ROW, seed=8), "paper": replace(ROW, preset="paper")}
+    lines = ledger_table(rows, read_ledger(tmp_path)).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][:6] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed"]
+    assert cells[2][:6] == ["URL", "0.600", "0.500", "4.00", "1.00", "1"]
+    assert cells[2][6:] == ["val", "6", "0.0", "CPU"]
+    assert cells[3] == ["other seed", "not yet run", *[""] * 8]
+    assert cells[4][:2] == ["paper", "not yet run"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
+    for name in ("first", "second"):
+        add_to_ledger(tmp_path, name, finished)
+    assert ledger_table({"URL": ROW}, read_ledger(tmp_path)).count("0.600") == 2
+    assert ledger_table({"URL": ROW}, []).count("not yet run") == 1

@@ -1,0 +1,77 @@
+"""The slider shows what the library computes, at every stop, in one figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from buarl.analysis import error_capture
+from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
+from buarl.widgets import PERCENTILES, ThresholdView, read_threshold, threshold_slider
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """An image, a label, and probabilities that are often wrong; 20 x 24, 4 classes."""
+    generator = torch.Generator().manual_seed(3)
+    probs = (2 * torch.randn(4, 20, 24, generator=generator)).softmax(0)
+    label = torch.where(torch.rand(20, 24, generator=generator) < 0.7, probs.argmax(0), 0)
+    image = torch.rand(20, 24, generator=generator)
+    entropy = entropy_of_probs(probs[None])[0]
+    return image.numpy(), label.numpy(), probs.numpy(), entropy.numpy()
+
+
+def shown(view):
+    """The drawn codes, 0 where the picture is left clear."""
+    return np.ma.filled(view.marks.get_array(), 0)
+
+
+def test_every_stop_shows_the_mask_and_the_read_outs_of_the_library(scene):
+    pytest.importorskip("ipywidgets")
+    image, label, probs, entropy = scene
+    box = threshold_slider(image, label, probs, entropy)
+    slider, picture = box.children
+    figure, artists = box.view.figure, [len(a.get_children()) for a in box.view.figure.axes]
+    batch = torch.from_numpy(entropy)[None]
+    error = torch.from_numpy(probs.argmax(0) != label)[None]
+    pictures = set()
+    for percentile in slider.options:
+        slider.value = percentile
+        mask = uncertain_mask(batch, percentile)
+        assert np.array_equal(shown(box.view) > 0, mask[0].numpy())
+        assert np.array_equal(shown(box.view) == 2, (mask & error)[0].numpy())
+        threshold = entropy_threshold(batch, percentile).item()
+        capture = error_capture(error, batch, percentile)
+        assert list(box.view.line.get_xdata()) == [threshold, threshold]
+        assert box.view.title.get_text() == (
+            f"q = {percentile:g}: H > {threshold:.3f} nats marks "
+            f"{100 * mask.float().mean():.1f} % of pixels, {100 * capture.recall:.1f} % of errors"
+        )
+        pictures.add(picture.value)
+    assert len(pictures) == len(slider.options) == len(PERCENTILES)
+    assert box.view.figure is figure  # moved, not drawn anew
+    assert [len(axes.get_children()) for axes in figure.axes] == artists
+
+
+def test_going_back_shows_the_first_picture_again(scene):
+    view = ThresholdView(*scene)
+    first = view.png()
+    view.show(50)
+    assert view.png() != first
+    view.show(95)
+    assert view.png() == first
+
+
+def test_constant_entropy_marks_nothing(scene):
+    image, label, probs, entropy = scene
+    view = ThresholdView(image, label, probs, np.full_like(entropy, 0.3))
+    assert not shown(view).any()
+    assert "marks 0.0 % of pixels, 0.0 % of errors" in view.title.get_text()
+
+
+def test_a_perfect_prediction_has_no_errors_to_catch(scene):
+    entropy = scene[3]
+    reading = read_threshold(np.zeros(entropy.shape, bool), entropy, 95)
+    assert np.isnan(reading.caught)
+    assert reading.text().endswith("no errors")

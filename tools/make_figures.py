@@ -1,0 +1,84 @@
+"""Draw the paper's figures from the phantom, and from ACDC where BUARL_ACDC names its folder.
+
+    python tools/make_figures.py
+    BUARL_ACDC=FOLDER python tools/make_figures.py
+
+The networks are those of the lessons (64x64, 200 steps a stage, 3 labeled patients, seed 1337, last
+weights): the figures show what the method looks at, not how good it can get.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from buarl import plots
+from buarl.config import config_for
+from buarl.data.source import Source, open_source
+from buarl.demo import ROWS, draw_figures, save_figure, unlabeled_slice
+from buarl.entropy import entropy_of_probs
+from buarl.lessons import after_stage, lesson_row, trained
+from buarl.predict import predict_probs
+
+FIGURES = Path(__file__).resolve().parent.parent / "figures"
+TEACHERS = {  # what Fig. 6 compares: title -> row
+    "teacher without URL": "BCP",
+    "URL, q = 99": "BCP, URL at 99",
+    "URL, q = 95": "BCP + URL + CRL",
+}
+
+
+def fig1_bars(source: Source) -> Figure:
+    """Fig. 1 c, d: the surest RV pixel, and the pixel most torn between foreground classes."""
+    row = lesson_row("BCP", source)
+    image, label = unlabeled_slice(source, config_for(row))
+    probs = predict_probs(trained(row, source).student, image[None])[0]  # (C, H, W)
+    entropy = entropy_of_probs(probs[None])[0]
+    right = (probs.argmax(0) == 1) & torch.from_numpy(label == 1)
+    sure = entropy.masked_fill(~right, 9).argmin()
+    foreground = entropy_of_probs((probs[1:] / probs[1:].sum(0)).clamp_min(1e-9)[None])[0]
+    torn = foreground.masked_fill(probs[0] > 0.1, -1).argmax()
+    flat = probs.flatten(1)
+    pixels = {"(c) a reliable pixel": flat[:, sure], "(d) an unreliable one": flat[:, torn]}
+    return plots.class_probabilities(
+        {title: pixel.numpy() for title, pixel in pixels.items()}, source.class_names
+    )
+
+
+def fig6(source: Source) -> Figure:
+    """Fig. 6: pseudo-labels of an unlabeled slice at the start of stage 2."""
+    config = config_for(lesson_row("BCP", source))
+    image, label = unlabeled_slice(source, config)
+    columns = {"label (hidden)": [label]}
+    for title, name in TEACHERS.items():
+        student = after_stage(lesson_row(name, source), source, "pretrain").student
+        guess = predict_probs(student, image[None]).argmax(1)[0].numpy()
+        columns[f"{title}\n{100 * (guess != label).mean():.1f} % wrong"] = [guess]
+    return plots.predictions_side_by_side([image], columns, source.class_names)
+
+
+def draw_all(source: Source, folder: Path, note: str) -> None:
+    methods = {name: trained(lesson_row(name, source), source, progress=True) for name in ROWS}
+    config = config_for(lesson_row("BCP", source))
+    figures = draw_figures(methods, source, config)
+    figures |= {"fig1_bars": fig1_bars(source), "fig6_pseudo_labels": fig6(source)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        if note:
+            figure.supxlabel(note, fontsize=6)
+        save_figure(figure, folder / f"{name}.png")
+        print(f"{folder.name}/{name}.png")
+
+
+def main() -> None:
+    draw_all(open_source("phantom"), FIGURES, "")
+    if root := os.environ.get("BUARL_ACDC"):
+        source = open_source("acdc", root)
+        draw_all(source, FIGURES / "acdc", f"Made from {source.licence}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ def entropy_spread(
         axes.axvline(cut, color="#444444", linestyle=style, label=name)
     axes.set_yscale("log")
     axes.set_ylim(0.05, 110)
-    axes.set_xlim(0, highest)
+    axes.set_xlim(0, 1.03 * highest)
     axes.set_yticks([0.1, 1, 5, 10, 100], ["0.1", "1", "5", "10", "100"])
     axes.set_xlabel("entropy H (nats)")
     axes.set_ylabel("% of pixels above H")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import buarl
-from buarl import analysis, demo, entropy, lessons, predict, resample
+from buarl import analysis, entropy, lessons, predict, resample
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)
@@ -71,11 +71,8 @@ lost = probs[:, 1:].sum(1) * entropy.entropy_of_probs(parts)
 assert torch.allclose(uncertainty, heart_entropy + lost, atol=1e-4)
 print(f"3. share of all entropy that is about the part: {lost.sum() / uncertainty.sum():.0%}")
 # Pixel (d): surely heart, part unknown. Merged, it looks certain.
-image, _ = demo.unlabeled_slice(source, config)
-one = predict.predict_probs(student, image[None])
-parts_one = one[:, 1:] / one[:, 1:].sum(1, keepdim=True)
-where = entropy.entropy_of_probs(parts_one).masked_fill(one[:, 0] >= 0.05, -1).argmax()
-pixel = one.flatten(2)[0, :, where]
+where = entropy.entropy_of_probs(parts).masked_fill(probs[:, 0] >= 0.05, -1).argmax()
+pixel = probs.movedim(1, -1).flatten(0, 2)[where]  # (C,)
 four = float(torch.special.entr(pixel).sum())
 two = float(torch.special.entr(torch.stack([pixel[0], pixel[1:].sum()])).sum())
 print(f"   pixel (d): {four:.2f} nats with four classes, {two:.2f} with two")

@@ -1,0 +1,99 @@
+"""The lessons' cache is never trusted when it could be wrong; the demo's report is complete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tiny import PRESET, same_weights, write_tiny
+
+import buarl.lessons as lessons
+from buarl.config import PRESETS
+from buarl.data.acdc import Acdc
+from buarl.demo import ROWS, run_demo
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUARL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(PRESETS, "toy", PRESET)
+    return Acdc(write_tiny(tmp_path / "data"))
+
+
+@pytest.fixture
+def row(source):
+    return replace(lessons.lesson_row("BCP", source), labeled=2)
+
+
+@pytest.fixture
+def count(monkeypatch):
+    calls, train = [], lessons.run_experiment
+    monkeypatch.setattr(
+        lessons, "run_experiment", lambda *a, **k: (calls.append(a), train(*a, **k))
+    )
+    return calls
+
+
+def test_trained_once_then_read(source, row, count):
+    first, second = lessons.trained(row, source), lessons.trained(row, source)
+    assert len(count) == 1
+    assert same_weights(first, second)
+    assert [path.name for path in (lessons.cache_root() / "trained").iterdir()] == [
+        lessons.fingerprint(row, source)
+    ]
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "unfinished"])
+def test_a_damaged_entry_is_trained_again(source, row, count, fault):
+    first = lessons.trained(row, source)
+    folder = lessons.cache_root() / "trained" / lessons.fingerprint(row, source)
+    if fault == "cut":
+        whole = (folder / "last.pt").read_bytes()
+        (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
+    elif fault == "gone":
+        (folder / "last.pt").unlink()
+    else:
+        text = (folder / "run.json").read_text()
+        (folder / "run.json").write_text(text.replace('"finished": true', '"finished": false'))
+    assert same_weights(lessons.trained(row, source), first)
+    assert len(count) == 2
+
+
+def test_fingerprint_follows_row_numbers_and_code(source, row, tmp_path, monkeypatch):
+    before = lessons.fingerprint(row, source)
+    assert lessons.fingerprint(replace(row, seed=1), source) != before
+    with monkeypatch.context() as patch:
+        patch.setitem(PRESETS, "toy", replace(PRESET, width=3))
+        assert lessons.fingerprint(row, source) != before
+    copy = tmp_path / "package"
+    copy.mkdir()
+    (copy / "losses.py").write_text("# another loss\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(lessons, "__file__", str(copy / "lessons.py"))
+        assert lessons.fingerprint(row, source) != before
+    assert lessons.fingerprint(row, source) == before
+
+
+def test_code_patterns_still_name_files():
+    package = lessons.Path(lessons.__file__).parent
+    assert all(list(package.glob(pattern)) for pattern in lessons.TRAINING_CODE)
+
+
+def test_after_stage_is_the_end_of_that_stage(source, row):
+    early, late = lessons.after_stage(row, source, "pretrain"), lessons.trained(row, source)
+    assert not same_weights(early.student, late.student)
+    with pytest.raises(ValueError, match=r"nonsense\.pt"):
+        lessons.after_stage(row, source, "nonsense")
+
+
+def test_demo_reports_every_row_and_writes_three_figures(tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "toy", replace(PRESETS["toy"], steps=2, width=2, labeled_batch=2))
+    report = run_demo(tmp_path / "figures")
+    for part in (*ROWS, "ceiling", "seed 1337", "validation volumes", "last checkpoint", "next:"):
+        assert part in report
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {
+        "fig1_errors_and_uncertainty.png",
+        "fig3_predictions.png",
+        "fig5_entropy_cuts.png",
+    }

@@ -19,7 +19,8 @@ torch.set_num_threads(1)
 source = buarl.open_source("phantom")
 PRESETS["rehearsal"] = Preset(steps=10, labeled_batch=4, width=4, image_size={"acdc": (32, 32)})
 plain = buarl.Experiment(method="bcp", labeled=3, preset="rehearsal")
-scratch = Path(tempfile.mkdtemp())
+temporary = tempfile.TemporaryDirectory()  # removed at exit
+scratch = Path(temporary.name)
 
 
 def same_weights(a, b):

@@ -39,8 +39,6 @@ _HOME = {  # name -> module; loaded on first use, so that `import buarl` costs n
     "fit": "train",
     "run_experiment": "run",
     "load_run": "run",
-    "evaluate": "evaluate",
-    "summary": "evaluate",
     "case_metrics": "metrics",
 }
 _MODULES = ("models", "plots", "data")

@@ -36,11 +36,7 @@ def error_capture(
     """
     uncertain = uncertain_mask(entropy, percentile, scope)
     both, errors, marked = ((m).sum().item() for m in (uncertain & error, error, uncertain))
-    return Capture(
-        both / errors if errors else float("nan"),
-        both / marked if marked else float("nan"),
-        marked / error.numel(),
-    )
+    return _capture(both, errors, marked, error.numel())
 
 
 def capture_table(
@@ -70,7 +66,9 @@ def capture_table(
             uncertain = uncertain_mask(entropy, q)
             counts = (uncertain & error, error, uncertain)
             totals[q] += [*(int(mask.sum()) for mask in counts), error.numel()]
-    return {
-        q: Capture(both / errors if errors else float("nan"), both / marked, marked / voxels)
-        for q, (both, errors, marked, voxels) in totals.items()
-    }
+    return {q: _capture(*map(float, counts)) for q, counts in totals.items()}
+
+
+def _capture(both: float, errors: float, marked: float, voxels: float) -> Capture:
+    nan = float("nan")
+    return Capture(both / errors if errors else nan, both / marked if marked else nan, marked / voxels)

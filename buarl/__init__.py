@@ -25,6 +25,7 @@ _HOME = {  # name -> module; loaded on first use, so that `import buarl` costs n
     "within": "regions",
     "Dice": "losses",
     "D2": "losses",
+    "D2_BCP": "losses",
     "D3": "losses",
     "DF": "losses",
     "DB": "losses",

@@ -71,4 +71,6 @@ def capture_table(
 
 def _capture(both: float, errors: float, marked: float, voxels: float) -> Capture:
     nan = float("nan")
-    return Capture(both / errors if errors else nan, both / marked if marked else nan, marked / voxels)
+    return Capture(
+        both / errors if errors else nan, both / marked if marked else nan, marked / voxels
+    )

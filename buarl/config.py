@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from buarl.losses import D2, D3, DF, Reduction
+from buarl.losses import D2_BCP, D3, DF, Reduction
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Adam
 from buarl.models import UNet, VNet
@@ -63,7 +63,7 @@ class Recipe:
     settings: Mapping = field(default_factory=dict)
 
 
-_BCP_ACDC = {"dice": replace(D2, smooth=1e-10)}
+_BCP_ACDC = {"dice": D2_BCP}
 _BCP_LA = {
     "dice": D3,
     "mixed_label": True,

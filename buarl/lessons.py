@@ -33,6 +33,10 @@ LESSON_ROWS: dict[str, dict] = {
     "supervised": {"method": "supervised"},
     "supervised + URL": {"method": "supervised", "labeled_rule": url(95)},
     "Mean Teacher": {"method": "mean_teacher"},
+    "Mean Teacher, pseudo-labels": {
+        "method": "mean_teacher",
+        "options": {"unsupervised": "pseudo_label"},
+    },
     "Mean Teacher + URL + CRL": {
         "method": "mean_teacher",
         "options": {"unsupervised": "pseudo_label"},
@@ -85,7 +89,10 @@ def trained(experiment: Experiment, source: Source, *, progress: bool = False) -
 
 
 def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
-    """The same method as it stood at the end of an earlier stage, e.g. BCP after "pretrain"."""
+    """The same method as it stood at the end of an earlier stage, e.g. BCP after "pretrain".
+
+    A teacher that only the next stage starts is still its untrained copy: `start_selftraining()`.
+    """
     trained(experiment, source)
     folder = cache_root() / "trained" / fingerprint(experiment, source)
     method = build_method(experiment, source.num_classes)

@@ -28,7 +28,8 @@ class Dice:
     smooth: float
 
 
-D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS; BCP: 1e-10
+D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS
+D2_BCP = Dice(squared=True, per_sample=False, background=True, smooth=1e-10)  # BCP on ACDC
 D3 = Dice(squared=False, per_sample=True, background=True, smooth=1e-5)  # BCP on LA
 DF = Dice(
     squared=True, per_sample=False, background=False, smooth=1e-5
@@ -59,13 +60,14 @@ def region_loss(
     Returns:
         Scalar float32. An empty region adds 0. No gradient reaches voxels outside the regions.
     Raises:
-        ValueError: shapes that differ, no region, or an unknown reduction.
+        ValueError: shapes that differ, classes out of range, no region, an unknown reduction.
     Paper note: Eq. 7-8 multiply a scalar loss by M; the loss is restricted to M here.
     """
     _check(logits, target, regions, reduction)
     with torch.autocast(logits.device.type, enabled=False):
         log_probs = logits.float().log_softmax(1)  # (B, C, *spatial)
         log_probs_flat, target = log_probs.flatten(2), target.flatten(1).long()
+        _check_classes(target, logits.shape[1])
         cross_entropy = -log_probs_flat.gather(1, target[:, None])[:, 0]  # (B, N)
         masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
         scale = torch.tensor([region.weight for region in regions], device=logits.device)  # (R,)
@@ -121,6 +123,14 @@ def consistency_loss(
     place = torch.stack([region.mask for region in regions]).any(0)
     weight = sum(region.mask * region.weight for region in regions)  # (B, *spatial)
     return (weight * difference).sum() / place.sum().clamp_min(1)
+
+
+def _check_classes(target: Tensor, num_classes: int) -> None:
+    """Torch would say only "index out of bounds". Not on a GPU: it would wait."""
+    if target.device.type == "cpu" and target.numel():
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= num_classes:
+            raise ValueError(f"target must lie in 0 to {num_classes - 1}, got {low} to {high}")
 
 
 def _check(logits: Tensor, target: Tensor, regions: Sequence[Region], reduction: Reduction) -> None:

@@ -39,6 +39,13 @@ class Rule:
     def __post_init__(self) -> None:
         if self.percentile is not None and not 0 <= self.percentile <= 100:
             raise ValueError(f"{self.name}: percentile must lie in 0-100, got {self.percentile}")
+        if self.percentile is not None and 0 < self.percentile < 1:
+            raise ValueError(
+                f"{self.name}: percentile is in percent and marks nearly everything below 1; "
+                f"did you mean {100 * self.percentile:g}, got {self.percentile}"
+            )
+        if self.scope not in ("batch", "image"):
+            raise ValueError(f'{self.name}: scope must be "batch" or "image", got {self.scope!r}')
         for weight in (self.uncertain_weight, self.certain_weight):
             if not weight >= 0:
                 raise ValueError(f"{self.name}: alpha and weights must be >= 0, got {weight}")

@@ -120,6 +120,7 @@ class _Run:
                     bar.set_postfix(loss=f"{self._flush(stage, number):.3f}")
                 if callback is not None:
                     callback(stage.name, Step(number, steps), self.method)
+                    self.method.train()  # a callback may have evaluated
                 if self.out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
                     self.save(self.out / CHECKPOINT)
             self.position, done = (index + 1, 0), 0

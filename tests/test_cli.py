@@ -140,7 +140,7 @@ def test_import_is_light():
 
 def test_training_needs_neither_medpy_nor_notebook_packages():
     code = (
-        "import sys, buarl; buarl.fit, buarl.evaluate, buarl.METHODS, buarl.models.UNet;"
+        "import sys, buarl, buarl.evaluate; buarl.fit, buarl.METHODS, buarl.models.UNet;"
         "print(sorted({m.split('.')[0] for m in sys.modules}))"
     )
     loaded = subprocess.run(

@@ -257,3 +257,19 @@ def test_slices_of_the_first_patients_of_acdc():  # protocol 1.1
         assert (len(ours), len(others)) == (slices, 1312 - slices)
         assert ours == source.training_names()[:slices]
     assert len(source.listed("train")) == 140
+
+
+def test_la_holds_out_the_last_ten_scans(tmp_path):
+    from buarl.data.la import La
+
+    names = [f"SCAN{i:02d}" for i in range(13)]
+    (tmp_path / "train.list").write_text("\n".join(names))
+    source = La(tmp_path)
+    assert source.training_names() == names[:3]
+    assert source.listed("val") == names[3:]
+    assert source.split_labeled(2) == (names[:2], names[2:3])
+    with pytest.raises(DataError, match="10 of 10 volumes have no file"):
+        source.cases("val")
+    (tmp_path / "train.list").write_text("\n".join(names[:10]))
+    with pytest.raises(DataError, match="more than 10 scans are needed"):
+        La(tmp_path).training_names()

@@ -344,3 +344,10 @@ def test_consistency_errors_name_the_value():
         consistency_loss(probs, probs, [], reduction="region")
     with pytest.raises(ValueError, match=r"\(1, 6, 7\)"):
         consistency_loss(probs, probs[:1], whole()(probs), reduction="voxel")
+
+
+def test_a_target_outside_the_classes_is_named():
+    logits, target = torch.zeros(1, 3, 4, 4), torch.full((1, 4, 4), 3)
+    regions = whole()(logits.softmax(1))
+    with pytest.raises(ValueError, match="target must lie in 0 to 2, got 3 to 3"):
+        region_loss(logits, target, regions, reduction="voxel")

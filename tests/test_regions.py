@@ -25,7 +25,7 @@ def probs_of_uncertainty(uncertainty):
     return torch.stack([1 - minor, minor], 1)
 
 
-@given(st.integers(0, 99), st.floats(0, 100), st.sampled_from(["batch", "image"]))
+@given(st.integers(0, 99), st.floats(1, 100) | st.just(0), st.sampled_from(["batch", "image"]))
 def test_regions_partition_the_voxels(seed, percentile, scope):
     uncertain, certain = url(percentile, scope=scope)(random_probs(seed))
     assert uncertain.mask.dtype == torch.bool
@@ -151,6 +151,10 @@ def test_a_rule_is_plain_data(name):
 def test_errors_name_the_rule_and_the_value():
     with pytest.raises(ValueError, match=r"url: percentile must lie in 0-100, got 101"):
         url(101)
+    with pytest.raises(ValueError, match=r"url: percentile is in percent .* mean 95, got 0.95"):
+        url(0.95)
+    with pytest.raises(ValueError, match=r"crl: scope must be .* got 'volume'"):
+        crl(99, scope="volume")
     with pytest.raises(ValueError, match=r"crl: percentile must lie in 0-100, got -1"):
         crl(-1)
     with pytest.raises(ValueError, match=r"crl: alpha and weights must be >= 0, got -0.5"):

@@ -186,3 +186,11 @@ def test_refusals_say_what_is_wrong(source, tmp_path):
         fit(tiny_method("mean_teacher"), source, tiny_config("mean_teacher", labeled=None))
     with pytest.raises(ValueError, match="precision"):
         fit(method, source, tiny_config("bcp", precision="half"))
+
+
+def test_a_callback_that_evaluates_does_not_switch_dropout_off(source):
+    """Evaluation leaves the student in eval mode; training must not go on in it."""
+    plain, watched = tiny_method("supervised"), tiny_method("supervised")
+    fit(plain, source, tiny_config("supervised"))
+    fit(watched, source, tiny_config("supervised"), callback=lambda *_: watched.eval())
+    assert same_weights(plain, watched)

@@ -36,8 +36,21 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         cell.metadata = {"tags": list(cell.metadata["tags"])} if cell.metadata.get("tags") else {}
+        cell.get("outputs", [])[:] = joined(cell.get("outputs", []))
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def joined(outputs: list) -> list:
+    """Chunks of one stream as one output: where they are cut depends on timing."""
+    result: list = []
+    for output in outputs:
+        last = result[-1] if result else None
+        if last is not None and output.output_type == last.output_type == "stream":
+            last.text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def main() -> int:

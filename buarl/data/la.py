@@ -33,11 +33,17 @@ class La(Source):
 
     @cached_property
     def _listed(self) -> list[str]:
-        return read_list(self.root / "train.list")
+        names = read_list(self.root / "train.list")
+        if len(names) <= HELD_OUT:
+            raise DataError(
+                f"{self.root / 'train.list'}: more than {HELD_OUT} scans are needed, the last "
+                f"{HELD_OUT} are held out, got {len(names)}"
+            )
+        return names
 
     def training_names(self) -> list[str]:
         """Scans in list order, without the held-out ones at its end."""
-        return self._listed[:-HELD_OUT] if len(self._listed) > HELD_OUT else list(self._listed)
+        return self._listed[:-HELD_OUT]
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
         """One scan, (X, Y, Z)."""

@@ -17,7 +17,7 @@ from buarl.components import largest_component
 from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.ema import update_teacher
-from buarl.losses import D2, Dice, Reduction, region_loss
+from buarl.losses import D2_BCP, Dice, Reduction, region_loss
 from buarl.methods.base import (
     Method,
     Optimizer,
@@ -57,7 +57,7 @@ class Bcp(Method):
         keep_optimizer: Carry the momentum into stage 2 (ACDC: True).
         ema_decay, ema_buffers: The teacher's average (ACDC averages normalisation buffers too).
         teacher_mode: "train" (the reference) or "eval". box_share: Box edge over image edge.
-        dice: Which Dice; BCP on ACDC uses D2 with smooth 1e-10, on LA D3.
+        dice: Which Dice; BCP on ACDC uses D2_BCP, on LA D3.
         optimizer: Of the student.
     """
 
@@ -79,7 +79,7 @@ class Bcp(Method):
         ema_buffers: bool = True,
         teacher_mode: Literal["train", "eval"] = "train",
         box_share: float = 2 / 3,
-        dice: Dice = D2,
+        dice: Dice = D2_BCP,
         optimizer: Optimizer = Sgd(),
     ) -> None:
         super().__init__()

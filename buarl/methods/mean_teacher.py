@@ -85,6 +85,8 @@ class MeanTeacher(Method):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, in the paper's order."""
         count = len(batch.labeled_image)
+        if not len(batch.unlabeled_image):
+            raise ValueError("Mean Teacher needs unlabeled images, got 0: use `supervised`")
         logits = self.student(torch.cat([batch.labeled_image, batch.unlabeled_image]))  # Eq. 1
         labeled_logits, unlabeled_logits = (
             logits[:count],

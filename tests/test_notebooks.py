@@ -172,8 +172,13 @@ def test_begins_with_its_title_and_number(path):
 
 
 @each_notebook
-def test_the_first_code_cell_chooses_the_source(path):
-    assert SWITCH in code_cells(path)[0].source.splitlines()
+def test_the_source_is_chosen_right_after_the_imports(path):
+    first, second = code_cells(path)[:2]
+    chosen = [cell for cell in (first, second) if SWITCH in cell.source.splitlines()]
+    assert len(chosen) == 1
+    if chosen == [second]:
+        lines = first.source.splitlines()
+        assert all(line.startswith(("import ", "from ")) for line in lines if line)
     assert sum(cell.source.count("open_source(os.environ") for cell in code_cells(path)) == 1
 
 

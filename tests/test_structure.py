@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,11 @@ def test_every_row_of_the_tables_becomes_a_method(number, reading):
 def test_unknown_table():
     with pytest.raises(ValueError, match="got 7"):
         table_rows(7)
+
+
+def test_every_row_of_the_ledger_becomes_a_method():
+    tool = runpy.run_path(str(PACKAGE.parent / "tools" / "run_ledger.py"), run_name="tool")
+    for name in tool["ROWS"]:
+        row = tool["experiment"](name)
+        assert (row.source, row.preset, row.labeled, row.seed) == ("acdc", "mini", 7, 1337)
+        assert len(build_method(row, 4).stages()) == len(config_for(row).stages)

@@ -68,7 +68,7 @@ def draw_all(source: Source, folder: Path, note: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         if note:
-            figure.supxlabel(note, fontsize=6)
+            figure.text(0.5, 1.03, note, ha="center", va="bottom", fontsize=7)
         save_figure(figure, folder / f"{name}.png")
         print(f"{folder.name}/{name}.png")
 

@@ -78,7 +78,7 @@ def run_experiment(
             callback=callback,
         )
     except (ValueError, OSError):
-        if not list(out.glob("*.pt")):  # nothing to resume: leave nothing behind
+        if not resume and not list(out.glob("*.pt")):  # ours, and nothing to resume
             shutil.rmtree(out)
         raise
     write_text(out / "history.csv", _history_csv(result.history))
@@ -145,10 +145,9 @@ def load_run(out: Path, root: Path | None = None) -> tuple[Experiment, Source, M
     if not run["finished"]:
         raise ValueError(f"{out}: the run is not finished; resume it first")
     experiment = Experiment.from_dict(run["experiment"])
-    own = (
-        None if experiment.source == "phantom" else run["data"]["root"]
-    )  # the phantom is made anew
-    source = open_source(experiment.source, root or own)
+    if root is None and experiment.source != "phantom":  # the phantom is made anew
+        root = run["data"]["root"]
+    source = open_source(experiment.source, root)
     method = build_method(experiment, source.num_classes)
     method.load_state_dict(load_state(Path(out) / CHECKPOINT)["method"])
     return experiment, source, method

@@ -42,7 +42,7 @@ _HOME = {  # name -> module; loaded on first use, so that `import buarl` costs n
     "load_run": "run",
     "case_metrics": "metrics",
 }
-_MODULES = ("models", "plots", "data")
+_MODULES = ("models", "data")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -176,7 +176,7 @@ class Demo:
 
     def run(self) -> None:
         """Train, print, draw."""
-        from buarl.demo import run_demo
+        from buarl_lab.demo import run_demo
 
         _set_threads(self.threads)
         print(run_demo(self.figures, progress=True))

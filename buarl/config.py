@@ -191,19 +191,17 @@ def config_for(experiment: Experiment) -> Config:
 def build_method(experiment: Experiment, num_classes: int) -> Method:
     """The method of a row with freshly initialised networks; the seed decides their weights."""
     config = config_for(experiment)
-    with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed)
-        network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)
     rules = {
         "labeled_rule": experiment.labeled_rule,
         "labeled_reduction": experiment.labeled_reduction,
         "unlabeled_rule": experiment.unlabeled_rule,
         "unlabeled_reduction": experiment.unlabeled_reduction,
     }
-    if not any(plan.unlabeled_batch for plan in config.stages):
-        rules = {key: value for key, value in rules.items() if key.startswith("labeled")}
     arguments = {**config.settings, **rules, **experiment.options}
-    return METHODS[experiment.method](network, **arguments)
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)
+        return METHODS[experiment.method](network, **arguments)  # may add heads and networks
 
 
 def _lookup(table: Mapping, key: str, what: str):

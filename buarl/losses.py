@@ -20,12 +20,15 @@ class Dice:
 
     squared: sums of p^2 in the denominator instead of p. per_sample: one Dice per image, then the
     mean, instead of sums over the batch. background: class 0 counts. smooth: added above and below.
+    overlap_factor: 2 lets a perfect prediction score 1. smooth_above: False smooths below only.
     """
 
     squared: bool
     per_sample: bool
     background: bool
     smooth: float
+    overlap_factor: float = 2.0
+    smooth_above: bool = True
 
 
 D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS
@@ -34,6 +37,14 @@ D3 = Dice(squared=False, per_sample=True, background=True, smooth=1e-5)  # BCP o
 DF = Dice(
     squared=True, per_sample=False, background=False, smooth=1e-5
 )  # UA-MT, DTC, SASSNet on LA
+D2_HALF = Dice(  # MC-Net on ACDC, a slip its numbers depend on: a perfect prediction costs 0.5
+    squared=True,
+    per_sample=False,
+    background=True,
+    smooth=1e-10,
+    overlap_factor=1.0,
+    smooth_above=False,
+)
 DB = Dice(squared=False, per_sample=False, background=False, smooth=1e-8)  # SS-Net, MC-Net on LA
 
 
@@ -44,6 +55,7 @@ def region_loss(
     *,
     reduction: Reduction,
     dice: Dice = D2,
+    ce_share: float = 0.5,
 ) -> Tensor:
     """Half Dice plus half cross-entropy over weighted regions: L^l and L^u (Eq. 7 and 8).
 
@@ -56,7 +68,8 @@ def region_loss(
             an uncertain voxel weighs 49.5 times a certain one). "voxel": every voxel has its
             region's weight and the sum is divided by the number of voxels of the place (the same
             CRL: half). The paper does not say which; the effects are opposite, so no default.
-        dice: Which Dice, see `Dice`.
+        dice: Which Dice, see `Dice`. ce_share: Share of the cross-entropy, Dice has the rest; 0 in
+            the methods that log cross-entropy only (DTC, SASSNet, MC-Net, SS-Net).
     Returns:
         Scalar float32. An empty region adds 0. No gradient reaches voxels outside the regions.
     Raises:
@@ -77,7 +90,8 @@ def region_loss(
             voxels = masks.amax(1).sum()[None]  # (1,)
             masks, scale = (masks * scale[:, None]).sum(1, keepdim=True), torch.ones_like(scale[:1])
         ce = torch.einsum("brn,bn->r", masks, cross_entropy) / voxels.clamp_min(1)  # (R,)
-        loss = (dice_loss(log_probs_flat.exp(), target, masks, dice) + ce) / 2  # (R,)
+        overlap = dice_loss(log_probs_flat.exp(), target, masks, dice)  # (R,)
+        loss = (1 - ce_share) * overlap + ce_share * ce  # (R,)
         return (scale * loss).sum()  # Eq. 7, Eq. 8
 
 
@@ -85,21 +99,27 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
     """Soft Dice loss of every region; masks stand inside all three sums (protocol section 4.1).
 
     Args:
-        probs: float32 (B, C, N). target: int64 (B, N). masks: float32 (B, R, N), 0/1 or weights.
-        dice: Which Dice.
+        probs: float32 (B, C, N). target: int64 (B, N), or soft, float32 (B, C, N). masks: float32
+            (B, R, N), 0/1 or weights. dice: Which Dice.
     Returns:
         (R,), 0 to 1; 0 for an empty region.
     """
+    soft = target.is_floating_point()
     classes = torch.arange(probs.shape[1], device=probs.device)
-    truth = (target[:, None] == classes[None, :, None]).float()  # (B, C, N)
+    truth = target if soft else (target[:, None] == classes[None, :, None]).float()  # (B, C, N)
     sums = [
         torch.einsum("bcn,brn->brc", values, masks)
-        for values in (probs * truth, probs * probs if dice.squared else probs, truth)
+        for values in (
+            probs * truth,
+            probs * probs if dice.squared else probs,
+            truth * truth if dice.squared and soft else truth,
+        )
     ]
     if not dice.per_sample:
         sums = [total.sum(0, keepdim=True) for total in sums]
     overlap, predicted, true = (total[..., 0 if dice.background else 1 :] for total in sums)
-    score = (2 * overlap + dice.smooth) / (predicted + true + dice.smooth)  # (B or 1, R, C)
+    above = dice.overlap_factor * overlap + (dice.smooth if dice.smooth_above else 0)
+    score = above / (predicted + true + dice.smooth)  # (B or 1, R, C)
     return 1 - score.mean((0, 2))
 
 
@@ -117,12 +137,27 @@ def consistency_loss(
     """
     _check(probs, teacher_probs[:, 0], regions, reduction)
     difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
+    return region_mean(difference, regions, reduction=reduction)
+
+
+def region_mean(values: Tensor, regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
+    """Mean of a map of losses over weighted regions: how a rule weighs any voxel-wise term.
+
+    Args:
+        values: (B, *spatial), e.g. a squared error or a divergence per voxel. regions, reduction:
+            as in `region_loss`.
+    Returns:
+        Scalar; with `whole` the plain mean, over a place without voxels 0.
+    Raises:
+        ValueError: as in `region_loss`.
+    """
+    _check(values[:, None], values, regions, reduction)
     if reduction == "region":
-        means = [(r.mask * difference).sum() / r.mask.sum().clamp_min(1) for r in regions]
+        means = [(r.mask * values).sum() / r.mask.sum().clamp_min(1) for r in regions]
         return sum(r.weight * mean for r, mean in zip(regions, means, strict=True))
     place = torch.stack([region.mask for region in regions]).any(0)
     weight = sum(region.mask * region.weight for region in regions)  # (B, *spatial)
-    return (weight * difference).sum() / place.sum().clamp_min(1)
+    return (weight * values).sum() / place.sum().clamp_min(1)
 
 
 def _check_classes(target: Tensor, num_classes: int) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from tiny import PRESET, same_weights, write_tiny
 
-import buarl.lessons as lessons
+import buarl_lab.lessons as lessons
 from buarl.config import PRESETS
 from buarl.data.acdc import Acdc
-from buarl.demo import ROWS, run_demo
+from buarl_lab.demo import ROWS, run_demo
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny import tiny_config, write_tiny
 
-from buarl import plots
 from buarl.analysis import capture_table, error_capture
 from buarl.data.acdc import Acdc
-from buarl.demo import save_figure, unlabeled_slice
 from buarl.entropy import entropy_threshold
+from buarl_lab import plots
+from buarl_lab.demo import save_figure, unlabeled_slice
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(5)

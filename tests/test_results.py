@@ -14,8 +14,8 @@ from buarl.config import PRESETS, Experiment
 from buarl.data.acdc import Acdc
 from buarl.evaluate import write_metrics
 from buarl.regions import url
-from buarl.results import KEYS, add_to_ledger, ledger_table, read_ledger
 from buarl.run import SELECTION, read_run, run_experiment
+from buarl_lab.results import KEYS, add_to_ledger, ledger_table, read_ledger
 
 ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7

@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from buarl import plots
 from buarl.config import config_for
 from buarl.data.source import Source, open_source
-from buarl.demo import ROWS, draw_figures, save_figure, unlabeled_slice
 from buarl.entropy import entropy_of_probs
-from buarl.lessons import after_stage, lesson_row, trained
 from buarl.predict import predict_probs
+from buarl_lab import plots
+from buarl_lab.demo import ROWS, draw_figures, save_figure, unlabeled_slice
+from buarl_lab.lessons import after_stage, lesson_row, trained
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 TEACHERS = {  # what Fig. 6 compares: title -> row

@@ -18,9 +18,9 @@ from buarl.config import Experiment, config_for
 from buarl.data.source import open_source
 from buarl.evaluate import ceiling, evaluate, summary, write_metrics
 from buarl.regions import crl, url
-from buarl.results import add_to_ledger, ledger_table, read_ledger
 from buarl.run import SELECTION, load_run, run_experiment
 from buarl.table import text_table
+from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
+from buarl.losses import D2, Dice, Reduction, region_loss
+from buarl.regions import Region, Rule, whole
+from buarl.schedules import ramp
 
 
 class Step(NamedTuple):
@@ -82,14 +85,106 @@ class Stage:
 class Method(nn.Module, ABC):
     """A training method around a student network.
 
-    The student is what is evaluated, in eval mode. State (all networks) is the module's state dict.
+    The student is what is evaluated, in eval mode: image -> logits. State (all networks) is the
+    module's state dict. A method calls the rules it was given and never asks which they are.
+
+    Args:
+        student: The network that learns.
+        labeled_rule, unlabeled_rule: Regions of the labeled and of the unlabeled term.
+        labeled_reduction, unlabeled_reduction: Their normalisers, see `region_loss`.
+        dice: Which Dice. ce_share: Share of cross-entropy in the labeled term, see `region_loss`.
+        optimizer: Of the student.
     """
 
-    student: nn.Module
+    untouched: tuple[str, ...] = ()  # prefixes of student parameters that a step may not reach
+
+    def __init__(
+        self,
+        student: nn.Module,
+        *,
+        labeled_rule: Rule = whole(),
+        unlabeled_rule: Rule = whole(),
+        labeled_reduction: Reduction = "voxel",
+        unlabeled_reduction: Reduction = "voxel",
+        dice: Dice = D2,
+        ce_share: float = 0.5,
+        optimizer: Optimizer = Sgd(),
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.labeled_rule, self.unlabeled_rule = labeled_rule, unlabeled_rule
+        self.labeled_reduction, self.unlabeled_reduction = labeled_reduction, unlabeled_reduction
+        self.dice, self.ce_share, self.optimizer = dice, ce_share, optimizer
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order."""
+
+    def labeled_loss(
+        self, logits: Tensor, label: Tensor, regions: Sequence[Region] | None = None
+    ) -> Tensor:
+        """Eq. 7: Dice + cross-entropy on labeled voxels.
+
+        Args:
+            logits: (B, C, *spatial). label: (B, *spatial). regions: Those of the labeled rule on
+                these logits, unless others are given.
+        """
+        if regions is None:
+            regions = self.labeled_rule(detached_probs(logits))  # URL: Eq. 3-5
+        return region_loss(
+            logits,
+            label,
+            regions,
+            reduction=self.labeled_reduction,
+            dice=self.dice,
+            ce_share=self.ce_share,
+        )
+
+
+class RampedMethod(Method):
+    """A method of one stage whose unlabeled term is ramped up (protocol section 4.3).
+
+    Args:
+        student: The network that learns.
+        consistency_weight: Final weight of the unlabeled term. ramp_levels: See `ramp`.
+        consistency_start: Share of the run before which the weight is 0.
+        common: Rules, normalisers, Dice, optimizer: see `Method`.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        *,
+        consistency_weight: float = 0.1,
+        ramp_levels: int = 200,
+        consistency_start: float = 0.0,
+        **common: Any,
+    ) -> None:
+        super().__init__(student, **common)
+        self.consistency_weight, self.ramp_levels = consistency_weight, ramp_levels
+        self.consistency_start = consistency_start
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage, one player."""
+        student = Player("student", self.student, self.training_step, self.optimizer)
+        return (Stage("train", (student,)),)
+
+    @abstractmethod
+    def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
+        """The loss of one step."""
+
+    def weight(self, step: Step) -> float:
+        """Weight of the unlabeled term at a step."""
+        if step.index < self.consistency_start * step.steps:
+            return 0.0
+        return self.consistency_weight * ramp(step.index, step.steps, self.ramp_levels)
+
+
+def require_unlabeled(method: Method, batch: SemiBatch) -> None:
+    """A clear error where unlabeled images are missing."""
+    if not len(batch.unlabeled_image):
+        name = type(method).__name__
+        raise ValueError(f"{name} needs unlabeled images, got 0: use `supervised`")
 
 
 def frozen_copy(network: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ where an unlabeled one lies. CRL cuts the pseudo-label part, by the teacher's en
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +17,17 @@ from buarl.components import largest_component
 from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.ema import update_teacher
-from buarl.losses import D2_BCP, Dice, Reduction, region_loss
+from buarl.losses import D2_BCP, Dice, region_loss
 from buarl.methods.base import (
     Method,
-    Optimizer,
     Player,
-    Sgd,
     Stage,
     Step,
     StepOutput,
     detached_probs,
     frozen_copy,
 )
-from buarl.regions import Region, Rule, whole, within
+from buarl.regions import whole, within
 
 
 class Pseudo(NamedTuple):
@@ -44,9 +42,8 @@ class Bcp(Method):
 
     Args:
         network: The student; the teacher is its copy at the start of stage 2.
-        labeled_rule: Regions where the target is a label, in stage 1 (and 2 with url_in_stage2).
-        unlabeled_rule: Regions where the target is a pseudo-label, in stage 2.
-        labeled_reduction, unlabeled_reduction: Their normalisers, see `region_loss`.
+        labeled_rule: Where the target is a label, in stage 1 (and 2 with url_in_stage2).
+        unlabeled_rule: Where the target is a pseudo-label, in stage 2.
         url_in_stage2: Use the labeled rule in stage 2 as well. Paper note: thresholds are given
             per phase, so URL is read as stage 1 only; Eq. 9 taken literally asks for both.
         entropy_from: Whose entropy cuts the pseudo-label part: the "teacher", on the unmixed
@@ -57,18 +54,14 @@ class Bcp(Method):
         keep_optimizer: Carry the momentum into stage 2 (ACDC: True).
         ema_decay, ema_buffers: The teacher's average (ACDC averages normalisation buffers too).
         teacher_mode: "train" (the reference) or "eval". box_share: Box edge over image edge.
-        dice: Which Dice; BCP on ACDC uses D2_BCP, on LA D3.
-        optimizer: Of the student.
+        dice: BCP on ACDC uses D2_BCP, on LA D3.
+        common: Normalisers, optimizer: see `Method`.
     """
 
     def __init__(
         self,
         network: nn.Module,
         *,
-        labeled_rule: Rule = whole(),
-        unlabeled_rule: Rule = whole(),
-        labeled_reduction: Reduction = "voxel",
-        unlabeled_reduction: Reduction = "voxel",
         url_in_stage2: bool = False,
         entropy_from: Literal["teacher", "student"] = "teacher",
         unlabeled_weight: float = 0.5,
@@ -80,22 +73,16 @@ class Bcp(Method):
         teacher_mode: Literal["train", "eval"] = "train",
         box_share: float = 2 / 3,
         dice: Dice = D2_BCP,
-        optimizer: Optimizer = Sgd(),
+        **common: Any,
     ) -> None:
-        super().__init__()
-        self.student, self.teacher = network, frozen_copy(network)
-        self.labeled_rule, self.unlabeled_rule = labeled_rule, unlabeled_rule
-        self.labeled_reduction, self.unlabeled_reduction = labeled_reduction, unlabeled_reduction
-        self.stage2_labeled_rule = labeled_rule if url_in_stage2 else whole()
+        super().__init__(network, dice=dice, **common)
+        self.teacher = frozen_copy(network)
+        self.stage2_labeled_rule = self.labeled_rule if url_in_stage2 else whole()
         self.entropy_from, self.unlabeled_weight = entropy_from, unlabeled_weight
         self.mixed_label, self.unlabeled_outside_first = mixed_label, unlabeled_outside_first
-        self.keep_optimizer, self.ema_decay, self.ema_buffers = (
-            keep_optimizer,
-            ema_decay,
-            ema_buffers,
-        )
+        self.keep_optimizer = keep_optimizer
+        self.ema_decay, self.ema_buffers = ema_decay, ema_buffers
         self.teacher_mode, self.box_share = teacher_mode, box_share
-        self.dice, self.optimizer = dice, optimizer
 
     def stages(self) -> tuple[Stage, ...]:
         """Pre-training on labels, then self-training; the student is the only player."""
@@ -158,10 +145,6 @@ class Bcp(Method):
         loss = labeled_total + self.unlabeled_weight * unlabeled_total  # Eq. 9
         logs = {"labeled": labeled_total.detach(), "unlabeled": unlabeled_total.detach()}
         return StepOutput(loss, logs)
-
-    def labeled_loss(self, logits: Tensor, label: Tensor, regions: list[Region]) -> Tensor:
-        """Eq. 7 on the regions of one part."""
-        return region_loss(logits, label, regions, reduction=self.labeled_reduction, dice=self.dice)
 
     @torch.no_grad()
     def pseudo_label(self, image: Tensor) -> Pseudo:

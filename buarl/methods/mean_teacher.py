@@ -8,74 +8,58 @@ cross-entropy against the teacher's hard pseudo-labels (Eq. 8). Then the teacher
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.ema import ema_decay_at, update_teacher
-from buarl.losses import D2, Dice, Reduction, consistency_loss, region_loss
+from buarl.losses import consistency_loss, region_loss
 from buarl.methods.base import (
-    Method,
-    Optimizer,
     Player,
-    Sgd,
+    RampedMethod,
     Stage,
     Step,
     StepOutput,
     detached_probs,
     frozen_copy,
+    require_unlabeled,
 )
-from buarl.regions import Rule, whole
-from buarl.schedules import ramp
 
 
-class MeanTeacher(Method):
+class MeanTeacher(RampedMethod):
     """A student, and a teacher that is its moving average.
 
     Args:
         network: The student; the teacher starts as its copy.
-        labeled_rule, unlabeled_rule: Regions of the labeled and of the unlabeled term.
-        labeled_reduction, unlabeled_reduction: Their normalisers, see `region_loss`.
         unsupervised: "mse", the published Mean Teacher (a rule weighs its voxels), or
             "pseudo_label", Eq. 8. Paper note: Mean Teacher has no pseudo-labels; Ours(MT) is read
             as this switch, and `whole` under "pseudo_label" is its control.
         entropy_from: Whose entropy cuts the unlabeled images, "teacher" or "student".
-        consistency_weight: Final weight of the unlabeled term. ramp_levels: See `ramp`.
-        consistency_start: Share of the run before which the weight is 0 (SSL4MIS 2-D: 1/30).
         ema_limit: Upper bound of the EMA decay. noise: Std of the teacher's input noise.
         teacher_mode: "train" (dropout and batch statistics, the reference) or "eval".
-        dice: Which Dice. optimizer: Of the student.
+        consistency_start: SSL4MIS 2-D waits for a thirtieth of the run.
+        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
     """
 
     def __init__(
         self,
         network: nn.Module,
         *,
-        labeled_rule: Rule = whole(),
-        unlabeled_rule: Rule = whole(),
-        labeled_reduction: Reduction = "voxel",
-        unlabeled_reduction: Reduction = "voxel",
         unsupervised: Literal["mse", "pseudo_label"] = "mse",
         entropy_from: Literal["teacher", "student"] = "teacher",
-        consistency_weight: float = 0.1,
         consistency_start: float = 1 / 30,
-        ramp_levels: int = 200,
         ema_limit: float = 0.99,
         noise: float = 0.1,
         teacher_mode: Literal["train", "eval"] = "train",
-        dice: Dice = D2,
-        optimizer: Optimizer = Sgd(),
+        **common: Any,
     ) -> None:
-        super().__init__()
-        self.student, self.teacher = network, frozen_copy(network)
-        self.labeled_rule, self.unlabeled_rule = labeled_rule, unlabeled_rule
-        self.labeled_reduction, self.unlabeled_reduction = labeled_reduction, unlabeled_reduction
+        super().__init__(network, consistency_start=consistency_start, **common)
+        self.teacher = frozen_copy(network)
         self.unsupervised, self.entropy_from = unsupervised, entropy_from
-        self.consistency_weight, self.consistency_start = consistency_weight, consistency_start
-        self.ramp_levels, self.ema_limit, self.noise = ramp_levels, ema_limit, noise
-        self.teacher_mode, self.dice, self.optimizer = teacher_mode, dice, optimizer
+        self.ema_limit, self.noise = ema_limit, noise
+        self.teacher_mode = teacher_mode
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage, one player; the teacher is no player."""
@@ -85,23 +69,12 @@ class MeanTeacher(Method):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, in the paper's order."""
         count = len(batch.labeled_image)
-        if not len(batch.unlabeled_image):
-            raise ValueError("Mean Teacher needs unlabeled images, got 0: use `supervised`")
+        require_unlabeled(self, batch)
         logits = self.student(torch.cat([batch.labeled_image, batch.unlabeled_image]))  # Eq. 1
-        labeled_logits, unlabeled_logits = (
-            logits[:count],
-            logits[count:],
-        )  # (B_l, C, *), (B_u, C, *)
+        labeled_logits, unlabeled_logits = logits[:count], logits[count:]  # (B_l or B_u, C, *)
         teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  Eq. 2
 
-        labeled_regions = self.labeled_rule(detached_probs(labeled_logits))  # URL: Eq. 3-5
-        labeled_loss = region_loss(  # Eq. 7
-            labeled_logits,
-            batch.label,
-            labeled_regions,
-            reduction=self.labeled_reduction,
-            dice=self.dice,
-        )
+        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # Eq. 7
         unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs)  # Eq. 8
         weight = self.weight(step)
         loss = labeled_loss + weight * unlabeled_loss  # Eq. 9
@@ -133,12 +106,6 @@ class MeanTeacher(Method):
         self.teacher.train(self.teacher_mode == "train")
         noise = (torch.randn_like(image) * self.noise).clamp(-2 * self.noise, 2 * self.noise)
         return detached_probs(self.teacher(image + noise))
-
-    def weight(self, step: Step) -> float:
-        """Weight of the unlabeled term at a step."""
-        if step.index < self.consistency_start * step.steps:
-            return 0.0
-        return self.consistency_weight * ramp(step.index, step.steps, self.ramp_levels)
 
     def update_teacher(self, step: Step) -> None:
         """Eq. 10, after the optimizer's step; parameters only."""

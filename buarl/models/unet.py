@@ -43,19 +43,29 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(_block(2 * c, c, 0.0) for c in reversed(channels[:-1]))
         self.head = nn.Conv2d(width, num_classes, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of an image."""
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Features of the five levels, (B, width * 2^l, H/2^l, W/2^l) at l = 0..4."""
         if any(n % 16 for n in image.shape[2:]):
             raise ValueError(f"UNet needs H and W in multiples of 16, got {tuple(image.shape[2:])}")
-        skips: list[Tensor] = []
+        features: list[Tensor] = []
         feature = image
         for level, block in enumerate(self.encoder):
-            feature = block(F.max_pool2d(feature, 2) if level else feature)  # (B, c, H/2^l, W/2^l)
-            skips.append(feature)
-        skips.pop()
+            feature = block(F.max_pool2d(feature, 2) if level else feature)
+            features.append(feature)
+        return features
+
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Features on the way up, (B, width * 2^l, H/2^l, W/2^l) at l = 3, 2, 1, 0."""
+        *skips, feature = features
+        decoded: list[Tensor] = []
         for reduce, block in zip(self.reduce, self.decoder, strict=True):
             feature = F.interpolate(
                 reduce(feature), scale_factor=2, mode="bilinear", align_corners=True
             )
             feature = block(torch.cat([skips.pop(), feature], 1))
-        return self.head(feature)  # (B, C, H, W)
+            decoded.append(feature)
+        return decoded
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of an image."""
+        return self.head(self.decode(self.encode(image))[-1])  # (B, C, H, W)

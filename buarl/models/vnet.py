@@ -50,16 +50,26 @@ class VNet(nn.Module):
         self.dropout = nn.Dropout3d(0.5)
         self.head = nn.Conv3d(width, num_classes, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of an image."""
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Features of the five levels, (B, width * 2^l, X/2^l, ...) at l = 0..4."""
         if any(n % 16 for n in image.shape[2:]):
             raise ValueError(f"VNet needs sizes in multiples of 16, got {tuple(image.shape[2:])}")
-        skips: list[Tensor] = []
+        features: list[Tensor] = []
         feature = image
         for level, block in enumerate(self.encoder):
             feature = block(self.down[level - 1](feature) if level else feature)
-            skips.append(feature)
-        feature = self.dropout(skips.pop())  # (B, 16w, X/16, Y/16, Z/16)
+            features.append(feature)
+        return [*features[:-1], self.dropout(feature)]
+
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Features on the way up at l = 3, 2, 1, 0; the last, (B, width, X, Y, Z), dropped out."""
+        *skips, feature = features
+        decoded: list[Tensor] = []
         for up, block in zip(self.up, self.decoder, strict=True):
             feature = block(up(feature) + skips.pop())
-        return self.head(self.dropout(feature))  # (B, C, X, Y, Z)
+            decoded.append(feature)
+        return [*decoded[:-1], self.dropout(feature)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of an image."""
+        return self.head(self.decode(self.encode(image))[-1])  # (B, C, X, Y, Z)

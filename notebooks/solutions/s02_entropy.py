@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 import buarl
-from buarl import analysis, entropy, lessons, predict, resample
+from buarl import analysis, entropy, predict, resample
+from buarl_lab import lessons
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 import buarl
-from buarl import lessons, regions
+from buarl import regions
 from buarl.data.batches import Batches
+from buarl_lab import lessons
 
 NO_DICE = buarl.Dice(squared=True, per_sample=False, background=True, smooth=1e12)
 

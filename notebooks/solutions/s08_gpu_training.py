@@ -13,7 +13,7 @@ import torch
 import buarl
 from buarl.config import PRESETS, Preset
 from buarl.evaluate import evaluate, write_metrics
-from buarl.results import add_to_ledger, ledger_table, read_ledger
+from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
 
 torch.set_num_threads(1)
 source = buarl.open_source("phantom")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from buarl.plots import PALETTE, WIDTH
+from buarl_lab.plots import PALETTE, WIDTH
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:

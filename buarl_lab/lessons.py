@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+import buarl
 from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
 from buarl.data.phantom_files import cache_root
@@ -55,7 +56,7 @@ def lesson_row(name: str, source: Source) -> Experiment:
 
 def fingerprint(experiment: Experiment, source: Source) -> str:
     """A short hash of all that decides the weights of a toy run."""
-    package = Path(__file__).parent
+    package = Path(buarl.__file__).parent
     numbers = describe(experiment, source)
     decisive = [numbers[key] for key in ("experiment", "config", "data")]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())

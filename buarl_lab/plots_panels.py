@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from buarl.plots import WIDTH, class_legend, draw_labels
+from buarl_lab.plots import WIDTH, class_legend, draw_labels
 
 
 def panels(

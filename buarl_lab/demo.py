@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from buarl import plots
 from buarl.checkpoint import write_atomic
 from buarl.config import Config, build_method, config_for
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
 from buarl.evaluate import ceiling, evaluate, predict_volume, summary
-from buarl.lessons import lesson_row
 from buarl.methods import Method
 from buarl.predict import predict_probs
 from buarl.resample import resize_nearest
 from buarl.run import SELECTION
 from buarl.table import text_table
 from buarl.train import fit
+from buarl_lab import plots
+from buarl_lab.lessons import lesson_row
 
 ROWS = ("supervised", "Mean Teacher", "BCP", "BCP + URL + CRL")
 NEXT = """next: make lab                     the lessons, starting at notebooks/00_start_here.ipynb

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from buarl.plots import UNCERTAIN, WIDTH
+from buarl_lab.plots import UNCERTAIN, WIDTH
 
 LINES = ("#009E73", "#E69F00", "#0072B2")
 

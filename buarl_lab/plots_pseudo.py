@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from buarl.copy_paste import Box
-from buarl.plots import (
+from buarl_lab.plots import (
     ERROR,
     PALETTE,
     UNCERTAIN,

@@ -1,7 +1,7 @@
-"""Every number of a run as data: presets, and the schedule and settings of each method.
+"""Every number of a run as data: presets on top of the published recipes.
 
 An experiment is a row: `Experiment(method="bcp", labeled_rule=url(), ...)`. `config_for` looks up
-its numbers, `build_method` makes the method. Sources: protocol section 5.
+its numbers, `build_method` makes the method.
 """
 
 from __future__ import annotations
@@ -12,22 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from buarl.losses import D2_BCP, D3, DF, Reduction
+from buarl.losses import Reduction
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Adam
 from buarl.models import UNet, VNet
+from buarl.recipes import PAPER, StagePlan
 from buarl.regions import Rule, whole
-from buarl.schedules import Constant, Poly, Schedule, StepDecay
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """The numbers of one stage: steps, samples per step, learning-rate schedule."""
-
-    steps: int
-    labeled_batch: int
-    unlabeled_batch: int
-    schedule: Schedule = Constant()
 
 
 @dataclass(frozen=True)
@@ -53,40 +43,6 @@ class Config:
     def shortened(self, steps: int) -> Config:
         """The same with so many steps in every stage; schedules and ramps shrink along."""
         return replace(self, stages=tuple(replace(plan, steps=steps) for plan in self.stages))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A method's full schedule on a data set, and its settings there."""
-
-    stages: tuple[StagePlan, ...]
-    settings: Mapping = field(default_factory=dict)
-
-
-_BCP_ACDC = {"dice": D2_BCP}
-_BCP_LA = {
-    "dice": D3,
-    "mixed_label": True,
-    "unlabeled_outside_first": False,
-    "keep_optimizer": False,
-    "ema_buffers": False,
-}
-_LA_STEP = StepDecay(2500 / 6000)
-
-PAPER: dict[tuple[str, str], Recipe] = {
-    ("acdc", "supervised"): Recipe((StagePlan(30_000, 24, 0, Poly()),)),
-    ("acdc", "mean_teacher"): Recipe((StagePlan(30_000, 12, 12, Poly()),)),
-    ("acdc", "bcp"): Recipe((StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)), _BCP_ACDC),
-    ("la", "supervised"): Recipe((StagePlan(6_000, 4, 0, _LA_STEP),), {"dice": DF}),
-    ("la", "mean_teacher"): Recipe(
-        (StagePlan(6_000, 2, 2, _LA_STEP),),
-        {"dice": DF, "ramp_levels": 40, "consistency_start": 0.0},
-    ),
-    ("la", "bcp"): Recipe(
-        (StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))), _BCP_LA
-    ),
-}
-"""The published schedules (protocol section 5)."""
 
 
 @dataclass(frozen=True)

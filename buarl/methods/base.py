@@ -147,6 +147,7 @@ class RampedMethod(Method):
     Args:
         student: The network that learns.
         consistency_weight: Final weight of the unlabeled term. ramp_levels: See `ramp`.
+        ramp_share: Share of the run after which the weight is final.
         consistency_start: Share of the run before which the weight is 0.
         common: Rules, normalisers, Dice, optimizer: see `Method`.
     """
@@ -157,12 +158,13 @@ class RampedMethod(Method):
         *,
         consistency_weight: float = 0.1,
         ramp_levels: int = 200,
+        ramp_share: float = 1.0,
         consistency_start: float = 0.0,
         **common: Any,
     ) -> None:
         super().__init__(student, **common)
-        self.consistency_weight, self.ramp_levels = consistency_weight, ramp_levels
-        self.consistency_start = consistency_start
+        self.consistency_weight, self.consistency_start = consistency_weight, consistency_start
+        self.ramp_levels, self.ramp_share = ramp_levels, ramp_share
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage, one player."""
@@ -177,7 +179,8 @@ class RampedMethod(Method):
         """Weight of the unlabeled term at a step."""
         if step.index < self.consistency_start * step.steps:
             return 0.0
-        return self.consistency_weight * ramp(step.index, step.steps, self.ramp_levels)
+        length = self.ramp_share * step.steps
+        return self.consistency_weight * ramp(step.index, length, self.ramp_levels)
 
 
 def require_unlabeled(method: Method, batch: SemiBatch) -> None:

@@ -2,10 +2,11 @@
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
 PYTHON ?= python3
 TORCH_INDEX ?=
+PORT ?= 8866
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab figures notebooks lint clean
+.PHONY: demo test lab app figures notebooks lint clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
@@ -15,6 +16,10 @@ test: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+app: $(READY)  # a page without Jupyter; PORT=8866 make app
+	@echo "open http://localhost:$(PORT) (the first time, training a small network takes a minute)"
+	JUPYTER_PATH="$(CURDIR)/app/jupyter" $(BIN)/voila app/explorers.ipynb --no-browser --port=$(PORT) --template=buarl --strip_sources=True
 
 figures: $(READY)
 	$(BIN)/python tools/make_figures.py

@@ -160,6 +160,22 @@ def region_mean(values: Tensor, regions: Sequence[Region], *, reduction: Reducti
     return (weight * values).sum() / place.sum().clamp_min(1)
 
 
+def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
+    """Weight of every voxel in `region_mean`, relative to its weight in a plain mean.
+
+    Args:
+        regions, reduction: As in `region_loss`.
+    Returns:
+        float32 (B, *spatial); 1 everywhere with `whole`.
+    """
+    voxels = regions[0].mask.numel()
+    if reduction == "region":
+        return sum(r.weight * r.mask * (voxels / r.mask.sum().clamp_min(1)) for r in regions)
+    place = torch.stack([region.mask for region in regions]).any(0)
+    weights = sum(region.weight * region.mask for region in regions)
+    return weights * (voxels / place.sum().clamp_min(1))
+
+
 def _check_classes(target: Tensor, num_classes: int) -> None:
     """Torch would say only "index out of bounds". Not on a GPU: it would wait."""
     if target.device.type == "cpu" and target.numel():

@@ -76,7 +76,14 @@ PAPER: dict[tuple[str, str], Recipe] = {
         labeled_weight=0.5,
         consistency_weight=1.0,
     ),
-    ("la", "ss_net"): _la(**_LONG, dice=DB, ce_share=0.0, consistency_weight=1.0, epsilon=10.0),
+    ("la", "ss_net"): _la(
+        **_LONG,
+        dice=DB,
+        ce_share=0.0,
+        consistency_weight=1.0,
+        epsilon=10.0,
+        pool_classes=True,
+    ),
     ("la", "bcp"): Recipe(
         (StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))), _BCP_LA
     ),

@@ -153,8 +153,8 @@ class _Run:
         )
         logs: dict[str, Tensor | float] = {}
         for player in stage.players:
-            factor = plan.schedule(step.index, plan.steps)
-            logs |= self._play(player, batch, step, factor)
+            schedule = player.schedule or plan.schedule
+            logs |= self._play(player, batch, step, schedule(step.index, plan.steps))
         if stage.after_step is not None:
             stage.after_step(step)
         self.pending.append(logs)

@@ -1,5 +1,26 @@
 """The interactive explorers; they live in `buarl_lab` and need `pip install "buarl[notebooks]"`."""
 
-from buarl_lab.threshold import PERCENTILES, ThresholdView, read_threshold, threshold_slider
+from buarl_lab.explorers.cases import case_browser
+from buarl_lab.explorers.copy_paste import copy_paste_explorer
+from buarl_lab.explorers.definitions import Blob
+from buarl_lab.explorers.metrics import metric_explorer
+from buarl_lab.explorers.region_terms import method_terms
+from buarl_lab.explorers.regions import region_explorer
+from buarl_lab.scrubber import Scrubber, lesson_scrubber, run_scrubber, scrubber
+from buarl_lab.threshold import PERCENTILES, ThresholdView, read_threshold
 
-__all__ = ["PERCENTILES", "ThresholdView", "read_threshold", "threshold_slider"]
+__all__ = [
+    "PERCENTILES",
+    "Blob",
+    "Scrubber",
+    "ThresholdView",
+    "case_browser",
+    "copy_paste_explorer",
+    "lesson_scrubber",
+    "method_terms",
+    "metric_explorer",
+    "read_threshold",
+    "region_explorer",
+    "run_scrubber",
+    "scrubber",
+]

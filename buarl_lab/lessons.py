@@ -1,7 +1,7 @@
 """The short trainings that the lessons share: trained once, kept under a fingerprint.
 
-The fingerprint covers the row, its numbers, every source file that takes part in training, the data
-and torch's version, so a stale entry is never found; a damaged one is trained again.
+The fingerprint covers the row, its numbers, every source file that takes part in training this
+method, the data and torch's version: a stale entry is never found, a damaged one is trained anew.
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-import buarl
 from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
+from buarl.data import acdc, phantom_files
 from buarl.data.phantom_files import cache_root
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.regions import crl, url
 from buarl.run import describe, load_run, run_experiment
 
-TRAINING_CODE = (
-    *("components.py", "copy_paste.py", "ema.py", "engine.py", "entropy.py", "losses.py"),
-    *("regions.py", "resample.py", "schedules.py", "train.py"),
-    *("data/*.py", "methods/*.py", "models/*.py"),
-)
-
+ALWAYS = ("buarl.train", phantom_files.__name__, acdc.__name__)
+BY_VALUE = {"buarl.config", "buarl.recipes"}
 _URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
 LESSON_ROWS: dict[str, dict] = {
     "supervised": {"method": "supervised"},
@@ -56,14 +54,31 @@ def lesson_row(name: str, source: Source) -> Experiment:
 
 def fingerprint(experiment: Experiment, source: Source) -> str:
     """A short hash of all that decides the weights of a toy run."""
-    package = Path(buarl.__file__).parent
     numbers = describe(experiment, source)
     decisive = [numbers[key] for key in ("experiment", "config", "data")]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    for path in sorted(path for pattern in TRAINING_CODE for path in package.glob(pattern)):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    for module in training_code(build_method(experiment, source.num_classes)):
+        digest.update(module.encode() + Path(sys.modules[module].__file__).read_bytes())
     digest.update(torch.__version__.encode())
     return digest.hexdigest()[:16]
+
+
+def training_code(method: Method) -> list[str]:
+    """The modules of buarl that take part in training a method: loop, data, networks, and from
+    there every module whose names they use. Rows and numbers count by value instead."""
+    found: set[str] = set()
+    pending = {*ALWAYS, *(type(module).__module__ for module in method.modules())}
+    while pending:
+        name = pending.pop()
+        if name.startswith("buarl.") and name not in found | BY_VALUE:
+            found.add(name)
+            pending |= {_home(value) for value in vars(sys.modules[name]).values()}
+    return sorted(found)
+
+
+def _home(value: object) -> str:
+    """The module an imported name comes from; empty for plain values."""
+    return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
 
 
 def trained(experiment: Experiment, source: Source, *, progress: bool = False) -> Method:

@@ -1,9 +1,9 @@
-"""A slider for the lessons: move the percentile, see what it marks and what it catches."""
+"""One image at a percentile, as a picture and a line: the scrubber for paper, GitHub and tests."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,8 @@ from buarl.analysis import error_capture
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl_lab.plots import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
 
-if TYPE_CHECKING:
-    import ipywidgets
-
 PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
-"""The stops of the slider."""
+"""Where the lessons read it."""
 
 
 class Reading(NamedTuple):
@@ -97,31 +94,3 @@ class ThresholdView:
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=90)
         return buffer.getvalue()
-
-
-def threshold_slider(
-    image: np.ndarray, label: np.ndarray, probs: np.ndarray, entropy: np.ndarray
-) -> ipywidgets.VBox:
-    """A slider over `PERCENTILES` above one picture that it updates in place.
-
-    Args:
-        image, label, entropy: (H, W), entropy in nats. probs: (C, H, W).
-    Returns:
-        A box of slider and picture; its attribute `view` is the `ThresholdView` behind them.
-    """
-    import ipywidgets  # an extra: the library works without it
-
-    view = ThresholdView(image, label, probs, entropy)
-    slider = ipywidgets.SelectionSlider(
-        options=PERCENTILES, value=95, description="percentile", continuous_update=False
-    )
-    picture = ipywidgets.Image(value=view.png(), format="png")
-
-    def update(change: dict) -> None:
-        view.show(change["new"])
-        picture.value = view.png()
-
-    slider.observe(update, "value")
-    box = ipywidgets.VBox([slider, picture])
-    box.view = view
-    return box

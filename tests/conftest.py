@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import browser, lab, tab  # noqa: F401  fixtures
 from hypothesis import settings
 
 from buarl.data.batches import SemiBatch

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 from tiny import PRESET, same_weights, write_tiny
 
 import buarl_lab.lessons as lessons
-from buarl.config import PRESETS
+from buarl.config import PRESETS, Experiment, build_method
 from buarl.data.acdc import Acdc
 from buarl_lab.demo import ROWS, run_demo
 
@@ -65,18 +66,24 @@ def test_fingerprint_follows_row_numbers_and_code(source, row, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setitem(PRESETS, "toy", replace(PRESET, width=3))
         assert lessons.fingerprint(row, source) != before
-    copy = tmp_path / "package"
-    copy.mkdir()
-    (copy / "losses.py").write_text("# another loss\n")
+    losses = tmp_path / "losses.py"
+    losses.write_text("# another loss\n")
     with monkeypatch.context() as patch:
-        patch.setattr(lessons, "__file__", str(copy / "lessons.py"))
+        patch.setattr(sys.modules["buarl.losses"], "__file__", str(losses))
         assert lessons.fingerprint(row, source) != before
     assert lessons.fingerprint(row, source) == before
 
 
-def test_code_patterns_still_name_files():
-    package = lessons.Path(lessons.__file__).parent
-    assert all(list(package.glob(pattern)) for pattern in lessons.TRAINING_CODE)
+def test_fingerprint_leaves_out_other_methods():
+    """Work on one method leaves the trained networks of the others in the cache."""
+    source_code = {
+        name: lessons.training_code(build_method(Experiment(method=name, preset="toy"), 4))
+        for name in ("supervised", "bcp")
+    }
+    assert {"buarl.train", "buarl.losses", "buarl.entropy"} <= set(source_code["supervised"])
+    assert {"buarl.methods.bcp", "buarl.copy_paste", "buarl.ema"} <= set(source_code["bcp"])
+    assert "buarl.data.phantom" in source_code["bcp"]
+    assert not {"buarl.methods.bcp", "buarl.ema"} & set(source_code["supervised"])
 
 
 def test_after_stage_is_the_end_of_that_stage(source, row):

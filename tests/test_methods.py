@@ -10,7 +10,7 @@ from torch import nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import D3, region_loss
-from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
+from buarl.methods import Bcp, MeanTeacher, Supervised
 from buarl.methods.base import Step, detached_probs, frozen_copy
 from buarl.models import UNet, VNet
 from buarl.regions import crl, drop, url, whole
@@ -261,10 +261,6 @@ def test_detached_probs_are_float32_without_a_graph():
     assert not probs.requires_grad
     assert probs.dtype == torch.float32
     torch.testing.assert_close(probs, logits.detach().float().softmax(1))
-
-
-def test_methods_by_name():
-    assert {"supervised": Supervised, "mean_teacher": MeanTeacher, "bcp": Bcp} == METHODS
 
 
 # --- Supervised -----------------------------------------------------------------------------------

@@ -136,8 +136,8 @@ class Coasting(Method):
     """Stage 1 pushes a weight, stage 2 has no gradient: only momentum can move it there."""
 
     def __init__(self, keep):
-        super().__init__()
-        self.student, self.keep = nn.Conv2d(1, 1, 1), keep
+        super().__init__(nn.Conv2d(1, 1, 1))
+        self.keep = keep
 
     def stages(self):
         def stage(name, push):

@@ -1,4 +1,4 @@
-"""The slider shows what the library computes, at every stop, in one figure."""
+"""The static picture shows what the library computes, at every stop, in one figure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from buarl.analysis import error_capture
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
-from buarl.widgets import PERCENTILES, ThresholdView, read_threshold, threshold_slider
+from buarl_lab.threshold import PERCENTILES, ThresholdView, read_threshold
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +28,27 @@ def shown(view):
 
 
 def test_every_stop_shows_the_mask_and_the_read_outs_of_the_library(scene):
-    pytest.importorskip("ipywidgets")
-    image, label, probs, entropy = scene
-    box = threshold_slider(image, label, probs, entropy)
-    slider, picture = box.children
-    figure, artists = box.view.figure, [len(a.get_children()) for a in box.view.figure.axes]
+    _, label, probs, entropy = scene
+    view = ThresholdView(*scene)
+    figure, artists = view.figure, [len(a.get_children()) for a in view.figure.axes]
     batch = torch.from_numpy(entropy)[None]
     error = torch.from_numpy(probs.argmax(0) != label)[None]
     pictures = set()
-    for percentile in slider.options:
-        slider.value = percentile
+    for percentile in PERCENTILES:
+        view.show(percentile)
         mask = uncertain_mask(batch, percentile)
-        assert np.array_equal(shown(box.view) > 0, mask[0].numpy())
-        assert np.array_equal(shown(box.view) == 2, (mask & error)[0].numpy())
+        assert np.array_equal(shown(view) > 0, mask[0].numpy())
+        assert np.array_equal(shown(view) == 2, (mask & error)[0].numpy())
         threshold = entropy_threshold(batch, percentile).item()
         capture = error_capture(error, batch, percentile)
-        assert list(box.view.line.get_xdata()) == [threshold, threshold]
-        assert box.view.title.get_text() == (
+        assert list(view.line.get_xdata()) == [threshold, threshold]
+        assert view.title.get_text() == (
             f"q = {percentile:g}: H > {threshold:.3f} nats marks "
             f"{100 * mask.float().mean():.1f} % of pixels, {100 * capture.recall:.1f} % of errors"
         )
-        pictures.add(picture.value)
-    assert len(pictures) == len(slider.options) == len(PERCENTILES)
-    assert box.view.figure is figure  # moved, not drawn anew
+        pictures.add(view.png())
+    assert len(pictures) == len(PERCENTILES)
+    assert view.figure is figure  # moved, not drawn anew
     assert [len(axes.get_children()) for axes in figure.axes] == artists
 
 

@@ -67,10 +67,10 @@ def tiny_config(method: str, **changes: object) -> Config:
     """12 steps (BCP: 12 and 14) on 2 labeled patients."""
     plans = {
         "supervised": (StagePlan(12, 4, 0),),
-        "mean_teacher": (StagePlan(12, 4, 4),),
         "bcp": (StagePlan(12, 4, 0), StagePlan(14, 4, 4)),
     }
-    config = Config("tiny", (32, 32), plans[method], labeled=2, width=2, precision="fp32")
+    plan = plans.get(method, (StagePlan(12, 4, 4),))
+    config = Config("tiny", (32, 32), plan, labeled=2, width=2, precision="fp32")
     return replace(config, **changes)
 
 

@@ -1,5 +1,8 @@
 """Draw the paper's figures from the phantom, and from ACDC where BUARL_ACDC names its folder.
 
+The phantom's also come as a page to play with, figures/threshold_scrubber.html. One of ACDC would
+carry its voxels: make it where you may, `buarl.widgets.lesson_scrubber(...).to_html(...)`.
+
     python tools/make_figures.py
     BUARL_ACDC=FOLDER python tools/make_figures.py
 
@@ -22,6 +25,9 @@ from buarl.predict import predict_probs
 from buarl_lab import plots
 from buarl_lab.demo import ROWS, draw_figures, save_figure, unlabeled_slice
 from buarl_lab.lessons import after_stage, lesson_row, trained
+from buarl_lab.scrub_pack import pack
+from buarl_lab.scrubber import write_page
+from buarl_lab.snapshots import sides_of_lesson
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 TEACHERS = {  # what Fig. 6 compares: title -> row
@@ -73,8 +79,23 @@ def draw_all(source: Source, folder: Path, note: str) -> None:
         print(f"{folder.name}/{name}.png")
 
 
+def write_scrubber(source: Source, path: Path) -> None:
+    """The threshold scrubber of a toy run as one self-contained page."""
+    packed = pack(sides_of_lesson("BCP + URL + CRL", source, progress=True))
+    note = (
+        "Synthetic hearts (the phantom of buarl); BCP + URL + CRL trained for 200 + 200 steps on 3 "
+        "labeled patients, 64x64, one seed. Labeled images: the student's entropy; unlabeled ones: "
+        "the teacher's, once it is taught. Threshold, masks and errors are the library's; the "
+        "batch is the slices shown. It shows what the method looks at, not how good it can get."
+    )
+    write_page(path, packed, "Which voxels are uncertain? Move the percentile", note)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
 def main() -> None:
-    draw_all(open_source("phantom"), FIGURES, "")
+    phantom = open_source("phantom")
+    draw_all(phantom, FIGURES, "")
+    write_scrubber(phantom, FIGURES / "threshold_scrubber.html")
     if root := os.environ.get("BUARL_ACDC"):
         source = open_source("acdc", root)
         draw_all(source, FIGURES / "acdc", f"Made from {source.licence}.")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from buarl.data.batches import SemiBatch
 from buarl.losses import D2, Dice, Reduction, region_loss
 from buarl.regions import Region, Rule, whole
-from buarl.schedules import ramp
+from buarl.schedules import Schedule, ramp
 
 
 class Step(NamedTuple):
@@ -48,7 +48,7 @@ class Sgd:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam, for the toy preset, where SGD would need more steps than a lesson has."""
+    """Adam: SASSNet's discriminator; the toy preset, too short for SGD to get anywhere."""
 
     lr: float = 0.004
     betas: tuple[float, float] = (0.9, 0.999)
@@ -63,12 +63,16 @@ Optimizer = Sgd | Adam
 
 @dataclass(frozen=True)
 class Player:
-    """What is trained: a module, its step and its optimizer. GAN-like methods have two."""
+    """What is trained: a module, its step and its optimizer. GAN-like methods have two.
+
+    schedule: Of its learning rate; None is the one planned for the stage.
+    """
 
     name: str
     module: nn.Module
     training_step: Callable[[SemiBatch, Step], StepOutput]
     optimizer: Optimizer = Sgd()
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True)

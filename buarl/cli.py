@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,9 @@ from buarl.regions import Rule, crl, drop, url, whole
 
 RuleName = Literal["whole", "url", "crl", "drop"]
 ReductionName = Literal["region", "voxel"]
+MethodName = Literal[
+    *("supervised", "mean_teacher", "ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net", "bcp")
+]
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Train:
     """Data set."""
     root: Path | None = None
     """Folder of the data; the phantom needs none."""
-    method: Literal["supervised", "mean_teacher", "bcp"] = "bcp"
+    method: MethodName = "bcp"
     """Training method."""
     preset: Literal["toy", "mini", "paper"] = "toy"
     """toy: 64x64, about a minute. mini: 128x128, 1000 steps a stage. paper: the full schedule."""
@@ -59,6 +63,8 @@ class Train:
     """Whose entropy cuts unlabeled images (default teacher)."""
     url_in_stage2: bool = False
     """bcp: use the labeled rule in stage 2 as well."""
+    option: dict[str, str] = field(default_factory=dict)
+    """Any other switch of the method, e.g. --option decoders 3 max_entropy lnC."""
     pretrained: Path | None = None
     """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
     device: str = "auto"
@@ -68,7 +74,7 @@ class Train:
 
     def experiment(self) -> Experiment:
         """The row these options describe."""
-        options: dict[str, object] = {}
+        options: dict[str, object] = {k: _plain(v) for k, v in self.option.items()}
         if self.unsupervised is not None:
             options["unsupervised"] = self.unsupervised
         if self.entropy_from is not None:
@@ -141,28 +147,20 @@ class Evaluate:
 
     def run(self) -> None:
         """Write metrics_<split>.csv into the run folder and print the table."""
-        from buarl.evaluate import ceiling, evaluate, summary, write_metrics
-        from buarl.run import SELECTION, load_run
+        from buarl.evaluate import ceiling, summary
+        from buarl.score import score_run
         from buarl.table import text_table
 
         _set_threads(self.threads)
-        experiment, source, method = load_run(self.run_folder, self.root)
-        config = config_for(experiment)
-        rows = evaluate(method.student, source, self.split, config, empty=self.empty)
-        scores = {str(self.run_folder): summary(rows)}
-        if source.rank == 2:
-            limit = ceiling(source, self.split, config)
+        done = score_run(self.run_folder, self.root, split=self.split, empty=self.empty)
+        scores = {str(self.run_folder): summary(done.rows)}
+        config = config_for(done.experiment)
+        if done.source.rank == 2:
             size = "x".join(map(str, config.image_size))
-            scores[f"ceiling: label to {size} and back"] = summary(limit)
-        notes = (
-            f"split {self.split}, {scores[str(self.run_folder)]['cases']} volumes; {SELECTION}; "
-            f"seed {experiment.seed}; preset {experiment.preset}; labeled {experiment.labeled}",
-        )
-        suffix = "" if self.empty == "diagonal" else f"_{self.empty}"
-        path = self.run_folder / f"metrics_{self.split}{suffix}.csv"
-        write_metrics(path, rows, notes, self.empty)
+            limit = summary(ceiling(done.source, self.split, config))
+            scores[f"ceiling: label to {size} and back"] = limit
         print(text_table(scores))
-        print(f"{notes[0]}\nper case: {path}")
+        print(f"{done.note}\nper case: metrics_{self.split}*.csv in {self.run_folder}")
 
 
 @dataclass
@@ -224,6 +222,14 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def _plain(text: str) -> object:
+    """A number, True, False or None if it reads as one, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _set_threads(threads: int) -> None:

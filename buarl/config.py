@@ -6,6 +6,7 @@ its numbers, `build_method` makes the method.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -154,10 +155,23 @@ def build_method(experiment: Experiment, num_classes: int) -> Method:
         "unlabeled_reduction": experiment.unlabeled_reduction,
     }
     arguments = {**config.settings, **rules, **experiment.options}
+    _check_options(experiment)
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)
         return METHODS[experiment.method](network, **arguments)  # may add heads and networks
+
+
+def _check_options(experiment: Experiment) -> None:
+    known = {
+        name
+        for base in METHODS[experiment.method].__mro__
+        if issubclass(base, Method)
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    if unknown := sorted(set(experiment.options) - known):
+        raise ValueError(f"{experiment.method} has no option {unknown}; it has {sorted(known)}")
 
 
 def _lookup(table: Mapping, key: str, what: str):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
+import tyro
 from tiny import PRESET, write_tiny
 
-from buarl.cli import Train, main
-from buarl.config import PRESETS, Experiment
+from buarl.cli import MethodName, Train, main
+from buarl.config import PRESETS, Experiment, build_method
+from buarl.methods import METHODS
 from buarl.regions import crl, drop, url, whole
 
 
@@ -98,6 +101,10 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
             ],
             "got 'tpu'",
         ),
+        (
+            ["train", "--method", "dtc", "--option", "decoders", "3", "--out", "{out}"],
+            "dtc has no option ['decoders']",
+        ),
     ],
 )
 def test_a_broken_rule_is_one_line_and_leaves_nothing(
@@ -110,6 +117,17 @@ def test_a_broken_rule_is_one_line_and_leaves_nothing(
     assert said in error
     assert "Traceback" not in error
     assert not out.exists()
+
+
+def test_every_method_and_any_of_its_switches_can_be_named():
+    assert get_args(MethodName) == tuple(METHODS)
+    words = ["--method", "mc_net", "--option", "decoders", "3", "detach_targets", "True"]
+    row = tyro.cli(Train, args=[*words, "temperature", "0.2"]).experiment()
+    assert row.options == {"decoders": 3, "detach_targets": True, "temperature": 0.2}
+    method = build_method(row, 4)
+    assert (len(method.student.others), method.detach_targets, method.temperature) == (2, True, 0.2)
+    text = tyro.cli(Train, args=["--method", "ua_mt", "--option", "max_entropy", "lnC"])
+    assert build_method(text.experiment(), 4).max_entropy == "lnC"
 
 
 def test_doctor_finds_missing_files(root, capsys):

@@ -156,7 +156,7 @@ def test_a_row_decides_method_rules_and_options():
     supervised = build_method(replace(row, method="supervised", options={}), 4)
     assert isinstance(supervised, Supervised)
     assert supervised.labeled_rule == url(90)
-    with pytest.raises(TypeError, match="no_such_option"):
+    with pytest.raises(ValueError, match="no_such_option"):
         build_method(replace(row, options={"no_such_option": 1}), 4)
 
 

@@ -268,7 +268,7 @@ def test_the_teacher_follows_after_the_step():
     [
         ({"passes": 0}, (ValueError, "passes .* got 0")),
         ({"max_entropy": "ln4"}, (ValueError, "max_entropy .* got 'ln4'")),
-        ({"divisor": 2}, (ValueError, "divisor .* got 2")),
+        ({"divisor": 3}, (ValueError, "divisor .* got 3")),
         ({"unsupervised": "pseudo_label"}, (TypeError, "unsupervised")),
     ],
 )

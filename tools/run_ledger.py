@@ -16,9 +16,10 @@ import torch
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import open_source
-from buarl.evaluate import ceiling, evaluate, summary, write_metrics
+from buarl.evaluate import ceiling, summary
 from buarl.regions import crl, url
-from buarl.run import SELECTION, load_run, run_experiment
+from buarl.run import run_experiment
+from buarl.score import score_run
 from buarl.table import text_table
 from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
 
@@ -42,6 +43,8 @@ ROWS: dict[str, dict] = {
     },
     "bcp_url_voxel_crl_region": {"method": "bcp", **URL_CRL, "unlabeled_reduction": "region"},
 }
+for name in ("ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net"):  # the compared methods
+    ROWS |= {name: {"method": name}, f"{name}_url_crl_voxel": {"method": name, **URL_CRL}}
 HEAD = """# Ledger of runs
 
 One file per finished run, made by `python tools/run_ledger.py FOLDER`: the row, its numbers, the
@@ -69,12 +72,9 @@ def run_row(name: str, source, runs: Path) -> None:
 
 
 def score(name: str, folder: Path, source) -> None:
-    row, _, method = load_run(folder, source.root)
-    rows = evaluate(method.student, source, "val", config_for(row))
-    note = f"split val, 20 volumes; {SELECTION}; seed {row.seed}; preset {row.preset}"
-    write_metrics(folder / "metrics_val.csv", rows, (note,), "diagonal")
+    scored = score_run(folder, source.root)
     add_to_ledger(RESULTS, name, folder)
-    print(name, text_table({name: summary(rows)}), sep="\n")
+    print(name, text_table({name: summary(scored.rows)}), sep="\n")
 
 
 def write_page(limit: str) -> None:

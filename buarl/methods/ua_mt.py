@@ -37,7 +37,7 @@ class UaMt(MeanTeacher):
             matters: the teacher normalises by batch). One more pass makes the student's target.
         max_entropy: The final threshold: "ln2" (the reference, for any number of classes) or
             "lnC", the largest entropy of C classes.
-        divisor: Of the squared error summed over classes: "2" (the reference, for any number of
+        divisor: Of the squared error summed over classes: 2 (the reference, for any number of
             classes) or "C", which makes it the mean of Mean Teacher.
         consistency_start: 0, from the first step.
         common: Teacher, noise, EMA: see `MeanTeacher`, whose pseudo-labels do not apply here; the
@@ -50,7 +50,7 @@ class UaMt(MeanTeacher):
         *,
         passes: int = 8,
         max_entropy: Literal["ln2", "lnC"] = "ln2",
-        divisor: Literal["2", "C"] = "2",
+        divisor: Literal[2, "C"] = 2,
         consistency_start: float = 0.0,
         **common: Any,
     ) -> None:
@@ -61,8 +61,8 @@ class UaMt(MeanTeacher):
             raise ValueError(f"passes must be at least 1, got {passes}")
         if max_entropy not in ("ln2", "lnC"):
             raise ValueError(f'max_entropy must be "ln2" or "lnC", got {max_entropy!r}')
-        if divisor not in ("2", "C"):
-            raise ValueError(f'divisor must be "2" or "C", got {divisor!r}')
+        if divisor not in (2, "C"):
+            raise ValueError(f'divisor must be 2 or "C", got {divisor!r}')
         self.passes, self.max_entropy, self.divisor = passes, max_entropy, divisor
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
@@ -91,7 +91,7 @@ class UaMt(MeanTeacher):
             mean_probs if from_teacher else detached_probs(unlabeled_logits)
         )
         student_probs = unlabeled_logits.float().softmax(1)  # (B_u, C, *spatial)
-        classes = 2 if self.divisor == "2" else student_probs.shape[1]
+        classes = 2 if self.divisor == 2 else student_probs.shape[1]
         error = (student_probs - teacher_probs).square().sum(1) / classes  # (B_u, *spatial)
         return region_mean(error, within(regions, certain), reduction=self.unlabeled_reduction)
 

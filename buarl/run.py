@@ -12,6 +12,7 @@ import json
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +83,8 @@ def run_experiment(
             shutil.rmtree(out)
         raise
     write_text(out / "history.csv", _history_csv(result.history))
-    write_json(out / "run.json", {**read_run(out), "finished": True, "seconds": result.seconds})
+    end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
+    write_json(out / "run.json", {**read_run(out), **end})
     return result
 
 
@@ -188,6 +190,18 @@ def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
     row["options"] = {k: v for k, v in options.items() if k not in SECOND_STAGE_OPTIONS}
     config = {k: v for k, v in run["config"].items() if k != "stages"}
     return {**row, **config, "first stage": run["config"]["stages"][0], "root": run["data"]["root"]}
+
+
+def _peak_mib() -> int | None:
+    """Largest memory of the process so far: on the GPU if one was used, else resident."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() >> 20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
 
 
 def _history_csv(history: list[dict]) -> str:

@@ -22,6 +22,7 @@ KEYS = (
     *("experiment", "config", "environment", "data", "selection", "split", "metric", "notes"),
     *("started", "seconds", "summary", "cases"),
 )
+OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
 NOT_YET = "not yet run"
 DECIMALS = {"dice": 3, "jaccard": 3, "hd95": 2, "asd": 2, "missed": 0}
 
@@ -46,7 +47,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
         raise ValueError(f"{scores}: no such file; evaluate the run on split {split!r} first")
     metric, *notes = [line[2:] for line in scores.read_text().splitlines() if line[:2] == "# "]
     rows = read_metrics(scores)
-    entry = {key: run[key] for key in KEYS if key in run} | {
+    entry = {key: run[key] for key in KEYS + OPTIONAL if key in run} | {
         "data": {"licence": run["data"]["licence"]},  # where it lay is nobody's business
         "split": split,
         "metric": metric,
@@ -58,7 +59,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
     if path.is_file() and _read(path)["experiment"] != entry["experiment"]:
         raise ValueError(f"{path}: holds another experiment; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {key: entry[key] for key in KEYS})
+    write_json(path, {key: entry[key] for key in KEYS + OPTIONAL if key in entry})
     return path
 
 
@@ -78,7 +79,7 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
             every field, seed and preset included. ledger: As `read_ledger` returns it.
     """
-    lines = [["", *COLUMNS.values(), "split", "steps", "hours", "on"]]
+    lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
     for title, row in rows.items():
         wanted = json.loads(json.dumps(row.as_dict()))
         entries = [entry for entry in ledger if entry["experiment"] == wanted]
@@ -102,7 +103,7 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
         "-" if score is None else f"{score:.{DECIMALS[key]}f}"
         for key, score in zip(COLUMNS, scores, strict=True)
     ]
-    return [*texts, entry["split"], steps, hours, where]
+    return [*texts, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""How long a tick of the threshold scrubber takes in Chromium, 8 slices of 256x256.
+"""How long a tick of the threshold scrubber takes in Chromium, and a redraw of each explorer here.
 
     python tools/bench_widgets.py
 
 Two figures over 100 ticks of each slider: the work of a tick (event to last pixel written), and the
-time until the next frame has been painted, which also holds the wait for that frame (60 a second).
-Goal: 16 ms median, 33 ms at the 95th percentile. No test depends on it.
+time until the next frame has been painted, which also holds the wait for that frame (60 a second);
+8 slices of 256x256. Goal: 16 ms median, 33 ms at the 95th percentile. Then the explorers, 64x64 on
+the phantom: from a moved control to the new PNG, in Python. Goal: 100 ms. No test depends on it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+import buarl
+from buarl import widgets
+from buarl.data.batches import Batches
+from buarl.evaluate import predict_volume
+from buarl_lab.lessons import lesson_row, trained
 from buarl_lab.scrub_pack import Side, pack
 from buarl_lab.scrubber import write_page
 
@@ -54,6 +62,42 @@ def example_side(size: int = 256, slices: int = 8, steps: int = 3) -> Side:
     return Side("url", images, labels, probs, [str(i) for i in range(steps)], names)
 
 
+def explorer_times(count: int = 20) -> dict[str, list[float]]:
+    """Milliseconds per redraw, per explorer and control."""
+    source = buarl.open_source("phantom")
+    config = buarl.config_for(lesson_row("BCP + URL + CRL", source))
+    method = trained(lesson_row("BCP + URL + CRL", source), source)
+    batch = Batches(source, config.labeled, config.image_size).batch((0, 1), 0, 8, 8)
+    labeled, unlabeled = widgets.method_terms(method, batch)
+    volume = source.volume(source.cases("val")[0])
+    prediction, _ = predict_volume(method.student, volume.image, source.rank, config)
+    middle = len(volume.label) // 2
+    boxes = {
+        ("regions", "labeled percentile"): widgets.region_explorer(labeled, unlabeled),
+        ("copy-paste", "row"): widgets.copy_paste_explorer(
+            labeled.image, labeled.target, unlabeled.image, unlabeled.target, source.class_names
+        ),
+        ("cases", "index"): widgets.case_browser(method, source, config),
+        ("metrics", "row"): widgets.metric_explorer(
+            volume.label[middle], prediction[middle], volume.image[middle], source.class_names
+        ),
+    }
+    return {", ".join(key): moved(box.controls[key[1]], count) for key, box in boxes.items()}
+
+
+def moved(control: ipywidgets.Widget, count: int) -> list[float]:
+    """Milliseconds of each of so many moves of a slider."""
+    options = getattr(control, "options", None)
+    stops = range(control.min, control.max + 1) if options is None else options
+    others = [stop for stop in stops if stop != control.value]
+    times = []
+    for tick in range(count):
+        started = time.perf_counter()
+        control.value = others[tick % len(others)]
+        times.append(1000 * (time.perf_counter() - started))
+    return times
+
+
 def main() -> None:
     chromium = os.environ.get("BUARL_CHROMIUM") or shutil.which("chromium")
     if chromium is None:
@@ -72,6 +116,9 @@ def main() -> None:
             work, painted = (np.percentile(times, (50, 95)) for times in page.evaluate(TICKS, key))
             print(f"{key:10} {work[0]:18.1f} {work[1]:5.1f} {painted[0]:18.1f} {painted[1]:5.1f}")
         browser.close()
+    print("explorer redraw, ms: median   p95")
+    for name, times in explorer_times().items():
+        print(f"{name:28} {np.median(times):6.1f} {np.percentile(times, 95):6.1f}")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ writes this page. The paper's full schedules stand in notebook 08.
 cases, then over 3 classes; 95HD and ASD in voxels (MedPy's definitions), a missed structure counts
 as the image diagonal. "region" and "voxel" name the normaliser of both terms; url at q = 95, crl at
 q = 99, alpha 0.5. **One seed:** the spread between seeds is not measured yet, so no difference
-here is called a gain. Hours are of a shared machine.
+here is called a gain. Hours are of a shared machine; MiB are the most that the training process
+held, data included, "-" where it was not recorded.
 """
 
 

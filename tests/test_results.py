@@ -15,7 +15,7 @@ from buarl.data.acdc import Acdc
 from buarl.evaluate import write_metrics
 from buarl.regions import url
 from buarl.run import SELECTION, read_run, run_experiment
-from buarl_lab.results import KEYS, add_to_ledger, ledger_table, read_ledger
+from buarl_lab.results import KEYS, OPTIONAL, add_to_ledger, ledger_table, read_ledger
 
 ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7
@@ -55,7 +55,8 @@ def test_an_entry_tells_how_the_numbers_came_about(finished, tmp_path):
     assert path == tmp_path / "results" / "acdc_url.json"
     (entry,) = read_ledger(tmp_path / "results")
     run = read_run(finished)
-    assert set(entry) == {"name", *KEYS}
+    assert set(entry) == {"name", *KEYS, *OPTIONAL}
+    assert 50 < entry["peak_mib"] < 50_000
     assert entry["name"] == "acdc_url"
     assert Experiment.from_dict(entry["experiment"]) == ROW
     for key in ("config", "environment", "seconds", "started"):
@@ -125,8 +126,9 @@ def test_the_table_shows_scores_and_gaps(finished, tmp_path):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][:6] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed"]
     assert cells[2][:6] == ["URL", "0.600", "0.500", "4.00", "1.00", "1"]
-    assert cells[2][6:] == ["val", "6", "0.0", "CPU"]
-    assert cells[3] == ["other seed", "not yet run", *[""] * 8]
+    assert cells[2][6:9] + cells[2][10:] == ["val", "6", "0.0", "CPU"]
+    assert int(cells[2][9]) == read_ledger(tmp_path)[0]["peak_mib"]
+    assert cells[3] == ["other seed", "not yet run", *[""] * 9]
     assert cells[4][:2] == ["paper", "not yet run"]
     assert len({len(line) for line in lines}) == 1
 

@@ -6,7 +6,6 @@ its numbers, `build_method` makes the method.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -163,14 +162,8 @@ def build_method(experiment: Experiment, num_classes: int) -> Method:
 
 
 def _check_options(experiment: Experiment) -> None:
-    known = {
-        name
-        for base in METHODS[experiment.method].__mro__
-        if issubclass(base, Method)
-        for name, parameter in inspect.signature(base.__init__).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    if unknown := sorted(set(experiment.options) - known):
+    known = METHODS[experiment.method].defaults()
+    if unknown := sorted(set(experiment.options) - set(known)):
         raise ValueError(f"{experiment.method} has no option {unknown}; it has {sorted(known)}")
 
 

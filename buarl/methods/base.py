@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -123,6 +124,17 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order."""
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Every keyword argument of the method, with its default."""
+        return {
+            name: argument.default
+            for base in reversed(cls.__mro__)
+            if issubclass(base, Method)
+            for name, argument in signature(base.__init__).parameters.items()
+            if argument.kind is argument.KEYWORD_ONLY
+        }
 
     def labeled_loss(
         self, logits: Tensor, label: Tensor, regions: Sequence[Region] | None = None

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from buarl.losses import Reduction
+from buarl.losses import DICES, Reduction
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Adam
 from buarl.models import UNet, VNet
@@ -155,6 +155,8 @@ def build_method(experiment: Experiment, num_classes: int) -> Method:
     }
     arguments = {**config.settings, **rules, **experiment.options}
     _check_options(experiment)
+    if isinstance(arguments.get("dice"), str):
+        arguments["dice"] = _lookup(DICES, arguments["dice"], "dice")
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)

@@ -46,6 +46,8 @@ D2_HALF = Dice(  # MC-Net on ACDC, a slip its numbers depend on: a perfect predi
     smooth_above=False,
 )
 DB = Dice(squared=False, per_sample=False, background=False, smooth=1e-8)  # SS-Net, MC-Net on LA
+DICES = {"D2": D2, "D2_BCP": D2_BCP, "D2_HALF": D2_HALF, "D3": D3, "DF": DF, "DB": DB}
+"""The Dice losses by name, for rows of plain data."""
 
 
 def region_loss(

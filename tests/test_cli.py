@@ -13,6 +13,7 @@ from tiny import PRESET, write_tiny
 
 from buarl.cli import MethodName, Train, main
 from buarl.config import PRESETS, Experiment, build_method
+from buarl.losses import D2_BCP
 from buarl.methods import METHODS
 from buarl.regions import crl, drop, url, whole
 
@@ -126,6 +127,8 @@ def test_every_method_and_any_of_its_switches_can_be_named():
     assert row.options == {"decoders": 3, "detach_targets": True, "temperature": 0.2}
     method = build_method(row, 4)
     assert (len(method.student.others), method.detach_targets, method.temperature) == (2, True, 0.2)
+    other = tyro.cli(Train, args=["--method", "mc_net", "--option", "dice", "D2_BCP"])
+    assert build_method(other.experiment(), 4).dice == D2_BCP
     text = tyro.cli(Train, args=["--method", "ua_mt", "--option", "max_entropy", "lnC"])
     assert build_method(text.experiment(), 4).max_entropy == "lnC"
 

@@ -160,7 +160,7 @@ class Evaluate:
             limit = summary(ceiling(done.source, self.split, config))
             scores[f"ceiling: label to {size} and back"] = limit
         print(text_table(scores))
-        print(f"{done.note}\nper case: metrics_{self.split}*.csv in {self.run_folder}")
+        print(f"{done.note}\nper case: {done.path}")
 
 
 @dataclass

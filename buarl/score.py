@@ -13,10 +13,11 @@ from buarl.run import SELECTION, load_run
 
 
 class Scored(NamedTuple):
-    """rows: As `evaluate` returns them. note: How they were obtained. Then what was evaluated."""
+    """rows: As `evaluate` returns them. note: How they were obtained. path: The file with both."""
 
     rows: list[dict]
     note: str
+    path: Path
     experiment: Experiment
     source: Source
 
@@ -47,5 +48,6 @@ def score_run(
         f"labeled {row.labeled}"
     )
     suffix = "" if empty == "diagonal" else f"_{empty}"
-    write_metrics(Path(folder) / f"metrics_{split}{suffix}.csv", rows, (note,), empty)
-    return Scored(rows, note, row, source)
+    path = Path(folder) / f"metrics_{split}{suffix}.csv"
+    write_metrics(path, rows, (note,), empty)
+    return Scored(rows, note, path, row, source)

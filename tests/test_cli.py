@@ -66,6 +66,7 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     printed = capsys.readouterr().out
     assert "ceiling" in printed
     assert "last checkpoint" in printed
+    assert f"per case: {out / 'metrics_val.csv'}" in printed
     assert (out / "metrics_val.csv").read_text().startswith("#")
     assert main(["evaluate", str(out), "--empty", "lineage"]) == 0
     assert (out / "metrics_val_lineage.csv").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tiny import PRESET, write_tiny
@@ -138,3 +139,15 @@ def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
         add_to_ledger(tmp_path, name, finished)
     assert ledger_table({"URL": ROW}, read_ledger(tmp_path)).count("0.600") == 2
     assert ledger_table({"URL": ROW}, []).count("not yet run") == 1
+
+
+def test_the_readmes_scores_are_the_ledgers():
+    home = Path(__file__).parent.parent
+    dice = {e["name"]: f"{e['summary']['dice']:.3f}" for e in read_ledger(home / "results")}
+    said = " ".join((home / "README.md").read_text().split())
+    voxel, region = "url_crl_voxel", "url_crl_region"
+    assert (
+        f"BCP {dice['bcp']} plain, {dice[f'bcp_{voxel}']} with URL + CRL per voxel, "
+        f"{dice[f'bcp_{region}']} per region; Mean Teacher {dice['mean_teacher']}, "
+        f"{dice[f'mean_teacher_{voxel}']} and {dice[f'mean_teacher_{region}']}"
+    ) in said

@@ -22,7 +22,7 @@ CORE = {"entropy", "regions", "losses", "base", "supervised", "mean_teacher", "b
 COMPARED = {
     *("ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net"),
     *("mutual", "perturbation", "prototypes", "rectified", "signed_distance"),
-    *("discriminator", "multi_decoder", "multi_scale", "projector", "signed_distance_net"),
+    *("discriminator", "multi_decoder", "multi_scale", "projector", "signed_distance_net", "trunk"),
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from buarl.models.trunk import require_parts
+
 
 class MultiDecoder(nn.Module):
     """A trunk with further decoders on the features of its encoder.
@@ -25,12 +27,7 @@ class MultiDecoder(nn.Module):
 
     def __init__(self, trunk: nn.Module, decoders: int = 2) -> None:
         super().__init__()
-        parts = ("encode", "decode", "head", "new_decoder", "up_samplings")
-        if any(not hasattr(trunk, part) for part in parts):
-            raise TypeError(
-                f"MultiDecoder needs a network with {', '.join(parts)}, such as UNet or VNet, "
-                f"got {type(trunk).__name__}"
-            )
+        require_parts(self, trunk, "encode", "decode", "head", "new_decoder", "up_samplings")
         most = len(trunk.up_samplings)
         if not 2 <= decoders <= most:
             name = type(trunk).__name__

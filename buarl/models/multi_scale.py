@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from buarl.models.trunk import require_parts
+
 
 class MultiScale(nn.Module):
     """A trunk with an auxiliary head on each coarser level of its decoder.
@@ -26,11 +28,7 @@ class MultiScale(nn.Module):
 
     def __init__(self, trunk: nn.Module, perturb: bool | None = None) -> None:
         super().__init__()
-        if any(not hasattr(trunk, part) for part in ("encode", "decode", "head")):
-            raise TypeError(
-                "MultiScale needs a network with encode, decode and head, such as UNet or VNet, "
-                f"got {type(trunk).__name__}"
-            )
+        require_parts(self, trunk, "encode", "decode", "head")
         head = trunk.head
         self.trunk = trunk
         self.heads = nn.ModuleList(  # from coarse to fine, as `decode` yields the features

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from buarl.models.trunk import require_parts
+
 
 def _mlp(channels_in: int, channels: int, channels_out: int, activation: nn.Module) -> nn.Module:
     return nn.Sequential(
@@ -37,11 +39,7 @@ class Projector(nn.Module):
 
     def __init__(self, trunk: nn.Module, channels: int = 32) -> None:
         super().__init__()
-        if any(not hasattr(trunk, part) for part in ("encode", "decode", "head")):
-            raise TypeError(
-                "Projector needs a network with encode, decode and head, such as UNet or VNet, "
-                f"got {type(trunk).__name__}"
-            )
+        require_parts(self, trunk, "encode", "decode", "head")
         width, num_classes = trunk.head.in_channels, trunk.head.out_channels
         self.trunk = trunk
         self.projection = _mlp(width, channels, channels, nn.ReLU(inplace=True))

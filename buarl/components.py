@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from buarl.union_find import largest_component_on_device
+
 
 def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Keep the largest connected component per sample and foreground class, drop the others.
@@ -15,7 +17,7 @@ def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Ten
 
     Args:
         pseudo_label: (B, *spatial) integer classes 0..num_classes-1, two or three spatial axes.
-            Labeling runs on the CPU; a tensor on another device is copied there and back.
+            On another device than the CPU all work stays there, see `union_find`.
         num_classes: number of classes, background (0) included.
     Returns:
         (B, *spatial) new tensor, same dtype and device; dropped voxels are 0.
@@ -23,8 +25,10 @@ def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Ten
         ValueError: not two or three spatial axes, not integers, or a class out of range.
     """
     _check(pseudo_label, num_classes)
+    if pseudo_label.device.type != "cpu":
+        return largest_component_on_device(pseudo_label, num_classes)
     narrow = np.min_scalar_type(len(pseudo_label) * num_classes)  # one byte in training: fastest
-    label = pseudo_label.cpu().numpy().astype(narrow, order="C")
+    label = pseudo_label.numpy().astype(narrow, order="C")
     foreground = label != 0
     owner = _owners(label, num_classes) * foreground
     where = np.flatnonzero(foreground)  # positions in raster order
@@ -36,7 +40,7 @@ def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Ten
         is_winner[winners] = True
         stay = where[is_winner[component]]
         kept.ravel()[stay] = label.ravel()[stay]
-    return torch.from_numpy(kept).to(pseudo_label.device, pseudo_label.dtype)
+    return torch.from_numpy(kept).to(pseudo_label.dtype)
 
 
 def _check(pseudo_label: torch.Tensor, num_classes: int) -> None:
@@ -47,7 +51,7 @@ def _check(pseudo_label: torch.Tensor, num_classes: int) -> None:
         )
     if pseudo_label.is_floating_point() or pseudo_label.is_complex():
         raise ValueError(f"pseudo_label must hold integers, got {pseudo_label.dtype}")
-    if pseudo_label.numel():
+    if pseudo_label.numel() and pseudo_label.device.type == "cpu":  # elsewhere it would wait
         low, high = (int(bound) for bound in pseudo_label.aminmax())
         if low < 0 or high >= num_classes:
             raise ValueError(

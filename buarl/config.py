@@ -18,6 +18,7 @@ from buarl.methods.base import Adam
 from buarl.models import UNet, VNet
 from buarl.recipes import PAPER, StagePlan
 from buarl.regions import Rule, whole
+from buarl.schedules import Poly, Schedule
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Config:
     image_size: Training size, (rows, columns) or the 3-D patch. labeled: Labeled patients, None
     for all. width: Channels of the network's first level. settings: Arguments of the method.
     eval_stride: Of the sliding window, 3-D only. checkpoint_every: Steps between checkpoints.
+    shrink: 3-D volumes are taken at 1/shrink of their resolution, predictions are sent back.
     """
 
     preset: str
@@ -39,6 +41,7 @@ class Config:
     settings: Mapping = field(default_factory=dict)
     eval_stride: tuple[int, ...] | None = None
     checkpoint_every: int = 200
+    shrink: int = 1
 
     def shortened(self, steps: int) -> Config:
         """The same with so many steps in every stage; schedules and ramps shrink along."""
@@ -54,9 +57,19 @@ class Preset:
     width: int = 16
     image_size: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     eval_stride: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shrink: Mapping[str, int] = field(default_factory=dict)
+    schedule: Schedule | None = None  # of every stage; None keeps the published one
     precision: str = "auto"
     settings: Mapping = field(default_factory=dict)  # on top of the method's own
+    variants: Mapping[str, Mapping] = field(default_factory=dict)  # other numbers of a family
 
+    def of(self, family: str) -> Preset:
+        """The preset with the numbers it has for a family of data."""
+        return replace(self, **self.variants.get(family, {}))
+
+
+# A step decay meant for 6,000 or 15,000 steps would leave a short run 80 steps at its full rate.
+_SHORT_3D = {"schedule": Poly(), "settings": {"optimizer": Adam(0.004)}}
 
 PRESETS: dict[str, Preset] = {
     "toy": Preset(
@@ -66,14 +79,21 @@ PRESETS: dict[str, Preset] = {
         image_size={"acdc": (64, 64), "la": (48, 48, 32)},
         precision="fp32",
         settings={"optimizer": Adam(0.004)},
+        variants={"la": _SHORT_3D},
     ),
-    "mini": Preset(steps=1000, labeled_batch=12, image_size={"acdc": (128, 128)}),
+    "mini": Preset(
+        steps=1000,
+        labeled_batch=12,
+        image_size={"acdc": (128, 128), "la": (64, 64, 32)},
+        shrink={"la": 2},
+        variants={"la": {"steps": 400, "width": 8, **_SHORT_3D}},
+    ),
     "paper": Preset(
         image_size={"acdc": (256, 256), "la": (112, 112, 80)}, eval_stride={"la": (18, 18, 4)}
     ),
 }
 
-FAMILY = {"phantom": "acdc", "acdc": "acdc", "la": "la"}
+FAMILY = {"phantom": "acdc", "acdc": "acdc", "la": "la", "phantom_la": "la"}
 """Which recipe a source follows."""
 
 
@@ -115,7 +135,7 @@ def config_for(experiment: Experiment) -> Config:
     """
     family = _lookup(FAMILY, experiment.source, "source")
     _lookup(METHODS, experiment.method, "method")
-    preset = _lookup(PRESETS, experiment.preset, "preset")
+    preset = _lookup(PRESETS, experiment.preset, "preset").of(family)
     if family not in preset.image_size:
         raise ValueError(
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
@@ -126,6 +146,7 @@ def config_for(experiment: Experiment) -> Config:
         replace(
             plan,
             steps=preset.steps or plan.steps,
+            schedule=preset.schedule or plan.schedule,
             labeled_batch=batch or plan.labeled_batch,
             unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
         )
@@ -141,6 +162,7 @@ def config_for(experiment: Experiment) -> Config:
         precision=preset.precision,
         settings={**recipe.settings, **preset.settings},
         eval_stride=preset.eval_stride.get(family),
+        shrink=preset.shrink.get(family, 1),
     )
 
 

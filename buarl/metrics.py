@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
+Unit = Literal["voxels", "mm"]
+REACH = 2  # voxels around a surface voxel that are looked at before the k-d tree is asked
 EMPTY_POLICIES = {
     "diagonal": "one mask empty: Dice = Jaccard = 0 and distances = image diagonal; "
     "both empty: all NaN (not counted)",
@@ -102,24 +106,30 @@ def multiclass_metrics(
     ]
 
 
-def metric_definition(spacing: Sequence[float] | None = None, empty: str = "diagonal") -> str:
+def metric_definition(
+    spacing: Sequence[float] | None = None, empty: str = "diagonal", unit: Unit = "voxels"
+) -> str:
     """One line for a CSV header: what the four numbers mean, their unit and the empty rule.
 
     Args:
         spacing, empty: what was given to `case_metrics`.
+        unit: "mm" without a spacing says that every case had its own.
     Returns:
         Text without line breaks.
     Raises:
-        ValueError: unknown policy.
+        ValueError: unknown policy or unit.
     """
     _check_policy(empty)
-    unit = "voxels"
+    if unit not in get_args(Unit):
+        raise ValueError(f"unit must be one of {get_args(Unit)}, got {unit!r}")
     if spacing is not None:
-        unit = f"mm (spacing {' x '.join(f'{s:g}' for s in spacing)})"
+        distances = f"mm (spacing {' x '.join(f'{s:g}' for s in spacing)})"
+    else:
+        distances = "mm (spacing of each case)" if unit == "mm" else unit
     return (
         "MedPy 0.5.2 definitions: Dice and Jaccard in 0..1; 95HD = 95th percentile (linear) of the "
         "pooled surface distances of both directions; ASD = mean distance from prediction surface "
-        f"to target surface (one direction); distances in {unit}; "
+        f"to target surface (one direction); distances in {distances}; "
         f"empty masks '{empty}': {EMPTY_POLICIES[empty]}"
     )
 
@@ -174,23 +184,45 @@ def _surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances of each surface voxel to the other mask's surface: (from prediction, from target).
 
-    Only surface voxels enter, through a k-d tree; MedPy transforms the whole volume three times.
+    MedPy transforms the whole volume three times; only surface voxels of the joint box enter here.
+    Each looks around itself first, and a k-d tree answers for those that are further away.
     """
-    from scipy.spatial import cKDTree
-
     # Outside the joint box both masks are empty and outside the image counts as empty, so the
     # border of the box can be treated like the border of the image.
     box = _bounding_box(prediction | target)
     surfaces = [_surface(mask[box]) for mask in (prediction, target)]
-    points = [np.argwhere(surface) for surface in surfaces]
-    distances = []
-    for source, other in ((0, 1), (1, 0)):
-        distance = np.zeros(len(points[source]))
-        off = ~surfaces[other][tuple(points[source].T)]  # shared surface voxels have distance 0
-        tree = cKDTree(points[other] * scale, balanced_tree=False, compact_nodes=False)
-        distance[off] = tree.query(points[source][off] * scale)[0]
-        distances.append(distance)
-    return distances[0], distances[1]
+    return _distances(*surfaces, scale), _distances(*reversed(surfaces), scale)
+
+
+def _distances(surface: np.ndarray, other: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Distance of every voxel of a surface, in raster order, to the nearest of the other."""
+    around, marked = other.reshape(-1), np.flatnonzero(surface)
+    distance = np.zeros(len(marked))
+    left = np.flatnonzero(~around[marked])  # shared surface voxels have distance 0
+    at = marked[left]
+    for length, step in _steps(surface.shape, scale):
+        found = around[at + step]
+        distance[left[found]] = length
+        left, at = left[~found], at[~found]
+        if not left.size:
+            return distance
+
+    from scipy.spatial import cKDTree
+
+    places = [np.stack(np.unravel_index(i, other.shape), 1) for i in (np.flatnonzero(around), at)]
+    tree = cKDTree(places[0] * scale, leafsize=24, balanced_tree=False, compact_nodes=False)
+    distance[left] = tree.query(places[1] * scale)[0]
+    return distance
+
+
+def _steps(shape: tuple[int, ...], scale: np.ndarray) -> list[tuple[float, int]]:
+    """Length and flat index of the steps shorter than any beyond REACH, the shortest first."""
+    steps = np.array(list(itertools.product(range(-REACH, REACH + 1), repeat=len(shape))))
+    length = np.sqrt(((steps * scale) ** 2).sum(1))
+    flat = steps @ np.array([math.prod(shape[axis + 1 :]) for axis in range(len(shape))])
+    order = np.argsort(length, kind="stable")
+    near = order[(length[order] > 0) & (length[order] < (REACH + 1) * scale.min())]
+    return list(zip(length[near].tolist(), flat[near].tolist(), strict=True))
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
@@ -205,14 +237,14 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Voxels of the mask with at least one face neighbour outside it."""
-    padded = np.pad(mask, 1)
-    inside = (slice(1, -1),) * mask.ndim
-    interior = mask.copy()
-    for axis in range(mask.ndim):
-        for neighbour in (slice(None, -2), slice(2, None)):
-            interior &= padded[(*inside[:axis], neighbour, *inside[axis + 1 :])]
-    return mask & ~interior
+    """Voxels of the mask with a face neighbour outside it, in a frame of REACH empty voxels."""
+    framed = np.pad(np.ascontiguousarray(mask), REACH)
+    flat = framed.reshape(-1)  # the frame keeps the end of a row from the start of the next
+    interior = flat.copy()
+    for stride in framed.strides:  # in bytes, of one voxel each
+        interior[stride:] &= flat[:-stride]
+        interior[:-stride] &= flat[stride:]
+    return framed & ~interior.reshape(framed.shape)
 
 
 METRIC_DEFINITION = metric_definition()  # of the defaults: voxels, "diagonal"

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from buarl.components import largest_component
 from buarl.entropy import entropy_of_probs
 from buarl.resample import resize_nearest
 from buarl.sliding_window import sliding_window_probs
 
-BATCH = 16
+BATCH = 16  # slices per call of a 2-D network
+WINDOWS = 2  # per call of a 3-D network: more is no faster on a CPU and takes more memory
+PLANES = 32  # whose classes are decided at a time; vectors end where they would in one go
 
 
 @torch.no_grad()
@@ -44,11 +47,15 @@ def predict_slices(
         Labels uint8 (Z, H, W) and entropy in nats float32 (Z, H, W), resized back by nearest
         neighbour; no largest-component step.
     """
-    probs = predict_probs(network, resize_nearest(volume, tuple(image_size)))  # (Z, C, h, w)
-    label = probs.argmax(1).to(torch.uint8).numpy()
-    entropy = entropy_of_probs(probs).numpy()
     native = volume.shape[1:]
-    return resize_nearest(label, native), resize_nearest(entropy, native)
+    label, entropy = np.empty(volume.shape, np.uint8), np.empty(volume.shape, np.float32)
+    for start in range(0, len(volume), BATCH):
+        part = slice(start, start + BATCH)
+        probs = predict_probs(network, resize_nearest(volume[part], tuple(image_size)))
+        small_label, small_entropy = _label_and_entropy(probs)  # (B, h, w)
+        label[part] = resize_nearest(small_label.numpy(), native)
+        entropy[part] = resize_nearest(small_entropy.numpy(), native)
+    return label, entropy
 
 
 @torch.no_grad()
@@ -59,22 +66,57 @@ def predict_windows(
     stride: Sequence[int],
     *,
     keep_largest: bool = False,
+    batch_size: int = WINDOWS,
+    accumulate_on: torch.device | str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and entropy of a volume by a sliding window (protocol 1.4, LA).
+
+    Memory beside the network's own: C maps of the volume in float32, then labels and entropy.
 
     Args:
         network: 3-D. volume: float32 (X, Y, Z). patch_size, stride: Of the window, in voxels.
         keep_largest: Keep the largest component per class, as SS-Net, DTC and BCP do at test.
+        batch_size: Windows per call of the network. accumulate_on: See `sliding_window_probs`.
     Returns:
         Labels uint8 (X, Y, Z) and entropy in nats float32 (X, Y, Z).
+    Rounding note: convolution weights are laid out channels-last for the time of the call, about a
+        fifth faster on a CPU. Logits move by less than 1e-5 of the largest against the plain
+        layout, one window at a time; labels where two classes differ by less.
     """
     network.eval()
     device = next(network.parameters()).device
     image = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None].to(device)
+    weights = _channels_last_weights(network)
     probs = sliding_window_probs(
-        lambda patches: network(patches).float().softmax(1), image, tuple(patch_size), tuple(stride)
-    )[None].cpu()  # (1, C, X, Y, Z)
-    label = probs.argmax(1)
+        lambda patches: functional_call(network, weights, patches).float().softmax(1),
+        image,
+        tuple(patch_size),
+        tuple(stride),
+        batch_size,
+        accumulate_on,
+    )  # (C, X, Y, Z)
+    num_classes = len(probs)
+    label = torch.empty(volume.shape, dtype=torch.uint8)
+    entropy = torch.empty(volume.shape)
+    for start in range(0, len(volume), PLANES):
+        part = slice(start, start + PLANES)
+        label[part], entropy[part] = (x[0] for x in _label_and_entropy(probs[None, :, part].cpu()))
+    del probs  # the largest component needs maps of its own
     if keep_largest:
-        label = largest_component(label, probs.shape[1])
-    return label[0].to(torch.uint8).numpy(), entropy_of_probs(probs)[0].numpy()
+        label = largest_component(label[None], num_classes)[0]
+    return label.numpy(), entropy.numpy()
+
+
+def _label_and_entropy(probs: Tensor) -> tuple[Tensor, Tensor]:
+    """uint8 and float32 (B, *spatial) from probabilities (B, C, *spatial)."""
+    return probs.argmax(1).to(torch.uint8), entropy_of_probs(probs)
+
+
+def _channels_last_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of 3-D convolutions in the faster layout, for `functional_call`: the network
+    handed in keeps its own."""
+    return {
+        name: weight.contiguous(memory_format=torch.channels_last_3d)
+        for name, weight in network.named_parameters()
+        if weight.dim() == 5
+    }

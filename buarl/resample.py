@@ -29,6 +29,11 @@ def nearest_indices(size_in: int, size_out: int) -> np.ndarray:
     return np.floor(np.arange(size_out) * step + 0.5).astype(np.int64)
 
 
+def shrunk(shape: Sequence[int], factor: int) -> tuple[int, ...]:
+    """A shape divided by `factor`, rounded, at least 1 per axis; factor 1 keeps it."""
+    return tuple(max(round(n / factor), 1) for n in shape)
+
+
 def resize_nearest(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Resize the last len(shape) axes to `shape` by nearest neighbour, in one gather.
 

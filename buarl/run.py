@@ -39,6 +39,7 @@ def run_experiment(
     resume: bool = False,
     pretrained: Path | None = None,
     device: str = "auto",
+    compiler: str | None = None,
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
@@ -49,7 +50,7 @@ def run_experiment(
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, data, seed, labeled rule and its normaliser) must be the same.
-        device, progress, callback: See `fit`.
+        device, compiler, progress, callback: See `fit`.
     Raises:
         FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.
     """
@@ -75,6 +76,7 @@ def run_experiment(
             resume=resume and (out / CHECKPOINT).is_file(),
             begin_from=begin_from,
             device=device,
+            compiler=compiler,
             progress=progress,
             callback=callback,
         )
@@ -94,7 +96,12 @@ def describe(experiment: Experiment, source: Source) -> dict[str, Any]:
         "experiment": experiment.as_dict(),
         "config": vars(config_for(experiment)),
         "selection": SELECTION,
-        "data": {"root": str(source.root.resolve()), "licence": source.licence},
+        "data": {
+            "root": str(source.root.resolve()),
+            "licence": source.licence,
+            "classes": source.class_names,
+            "normalisation": getattr(source, "normalisation", None),  # None: the recipe's
+        },
         "environment": environment(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": False,
@@ -144,15 +151,28 @@ def load_run(out: Path, root: Path | None = None) -> tuple[Experiment, Source, M
         out: The folder. root: Where the data lie, if they have moved.
     """
     run = read_run(out)
-    if not run["finished"]:
-        raise ValueError(f"{out}: the run is not finished; resume it first")
-    experiment = Experiment.from_dict(run["experiment"])
-    if root is None and experiment.source != "phantom":  # the phantom is made anew
+    experiment = _finished(out, run)
+    if root is None and not experiment.source.startswith("phantom"):  # phantoms are made anew
         root = run["data"]["root"]
     source = open_source(experiment.source, root)
-    method = build_method(experiment, source.num_classes)
+    return experiment, source, load_method(out, source.num_classes)
+
+
+def load_method(out: Path, num_classes: int) -> Method:
+    """The method of a finished run with the last weights; its data need not be here.
+
+    Args:
+        out: The folder. num_classes: C, background included.
+    """
+    method = build_method(_finished(out, read_run(out)), num_classes)
     method.load_state_dict(load_state(Path(out) / CHECKPOINT)["method"])
-    return experiment, source, method
+    return method
+
+
+def _finished(out: Path, run: dict[str, Any]) -> Experiment:
+    if not run["finished"]:
+        raise ValueError(f"{out}: the run is not finished; resume it first")
+    return Experiment.from_dict(run["experiment"])
 
 
 def _check_same(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source
 from buarl.evaluate import evaluate, write_metrics
+from buarl.metrics import Unit
 from buarl.run import SELECTION, load_run
 
 
@@ -28,26 +29,46 @@ def score_run(
     *,
     split: str = "val",
     empty: str = "diagonal",
+    unit: Unit = "voxels",
+    keep_largest: bool = False,
     cases: Sequence[str] | None = None,
+    workers: int | None = None,
 ) -> Scored:
     """Evaluate the last checkpoint of a run on whole volumes.
 
     Args:
-        folder: A finished run; `metrics_<split>.csv` is written into it, with another policy
-            `metrics_<split>_<empty>.csv`.
+        folder: A finished run; `metrics_<split>.csv` is written into it. What differs from the
+            defaults is added to the name, e.g. `metrics_<split>_mm_largest_nan.csv`.
         root: Where the data lie, if they have moved. split: Which volumes.
         empty: Policy for empty masks, see `case_metrics`. cases: Only these.
+        unit, keep_largest, workers: See `evaluate`.
     Raises:
-        ValueError: no run there, or an unfinished one.
+        ValueError: no run there, or an unfinished one; what `evaluate` raises.
     """
     row, source, method = load_run(folder, root)
-    rows = evaluate(method.student, source, split, config_for(row), empty=empty, cases=cases)
+    rows = evaluate(
+        method.student,
+        source,
+        split,
+        config_for(row),
+        empty=empty,
+        unit=unit,
+        keep_largest=keep_largest,
+        cases=cases,
+        workers=workers,
+    )
     volumes = len({scores["case"] for scores in rows})
     note = (
         f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
         f"labeled {row.labeled}"
     )
-    suffix = "" if empty == "diagonal" else f"_{empty}"
-    path = Path(folder) / f"metrics_{split}{suffix}.csv"
-    write_metrics(path, rows, (note,), empty)
+    name = f"metrics_{split}"
+    if unit != "voxels":
+        name, note = f"{name}_{unit}", f"{note}; distances in {unit}, with the spacing of each case"
+    if keep_largest:
+        name, note = f"{name}_largest", f"{note}; only the largest component per class is kept"
+    if empty != "diagonal":
+        name = f"{name}_{empty}"
+    path = Path(folder) / f"{name}.csv"
+    write_metrics(path, rows, (note,), empty, unit)
     return Scored(rows, note, path, row, source)

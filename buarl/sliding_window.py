@@ -42,7 +42,7 @@ def sliding_window_probs(
 
     Windows go in raster order and weigh the same. An image smaller than the patch is padded with
     zeros on both sides (the odd voxel on the high side) and cropped back at the end. Memory on
-    `accumulate_on`: (C + 1) maps of the padded image; elsewhere one batch of windows.
+    `accumulate_on`: C maps of the padded image; elsewhere one batch of windows.
 
     Args:
         predict: network in evaluation mode, (B, 1, *patch_size) -> probs (B, C, *patch_size).
@@ -62,7 +62,6 @@ def sliding_window_probs(
     _check(image, patch_size, stride, batch_size)
     padded, inner = _pad_to_patch(image, patch_size)
     device = image.device if accumulate_on is None else torch.device(accumulate_on)
-    count = torch.zeros(padded.shape[1:], device=device)  # visits of each voxel
     total: torch.Tensor | None = None
     windows = _windows(padded.shape[1:], patch_size, stride)
     while batch := list(itertools.islice(windows, batch_size)):
@@ -74,8 +73,27 @@ def sliding_window_probs(
             total = torch.zeros(shape, dtype=dtype, device=device)  # (C, *padded)
         for window, window_probs in zip(batch, probs.to(device, total.dtype), strict=True):
             total[window] += window_probs
-            count[window[1:]] += 1
-    return total.div_(count)[inner]
+    _divide_by_visits(total, patch_size, stride)
+    return total[inner]
+
+
+def _divide_by_visits(
+    total: torch.Tensor, patch_size: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
+    """Sums to means in place. Starts form a grid, so the visits of a voxel are the product of the
+    visits along each axis: no map of counts is needed."""
+    per_axis = []
+    for size, patch, step in zip(total.shape[1:], patch_size, stride, strict=True):
+        visits = torch.zeros(size, device=total.device)
+        for start in window_starts(size, patch, step):
+            visits[start : start + patch] += 1
+        per_axis.append(visits)
+    first, *others = per_axis
+    plane = torch.ones((), device=total.device)
+    for visits in others:
+        plane = plane[..., None] * visits  # whole numbers below 2^24: exact in float32
+    for sums, visits in zip(total.unbind(1), first, strict=True):
+        sums.div_(plane * visits)
 
 
 def _check(
@@ -113,7 +131,8 @@ def _pad_to_patch(
     # torch pads the last axis first.
     amounts = [side for m in reversed(missing) for side in (m // 2, m - m // 2)]
     inner = [slice(m // 2, m // 2 + size) for size, m in zip(sizes, missing, strict=True)]
-    return functional.pad(image, amounts), (slice(None), *inner)
+    padded = functional.pad(image, amounts) if any(missing) else image  # a pad by 0 would copy
+    return padded, (slice(None), *inner)
 
 
 def _windows(

@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from buarl.checkpoint import load_state, save_state
 from buarl.config import Config
 from buarl.data.batches import Batches, SemiBatch
+from buarl.data.resident import ResidentBatches
 from buarl.data.source import Source
-from buarl.engine import Engine, choose_engine
+from buarl.engine import Engine, choose_engine, hold_memory
 from buarl.methods.base import Method, Player, Stage, Step
 
 LOG_EVERY = 10
@@ -49,6 +50,7 @@ def fit(
     resume: bool = False,
     begin_from: Path | None = None,
     device: str = "auto",
+    compiler: str | None = None,
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
@@ -62,7 +64,7 @@ def fit(
         out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
         resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended,
             unless resumed.
-        device: "auto" or a torch device. progress: Show a bar.
+        device: "auto" or a torch device. compiler: See `choose_engine`. progress: Show a bar.
         callback: Called after every step with stage name, Step and method.
     Raises:
         ValueError: stages that do not fit the config, a missing checkpoint.
@@ -72,9 +74,19 @@ def fit(
     if len(stages) != len(config.stages):
         names = [stage.name for stage in stages]
         raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
-    engine = choose_engine(device, config.precision)
+    engine = choose_engine(device, config.precision, compiler=compiler)
+    if engine.device.type == "cpu":
+        hold_memory()
     wants_unlabeled = any(plan.unlabeled_batch for plan in config.stages)
-    batches = Batches(source, config.labeled, config.image_size, unlabeled=wants_unlabeled)
+    batches = Batches(
+        source,
+        config.labeled,
+        config.image_size,
+        unlabeled=wants_unlabeled,
+        shrink=config.shrink,
+    )
+    if engine.device.type != "cpu":
+        batches = ResidentBatches(batches, engine.device)
     with torch.random.fork_rng():
         run = _Run(method, stages, config, engine, batches, out)
         if resume or begin_from is not None:
@@ -99,6 +111,7 @@ class _Run:
         self.position = (0, 0)  # stage, next step
         self.result = FitResult(method.student)
         engine.place(method).train()
+        engine.compile(method.children())
         self.optimizers = self._new_optimizers(0)
         self.pending: list[dict[str, Tensor | float]] = []
 

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_config, write_tiny
+from tiny import rings, tiny_config, write_case, write_tiny
 from torch import nn
 
+import buarl.evaluate
+import buarl.score
+from buarl.config import Experiment, config_for
 from buarl.data.acdc import Acdc
-from buarl.evaluate import ceiling, evaluate, read_metrics, summary, write_metrics
+from buarl.data.h5 import DataError
+from buarl.evaluate import (
+    CaseError,
+    ceiling,
+    evaluate,
+    predict_volume,
+    read_metrics,
+    summary,
+    write_metrics,
+)
+from buarl.metrics import multiclass_metrics
 from buarl.predict import predict_probs, predict_slices, predict_windows
 from buarl.resample import resize_nearest
+from buarl.score import score_run
 
 
 class Threshold(nn.Module):
@@ -32,6 +48,21 @@ class Threshold(nn.Module):
 @pytest.fixture
 def source(tmp_path):
     return Acdc(write_tiny(tmp_path / "data"))
+
+
+CASES = [f"p{91 + i}_frame01" for i in range(5)]
+
+
+@pytest.fixture
+def volumes(source):
+    """The source with five validation volumes of a known spacing."""
+    for i, case in enumerate(CASES):
+        image, label = rings((3, 20 + i, 24), 91 + i)
+        path = write_case(source.volume_path(case), image=image, label=label)
+        with h5py.File(path, "r+") as file:
+            file.attrs["spacing"] = (5.0, 1.0 + i, 1.5)
+    (source.root / "val.list").write_text("\n".join(CASES) + "\n")
+    return source
 
 
 def test_slices_are_resized_there_and_back():
@@ -80,6 +111,121 @@ def test_a_perfect_network_scores_its_ceiling(source):
         source, "val", replace(config, image_size=source.volume(row["case"]).label.shape[1:])
     )
     assert all(math.isnan(row["dice"]) or row["dice"] == 1 for row in sharp[-3:])
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2, 7])
+def test_rows_and_their_order_do_not_depend_on_the_workers(volumes, workers):
+    config, network = tiny_config("supervised"), Threshold()
+    plain = evaluate(network, volumes, "val", config, workers=0)
+    assert [row["case"] for row in plain] == [case for case in CASES for _ in range(3)]
+    np.testing.assert_equal(evaluate(network, volumes, "val", config, workers=workers), plain)
+
+
+def test_no_more_predictions_wait_than_promised(volumes, monkeypatch):
+    waiting, most = 0, 0
+
+    def predict(network, volume, *rest, **options):
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        return predict_volume(network, volume, *rest, **options)
+
+    def slow(*arguments):
+        nonlocal waiting
+        time.sleep(0.05)
+        waiting -= 1
+        return multiclass_metrics(*arguments)
+
+    monkeypatch.setattr(buarl.evaluate, "predict_volume", predict)
+    monkeypatch.setattr(buarl.evaluate, "multiclass_metrics", slow)
+    evaluate(Threshold(), volumes, "val", tiny_config("supervised"), workers=1)
+    assert most == 2  # one being scored, one just predicted: overlapped, and bounded
+
+
+def test_a_case_that_fails_is_named(volumes):
+    class Broken(Threshold):
+        def forward(self, image):
+            raise RuntimeError("out of memory")
+
+    config = tiny_config("supervised")
+    with pytest.raises(CaseError, match=f"case {CASES[0]}: RuntimeError: out of memory"):
+        evaluate(Broken(), volumes, "val", config)
+    cut = volumes.volume
+    volumes.volume = lambda case: (
+        cut(case)._replace(label=cut(case).label[:2]) if case == CASES[3] else cut(case)
+    )
+    for workers in (0, 2):
+        with pytest.raises(CaseError, match=f"case {CASES[3]}: ValueError: .*one shape"):
+            evaluate(Threshold(), volumes, "val", config, workers=workers)
+    with pytest.raises(ValueError, match="workers must be 0 or more, or None, got -1"):
+        evaluate(Threshold(), volumes, "val", config, workers=-1)
+
+
+def test_millimetres_take_the_spacing_of_each_case(volumes):
+    config, network = tiny_config("supervised"), Threshold()
+    voxels, mm = (evaluate(network, volumes, "val", config, unit=u) for u in ("voxels", "mm"))
+    expected = []
+    for i, case in enumerate(CASES):
+        sample = volumes.volume(case)
+        label, _ = predict_volume(network, sample.image, 2, config)
+        expected += multiclass_metrics(label, sample.label, 4, (5.0, 1.0 + i, 1.5))
+    for key in ("dice", "hd95", "asd"):
+        np.testing.assert_equal([row[key] for row in mm], [row[key] for row in expected])
+    np.testing.assert_equal([row["dice"] for row in mm], [row["dice"] for row in voxels])
+    assert any(a["hd95"] > b["hd95"] for a, b in zip(mm, voxels, strict=True))
+    coarse = replace(config, image_size=(8, 8))
+    limits = [ceiling(volumes, "val", coarse, unit=u) for u in ("voxels", "mm")]
+    assert all(a["asd"] < b["asd"] for a, b in zip(*limits, strict=True))
+
+
+def test_millimetres_need_a_spacing_and_a_unit_that_exists(source):
+    config = tiny_config("supervised")
+    with pytest.raises(DataError, match=r"p91_frame01\.h5: distances in mm need .*'spacing'"):
+        evaluate(Threshold(), source, "val", config, unit="mm")
+    with pytest.raises(ValueError, match="unit must be one of .*'cm'"):
+        evaluate(Threshold(), source, "val", config, unit="cm")
+
+
+def test_the_largest_component_is_that_of_the_whole_volume():
+    image = np.zeros((4, 32, 32), np.float32)
+    image[0, 2:8, 2:8] = 1  # 36 voxels in one slice
+    image[1:4, 20:24, 20:24] = 1  # 48 in three
+    config = tiny_config("supervised")
+    label, _ = predict_volume(Threshold(), image, 2, config)
+    kept, _ = predict_volume(Threshold(), image, 2, config, keep_largest=True)
+    assert kept.dtype == label.dtype
+    assert np.array_equal(label, image)
+    assert kept[0].sum() == 0
+    assert np.array_equal(kept[1:], image[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "said"),
+    [
+        ({}, "metrics_val.csv", "distances in voxels;"),
+        ({"unit": "mm"}, "metrics_val_mm.csv", "distances in mm (spacing of each case);"),
+        ({"keep_largest": True}, "metrics_val_largest.csv", "only the largest component per class"),
+        (
+            {"unit": "mm", "keep_largest": True, "empty": "nan", "workers": 0},
+            "metrics_val_mm_largest_nan.csv",
+            "'nan'",
+        ),
+    ],
+)
+def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, options, name, said):
+    row = Experiment(method="supervised", source="acdc")
+    network = nn.Module()
+    network.student = Threshold()
+    monkeypatch.setattr(buarl.score, "load_run", lambda folder, root: (row, volumes, network))
+    scored = score_run(tmp_path, **options)
+    assert scored.path == tmp_path / name
+    text = scored.path.read_text()
+    header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert said in header
+    assert scored.note in header
+    workers_aside = {k: v for k, v in options.items() if k != "workers"}
+    again = evaluate(network.student, volumes, "val", config_for(row), **workers_aside)
+    np.testing.assert_equal(scored.rows, again)
 
 
 ROWS = [

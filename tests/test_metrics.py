@@ -70,8 +70,76 @@ def test_equals_medpy_on_random_blobs(seed, shape, sigma, quantiles, spaced):
     spacing = tuple(rng.uniform(0.5, 10, len(shape))) if spaced else None
     result = case_metrics(prediction, target, spacing)
     expected = medpy_scores(prediction, target, spacing)
-    np.testing.assert_allclose(scores(result), expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(scores(result), expected, rtol=1e-12, atol=1e-12)
     assert result["missed"] is False
+
+
+SHAPES = st.one_of(st.tuples(*[st.integers(1, 24)] * 2), st.tuples(*[st.integers(1, 12)] * 3))
+
+
+@st.composite
+def two_masks_of_a_few_voxels(draw):
+    """Single voxels and pairs, near and far, beside the border and on it."""
+    shape = draw(SHAPES)
+    place = st.tuples(*(st.integers(0, n - 1) for n in shape))
+    masks = np.zeros((2, *shape), bool)
+    for mask in masks:
+        for voxel in draw(st.lists(place, min_size=1, max_size=3)):
+            mask[voxel] = True
+    return masks
+
+
+@st.composite
+def two_boxes_that_touch_borders(draw):
+    """Along every axis a mask begins at the first voxel, ends at the last, or both."""
+    shape = draw(SHAPES)
+    masks = np.zeros((2, *shape), bool)
+    for mask in masks:
+        corner = []
+        for n in shape:
+            cut = draw(st.integers(1, n))
+            corner.append(draw(st.sampled_from([slice(0, cut), slice(n - cut, n), slice(0, n)])))
+        mask[tuple(corner)] = True
+    return masks
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    masks=st.one_of(two_masks_of_a_few_voxels(), two_boxes_that_touch_borders()),
+    spacing=st.one_of(st.none(), st.lists(st.floats(0.05, 20), min_size=3, max_size=3)),
+)
+def test_equals_medpy_on_single_voxels_touching_borders_and_any_spacing(masks, spacing):
+    if spacing is not None:
+        spacing = tuple(spacing[: masks[0].ndim])
+    result, expected = case_metrics(*masks, spacing), medpy_scores(*masks, spacing)
+    if spacing is None:
+        assert scores(result) == expected  # to the last bit
+    np.testing.assert_allclose(scores(result), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (10.0, 1.25, 1.25), (0.3, 0.3, 7.0)])
+def test_near_and_far_voxels_agree_with_every_pair_computed(distance, spacing):
+    """The steps around a voxel and the tree meet between two and three voxels."""
+    rng = np.random.default_rng(distance)
+    target = np.zeros((16, 16, 16), bool)
+    target[tuple(rng.integers(0, 7, (3, 12)))] = True
+    prediction = np.roll(target, (0, distance, distance // 2), (0, 1, 2))
+    places = [np.argwhere(mask) * spacing for mask in (prediction, target)]
+    pairs = np.linalg.norm(places[0][:, None] - places[1], axis=2)
+    result = case_metrics(prediction, target, spacing)
+    assert result["asd"] == pytest.approx(pairs.min(1).mean(), rel=1e-12)
+    pooled = np.concatenate([pairs.min(1), pairs.min(0)])
+    assert result["hd95"] == pytest.approx(np.percentile(pooled, 95), rel=1e-12)
+
+
+def test_the_order_of_the_axes_in_memory_does_not_matter():
+    rng = np.random.default_rng(0)
+    prediction, target = (blobs(rng, (9, 12, 15), 1.0, 0.6) for _ in range(2))
+    expected = case_metrics(prediction, target, (3, 1, 2))
+    assert case_metrics(np.asfortranarray(prediction), target[::-1][::-1], (3, 1, 2)) == expected
+    turned = case_metrics(prediction.T, target.T, (2, 1, 3))
+    np.testing.assert_allclose(scores(turned), scores(expected), rtol=1e-12)
 
 
 def test_masks_that_fill_the_image_have_their_surface_on_its_border():
@@ -183,5 +251,8 @@ def test_definition_line_names_unit_and_policy():
     assert "mm (spacing 10 x 1.25 x 1.25)" in text
     assert "'nan'" in text
     assert "\n" not in text + METRIC_DEFINITION
+    assert "mm (spacing of each case)" in metric_definition(unit="mm")
     with pytest.raises(ValueError, match="empty must be one of"):
         metric_definition(None, "skip")
+    with pytest.raises(ValueError, match="unit must be one of .*'cm'"):
+        metric_definition(unit="cm")

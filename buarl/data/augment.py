@@ -87,16 +87,16 @@ def turned_shape(
     """Shape of a volume after the turn and the padding, from which the crop is drawn."""
     x, y, z = shape
     turned = (y, x, z) if augmentation.quarter_turns % 2 else (x, y, z)
-    return tuple(n + 2 * w for n, w in zip(turned, _pad_widths(turned, patch_size), strict=True))
+    return tuple(n + 2 * w for n, w in zip(turned, pad_widths(turned, patch_size), strict=True))
 
 
 def padded(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
     """Zero-pad as the references do when any axis is not larger than the patch, else unchanged."""
-    widths = _pad_widths(array.shape, patch_size)
+    widths = pad_widths(array.shape, patch_size)
     return np.pad(array, [(w, w) for w in widths]) if any(widths) else array
 
 
-def _pad_widths(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:
+def pad_widths(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:
     if all(n > p for n, p in zip(shape, patch_size, strict=True)):
         return [0] * len(shape)
     return [max((p - n) // 2 + 3, 0) for n, p in zip(shape, patch_size, strict=True)]

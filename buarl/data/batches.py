@@ -12,6 +12,7 @@ from torch import Tensor
 from buarl.data import augment
 from buarl.data.h5 import DataError, Sample
 from buarl.data.source import Source
+from buarl.resample import resize_nearest, shrunk
 
 
 class SemiBatch(NamedTuple):
@@ -48,6 +49,7 @@ class Batches:
         source: Where they come from. labeled: Number of labeled patients, None for all.
         image_size: Training size, (rows, columns) or the 3-D patch.
         unlabeled: Read the unlabeled samples too; their labels are never read.
+        shrink: Take volumes at 1/shrink of their resolution, by nearest neighbour (3-D only).
     """
 
     def __init__(
@@ -57,15 +59,16 @@ class Batches:
         image_size: Sequence[int],
         *,
         unlabeled: bool = True,
+        shrink: int = 1,
     ) -> None:
         labeled_names, unlabeled_names = source.split_labeled(labeled)
         self.image_size = tuple(image_size)
-        self.labeled = [source.training_sample(name) for name in labeled_names]
+        self.volumetric = source.rank == 3
+        self.labeled = [_small(source.training_sample(name), shrink) for name in labeled_names]
         self.unlabeled = [
-            source.training_sample(name, labeled=False)
+            _small(source.training_sample(name, labeled=False), shrink)
             for name in (unlabeled_names if unlabeled else [])
         ]
-        self.volumetric = source.rank == 3
 
     def batch(
         self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
@@ -89,27 +92,47 @@ class Batches:
             )
         steps_per_epoch = len(self.labeled) // labeled_batch
         picked = [
-            samples[i]
-            for stream, (samples, size) in enumerate(
-                ((self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch))
+            (samples[i], np.random.default_rng([*seed, 2, step, slot]))
+            for slot, (samples, i) in enumerate(
+                (samples, i)
+                for stream, (samples, size) in enumerate(
+                    ((self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch))
+                )
+                if size
+                for i in stream_indices([*seed, stream], step, len(samples), size, steps_per_epoch)
             )
-            if size
-            for i in stream_indices([*seed, stream], step, len(samples), size, steps_per_epoch)
         ]
-        pairs = [self._augmented(s, [*seed, 2, step, slot]) for slot, s in enumerate(picked)]
+        return self._assembled(picked, labeled_batch)
+
+    def _assembled(
+        self, picked: Sequence[tuple[Sample, np.random.Generator]], labeled_batch: int
+    ) -> SemiBatch:
+        pairs = [self._augmented(sample, rng) for sample, rng in picked]
         images = torch.from_numpy(np.stack([image for image, _ in pairs]))[:, None]
         labels = np.stack([label for _, label in pairs[:labeled_batch]])
         return SemiBatch(
             images[:labeled_batch], torch.from_numpy(labels).long(), images[labeled_batch:]
         )
 
-    def _augmented(self, sample: Sample, seed: Sequence[int]) -> augment.Arrays:
-        rng = np.random.default_rng(seed)
+    def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         if not self.volumetric:
             return augment.apply_2d(
                 sample.image, sample.label, augment.sample_2d(rng), self.image_size
             )
+        turn, start = self._drawn_3d(sample, rng)
+        return augment.apply_3d(sample.image, sample.label, turn, start, self.image_size)
+
+    def _drawn_3d(
+        self, sample: Sample, rng: np.random.Generator
+    ) -> tuple[augment.Augmentation, tuple[int, ...]]:
         turn = augment.sample_3d(rng)
         shape = augment.turned_shape(sample.image.shape, turn, self.image_size)
-        start = augment.sample_crop(rng, shape, self.image_size)
-        return augment.apply_3d(sample.image, sample.label, turn, start, self.image_size)
+        return turn, augment.sample_crop(rng, shape, self.image_size)
+
+
+def _small(sample: Sample, shrink: int) -> Sample:
+    if shrink == 1:
+        return sample
+    shape = shrunk(sample.image.shape, shrink)
+    label = None if sample.label is None else resize_nearest(sample.label, shape)
+    return sample._replace(image=resize_nearest(sample.image, shape), label=label)

@@ -8,8 +8,6 @@ from pathlib import Path
 from buarl.data.h5 import DataError, Sample, read_case, read_list
 from buarl.data.source import Source
 
-HELD_OUT = 10
-
 
 class La(Source):
     """80 training scans, each a folder with `mri_norm2.h5`; the public split has no validation set.
@@ -26,6 +24,8 @@ class La(Source):
     tree = """  ROOT/train.list, ROOT/test.list  one scan a line: 06SR5RBREL16DQ6M8LWS
   ROOT/2018LA_Seg_Training Set/<scan>/mri_norm2.h5  3-D `image` and `label` (x, y, z)"""
 
+    held_out = 10  # scans at the end of the training list that serve as split "val"
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         if not (self.root / "train.list").is_file():
@@ -34,16 +34,16 @@ class La(Source):
     @cached_property
     def _listed(self) -> list[str]:
         names = read_list(self.root / "train.list")
-        if len(names) <= HELD_OUT:
+        if len(names) <= self.held_out:
             raise DataError(
-                f"{self.root / 'train.list'}: more than {HELD_OUT} scans are needed, the last "
-                f"{HELD_OUT} are held out, got {len(names)}"
+                f"{self.root / 'train.list'}: more than {self.held_out} scans are needed, "
+                f"the last {self.held_out} are held out, got {len(names)}"
             )
         return names
 
     def training_names(self) -> list[str]:
         """Scans in list order, without the held-out ones at its end."""
-        return self._listed[:-HELD_OUT]
+        return self._listed[: -self.held_out]
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
         """One scan, (X, Y, Z)."""
@@ -53,7 +53,7 @@ class La(Source):
         """Scans of a split; "val" is the end of the training list."""
         if split == "test":
             return read_list(self.root / "test.list")
-        return self.training_names() if split == "train" else self._listed[-HELD_OUT:]
+        return self.training_names() if split == "train" else self._listed[-self.held_out :]
 
     def volume_path(self, case: str) -> Path:
         """Where a scan lies."""
@@ -67,3 +67,11 @@ class La(Source):
     def patient(name: str) -> str:
         """A scan is a patient."""
         return name
+
+
+class PhantomLa(La):
+    """The embedded synthetic atrium, in LA's layout, so that the same loader reads it."""
+
+    name = "phantom_la"
+    licence = "buarl phantom, synthetic, MIT"
+    held_out = 4

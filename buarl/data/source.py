@@ -107,21 +107,25 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     """Open a data set by name.
 
     Args:
-        name: "phantom" (made on first use, in the user's cache), "acdc" or "la".
-        root: Folder of the data; only the phantom has a default.
+        name: "phantom", "phantom_la" (made on first use, in the user's cache), "acdc", "la" or
+            "own".
+        root: Folder of the data; only the phantoms have a default.
     Raises:
         DataError: unknown name, no root, or a root without the expected files.
     """
     from buarl.data.acdc import Acdc, Phantom
-    from buarl.data.la import La
+    from buarl.data.la import La, PhantomLa
+    from buarl.data.own import OwnData
 
-    sources = {source.name: source for source in (Phantom, Acdc, La)}
+    sources = {source.name: source for source in (Phantom, PhantomLa, Acdc, La, OwnData)}
     if name not in sources:
         raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
     if root is None:
-        if name != "phantom":
+        if name == "phantom":
+            from buarl.data.phantom_files import phantom_root as made
+        elif name == "phantom_la":
+            from buarl.data.phantom_3d import phantom_la_root as made
+        else:
             raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
-        from buarl.data.phantom_files import phantom_root
-
-        root = phantom_root()
+        root = made()
     return sources[name](Path(root))

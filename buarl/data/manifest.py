@@ -1,0 +1,101 @@
+"""Is this the data that papers report on? Shapes and SHA-256 of every public case (manifest.csv).
+
+`manifest.csv` holds figures, no data, in the order of the public lists: 1312 slices and 20
+validation volumes of ACDC, 80 training scans of LA. It knows no figures of the test cases.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from buarl.data.h5 import DataError, read_case
+from buarl.data.source import SPLITS, Source
+
+MANIFEST = Path(__file__).with_name("manifest.csv")
+Status = Literal["identical", "different", "missing", "damaged", "no figures known"]
+
+
+class Entry(NamedTuple):
+    """What is known of a case: shape, and SHA-256 of its float32 image and uint8 label."""
+
+    shape: tuple[int, ...]
+    image_sha256: str
+    label_sha256: str
+
+
+class Check(NamedTuple):
+    """One case compared. file: relative to the root. reason: a sentence, empty if identical."""
+
+    split: str
+    file: str
+    status: Status
+    reason: str
+
+
+def read_manifest(source_name: str) -> dict[str, Entry]:
+    """Entries of a data set by file, relative to its root, in the order of the public lists.
+
+    Args:
+        source_name: "acdc" or "la"; any other name has no entries.
+    """
+    with MANIFEST.open(newline="", encoding="utf-8") as lines:
+        return {
+            row["file"]: Entry(
+                tuple(map(int, row["shape"].split("x"))), row["image_sha256"], row["label_sha256"]
+            )
+            for row in csv.DictReader(lines)
+            if row["source"] == source_name
+        }
+
+
+def check_case(path: Path, entry: Entry) -> tuple[Status, str]:
+    """Compare one file with its entry, as the loaders read it: float32 image, uint8 label.
+
+    Hashed are the bytes of the arrays in C order, so compression and layout of the file are free.
+
+    Returns:
+        status and reason. "damaged": the file breaks a rule of `read_case`, the reason says which.
+    """
+    if not path.is_file():
+        return "missing", f"{path}: no such file"
+    try:
+        sample = read_case(path, path.stem, len(entry.shape), num_classes=256)
+    except DataError as error:
+        return "damaged", str(error)
+    if sample.image.shape != entry.shape:
+        return "different", f"{path}: shape {sample.image.shape}, public file {entry.shape}"
+    for key, want in (("image", entry.image_sha256), ("label", entry.label_sha256)):
+        if (got := _sha256(getattr(sample, key))) != want:
+            return "different", f"{path}: {key} has SHA-256 {got[:12]}, public file {want[:12]}"
+    return "identical", ""
+
+
+def check_root(source: Source) -> Iterator[Check]:
+    """Compare every listed case of a data set, one in memory at a time.
+
+    A split without a list, or without any of its files, is absent and left out.
+    """
+    entries = read_manifest(source.name)
+    for split in SPLITS:
+        try:
+            files = source.files(split)
+        except DataError:
+            continue
+        if not any(path.is_file() for path in files):
+            continue
+        for path in files:
+            file = path.relative_to(source.root).as_posix()
+            if file in entries:
+                yield Check(split, file, *check_case(path, entries[file]))
+            else:
+                yield Check(split, file, "no figures known", f"{path}: not in the manifest")
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()

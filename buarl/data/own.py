@@ -1,0 +1,130 @@
+"""A data set of one's own as `buarl_io.convert_folder` writes it; some cases may lack a label."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.source import SPLITS, Source
+
+
+class _Facts(NamedTuple):
+    patient: str
+    labeled: bool
+    slices: int  # along z
+
+
+class OwnData(Source):
+    """Volumes, and with rank 2 training slices; `normalisation` is "minmax" or "zscore"."""
+
+    name = "own"
+    licence = "own data: its terms are known to whoever converted it"
+    tree = """  ROOT/dataset.json      rank, class_names, normalisation; facts of every case
+  ROOT/train.list        one volume a line; val.list and test.list if there are such
+  ROOT/data/*.h5         3-D `image`, and `label` where there is one, of every volume
+  ROOT/data/slices/*.h5  the same of every training slice, if the rank is 2
+`buarl_io.convert_folder` writes it"""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        path = self.root / "dataset.json"
+        if not path.is_file():
+            raise DataError(f"{self.root}: no dataset.json; {self.name} expects\n{self.tree}")
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            self.rank, self.class_names = int(about["rank"]), tuple(map(str, about["class_names"]))
+            self.normalisation = str(about["normalisation"])
+            self._facts = {case: _Facts(**facts) for case, facts in about["cases"].items()}
+            good = all(0 < facts.slices < 2**16 for facts in self._facts.values())
+            if self.rank not in (2, 3) or not good:
+                raise ValueError("rank must be 2 or 3, a case has 1 to 65535 slices")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: not as convert_folder writes it ({error!r})") from error
+
+    @cached_property
+    def _splits(self) -> dict[str, list[str]]:
+        """Every list there is: no patient in two, and labels for what is evaluated."""
+        splits, home = {}, {}
+        for split in SPLITS:
+            path = self.root / f"{split}.list"
+            if split != "train" and not path.is_file():
+                continue
+            splits[split] = read_list(path)
+            for case in splits[split]:
+                if case not in self._facts:
+                    raise DataError(f"{path}: {case!r} does not stand in dataset.json")
+                if split != "train" and not self._facts[case].labeled:
+                    raise DataError(f"{path}: cases to evaluate on need labels, {case!r} has none")
+                patient = self._facts[case].patient
+                if (other := home.setdefault(patient, split)) != split:
+                    raise DataError(f"{path}: patient {patient!r} stands in split {other} as well")
+        return splits
+
+    @cached_property
+    def _samples(self) -> dict[str, str]:
+        """Training samples and the case each comes from."""
+        if self.rank == 3:
+            return {case: case for case in self._splits["train"]}
+        return {
+            f"{case}_slice_{k + 1}": case
+            for case in self._splits["train"]
+            for k in range(self._facts[case].slices)
+        }
+
+    def training_names(self) -> list[str]:
+        """Volumes, or their slices, in the order of train.list."""
+        return list(self._samples)
+
+    def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
+        """One slice or volume."""
+        path = self._sample_path(name)
+        return read_case(path, name, self.rank, self.num_classes, labeled=labeled)
+
+    def listed(self, split: str) -> list[str]:
+        """Volumes of a split."""
+        return list(self._splits.get(split) or read_list(self.root / f"{split}.list"))
+
+    def files(self, split: str) -> list[Path]:
+        """Training samples, or the volumes to evaluate."""
+        if split != "train":
+            return super().files(split)
+        return [self._sample_path(name) for name in self.training_names()]
+
+    def volume_path(self, case: str) -> Path:
+        """Where a volume lies."""
+        return self.root / "data" / f"{case}.h5"
+
+    def _sample_path(self, name: str) -> Path:
+        slices = self.root / "data" / "slices" / f"{name}.h5"
+        return slices if self.rank == 2 else self.volume_path(name)
+
+    def volume(self, case: str) -> Sample:
+        """One volume, (Z, H, W) with rank 2, (X, Y, Z) with rank 3; its label if it has one."""
+        if case not in self._facts:
+            raise DataError(f"{self.root / 'dataset.json'}: no case {case!r}")
+        labeled = self._facts[case].labeled
+        return read_case(self.volume_path(case), case, 3, self.num_classes, labeled=labeled)
+
+    def patient(self, name: str) -> str:
+        """The patient of a volume or training slice, as dataset.json says."""
+        return self._facts[self._samples.get(name, name)].patient
+
+    def split_labeled(self, labeled: int | None) -> tuple[list[str], list[str]]:
+        """Labeled samples of the first `labeled` patients that have labels (None: all), and others.
+
+        A scan without a label is an unlabeled sample, even of a chosen patient."""
+        names = self.training_names()
+        with_label = [name for name in names if self._facts[self._samples[name]].labeled]
+        patients = list(dict.fromkeys(map(self.patient, with_label)))
+        count = len(patients) if labeled is None else labeled
+        if not 1 <= count <= len(patients):
+            raise DataError(
+                f"{self.root}: labeled must lie in 1 to {len(patients)}, the number of training "
+                f"patients that have labels, got {labeled}"
+            )
+        chosen = set(patients[:count])
+        ours = {name: None for name in with_label if self.patient(name) in chosen}
+        return list(ours), [name for name in names if name not in ours]

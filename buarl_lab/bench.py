@@ -1,0 +1,177 @@
+"""How fast is every part, against its plain counterpart, and what limits it? `run_bench`.
+
+Both are measured in one process in turn, A/B/A/B; medians, and ratios pair by pair with their
+spread, so that another program on the machine slows both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buarl.data.batches import Batches
+from buarl.data.source import Source, open_source
+from buarl.engine import Engine, Precision, choose_engine
+from buarl.run import environment
+from buarl_lab import bench_parts, bench_volumes
+from buarl_lab.bench_growth import case_seconds, growth, schedules
+from buarl_lab.bench_machine import count_flops, peak_memory, product_gflops, seconds
+from buarl_lab.bench_scene import SEED, Part, few, new_scene
+from buarl_lab.bench_step import MadeVolumes, WholeStep
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    device, precision: See `choose_engine`. source, root: Slices; with "la" the 3-D step takes its
+    scans and the slices are the phantom's. size, batch, width: Of the slices, labeled (and as many
+    unlabeled) per step, and of the networks. patch, batch_3d: Of the 3-D step; None is the paper's
+    on a GPU, less on a CPU. repeats: Pairs per part. growth_*: Points of the three curves.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    source: str = "phantom"
+    root: Path | None = None
+    size: int = 256
+    batch: int = 12
+    width: int = 16
+    patch: tuple[int, int, int] | None = None
+    batch_3d: int = 4
+    repeats: int = 7
+    growth_size: Sequence[int] = (64, 96, 128, 192, 256)
+    growth_batch: Sequence[int] = (2, 6, 12, 24)
+    growth_classes: Sequence[int] = (2, 4, 8)
+
+    @classmethod
+    def quick(cls, **changes: Any) -> Plan:
+        """Seconds instead of minutes: every line, no meaning."""
+        tiny = {"size": 32, "batch": 4, "width": 2, "patch": (32, 32, 16), "batch_3d": 4}
+        curves = {"growth_size": (16, 32), "growth_batch": (2, 4), "growth_classes": (2, 3)}
+        return cls(**{**tiny, "repeats": 2, **curves, **changes})
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured part; times in seconds, memory in MiB, difference as `compared` says."""
+
+    name: str
+    plain_name: str
+    ours: list[float]
+    plain: list[float]
+    difference: float | None
+    compared: str
+    goal: str
+    limit: str
+    gflop: float | None = None
+    ours_mib: float | None = None
+    plain_mib: float | None = None
+    units: int = 1
+    first_stage: list[float] = field(default_factory=list)  # of a whole step
+
+
+def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        plan: What. say: Told what is being measured.
+    Returns:
+        Plain data for JSON: plan, environment, peak, lines, growth, schedules.
+    """
+    engine = choose_engine(plan.device, plan.precision)
+    on_gpu = engine.device.type == "cuda"
+    patch = plan.patch or ((112, 112, 80) if on_gpu else (64, 64, 48))
+    slices: Source = open_source(plan.source, plan.root)
+    scans: Source = MadeVolumes(tuple(n + 16 for n in patch), 4 * plan.batch_3d)
+    if slices.rank == 3:
+        slices, scans = open_source("phantom"), slices
+    peak = product_gflops(engine)
+    lines = [*_part_lines(plan, engine, slices, patch, say)]
+    for source, size, batch in (
+        (slices, (plan.size, plan.size), plan.batch),
+        (scans, patch, plan.batch_3d),
+    ):
+        say(f"whole step, {source.rank}-D")
+        step = WholeStep(engine, few(source, 3 * batch), size, plan.width, batch)
+        lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
+    say("growth")
+    machine = {**environment(), "cores": os.cpu_count(), "precision": engine.precision}
+    result = {
+        "plan": {
+            **asdict(plan),
+            "root": None,
+            "patch": patch,
+        },  # where data lie is nobody's business
+        "environment": {**machine, "device": str(engine.device)},
+        "product_gflops": peak,
+        "lines": [asdict(line) for line in lines],
+        "growth": list(growth(plan, engine)),
+        "schedules": schedules(lines, case_seconds(slices, (plan.size,) * 2, plan.width, engine)),
+    }
+    return json.loads(json.dumps(result))
+
+
+def measure(part: Part, repeats: int, engine: Engine) -> Line:
+    """One part in turn with its plain counterpart; the comparison of values warms both up."""
+    difference, plain = part.difference(), part.plain
+    gflop = count_flops(plain or part.ours) if part.limit == "convolutions" else None
+    memory = [peak_memory(f, engine.device) if f else None for f in (part.ours, plain)]
+    line = Line(
+        *(part.name, part.plain_name, [], [], difference),
+        *(part.compared, part.goal, part.limit, gflop, *memory),
+        units=part.units,
+    )
+    for _ in range(repeats):
+        line.ours.append(seconds(part.ours, engine.device))
+        if plain is not None:
+            line.plain.append(seconds(plain, engine.device))
+    return line
+
+
+def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
+    """The whole step as a line of the table."""
+    size = "x".join(map(str, step.image_size))
+    name = f"whole BCP step, {step.size} + {step.size} of {size}"
+    difference = step.difference()
+    gflop = count_flops(step.plain_once)
+    memory = (
+        peak_memory(lambda: step.fitted(1, lambda *_: None), step.engine.device),
+        peak_memory(step.plain_once, step.engine.device),
+    )
+    step.measure(repeats)
+    read = "files read" if step.from_files else "in memory"
+    return Line(
+        *(name, f"fp32 contiguous, {read}", step.ours, step.plain, difference),
+        *("loss, relative", goal, "convolutions", gflop, *memory),
+        first_stage=step.first_stage,
+    )
+
+
+def _part_lines(
+    plan: Plan, engine: Engine, slices: Source, patch: Sequence[int], say: Say
+) -> Iterator[Line]:
+    """Every part but the whole steps; a part is made when its turn comes."""
+    size, batch, classes = (plan.size, plan.size), plan.batch, slices.num_classes
+    small = few(slices, 3 * batch)
+    batches = Batches(small, None, size)
+    scene = new_scene(engine, batches.batch((SEED, 1), 0, batch, batch), classes, plan.width)
+    for make in (
+        lambda: bench_parts.loading(batches, small, engine, batch),
+        lambda: bench_parts.teacher_forward(scene),
+        lambda: bench_parts.components(scene.batch.label, classes),
+        lambda: bench_parts.masks(scene),
+        lambda: bench_parts.student_step(scene),
+        lambda: bench_parts.optimizer(classes, plan.width, engine),
+        lambda: bench_volumes.metrics(slices),
+        lambda: bench_volumes.windows(engine, patch, plan.width),
+    ):
+        part = make()
+        say(part.name)
+        yield measure(part, plan.repeats, engine)

@@ -1,0 +1,99 @@
+"""How our parts grow with the image, the batch and the classes, and what whole schedules take."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from buarl.config import Config
+from buarl.data.batches import SemiBatch
+from buarl.data.source import Source
+from buarl.engine import Engine
+from buarl.evaluate import evaluate
+from buarl_lab import bench_parts
+from buarl_lab.bench_machine import seconds
+from buarl_lab.bench_scene import new_bcp, new_scene
+
+if TYPE_CHECKING:
+    from buarl_lab.bench import Line, Plan
+
+WINDOWS = 1128  # of the 20 LA test volumes (protocol 1.4)
+VOLUMES = 20  # ACDC's validation split
+
+
+def growth(plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+    """Milliseconds of our parts as size, batch or number of classes grows, the others fixed."""
+    middle = {"size": min(plan.size, 128), "batch": plan.batch, "classes": 4}
+    curves = {
+        "size": plan.growth_size,
+        "batch": plan.growth_batch,
+        "classes": plan.growth_classes,
+    }
+    for axis, values in curves.items():
+        for value in values:
+            at = {**middle, axis: value}
+            scene = new_scene(engine, made_slices(**at), at["classes"], plan.width)
+            times = {}
+            for title, part in {
+                "teacher forward": bench_parts.teacher_forward(scene),
+                "components": bench_parts.components(scene.batch.label, at["classes"]),
+                "masks": bench_parts.masks(scene),
+                "student": bench_parts.student_step(scene),
+            }.items():
+                part.ours()
+                runs = [seconds(part.ours, engine.device) for _ in range(min(plan.repeats, 3))]
+                times[title] = 1000 * statistics.median(runs)
+            yield {"axis": axis, **at, "ms": times}
+
+
+def made_slices(size: int, batch: int, classes: int) -> SemiBatch:
+    """Blocks of classes under noise."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(classes, (2 * batch, 4, 4), generator=generator)
+    label = label.repeat_interleave(size // 4, 1).repeat_interleave(size // 4, 2)
+    image = (label + 0.5 * torch.randn(label.shape, generator=generator))[:, None]
+    return SemiBatch(image[:batch], label[:batch], image[batch:])
+
+
+def case_seconds(source: Source, image_size: tuple[int, ...], width: int, engine: Engine) -> float:
+    """Seconds to predict and score one validation volume, slice by slice."""
+    network = new_bcp(2, source.num_classes, width).student.to(engine.device)
+    config, case = Config("bench", image_size, (), None), source.cases("val")[:1]
+
+    def score() -> list[dict]:
+        return evaluate(network, source, "val", config, cases=case)
+
+    score()
+    return seconds(score, engine.device)
+
+
+def schedules(lines: Sequence[Line], seconds_per_case: float) -> list[dict[str, Any]]:
+    """Minutes of the paper's BCP schedules at the measured speed.
+
+    A validation is one pass over 20 volumes of ACDC or over the windows of 20 LA scans. Public code
+    makes one every 200 steps, `fit` makes none.
+    """
+    window = next(line for line in lines if line.units > 1)
+    validation = (
+        VOLUMES * seconds_per_case,
+        WINDOWS * statistics.median(window.ours) / window.units,
+    )
+    steps = [line for line in lines if line.first_stage]
+    plans = (("ACDC", 10_000, 30_000), ("LA", 2_000, 15_000))
+    rows = []
+    for line, (name, first, second), once in zip(steps, plans, validation, strict=True):
+        training = first * statistics.median(line.first_stage)
+        training += second * statistics.median(line.ours)
+        rows.append(
+            {
+                "schedule": f"BCP on {name}, {first} + {second} steps",
+                "measured_on": line.name,
+                "training_minutes": training / 60,
+                "validation_seconds": once,
+                "with_validation_minutes": (training + (first + second) // 200 * once) / 60,
+            }
+        )
+    return rows

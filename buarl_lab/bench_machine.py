@@ -1,0 +1,68 @@
+"""What a measurement needs of the machine: waiting for it, its peak, memory and arithmetic."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from buarl.engine import Engine
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(compute: Callable, device: torch.device) -> float:
+    """Wall time of one call."""
+    synchronize(device)
+    started = time.perf_counter()
+    compute()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def product_gflops(engine: Engine) -> float:
+    """The best of ten matrix products in the engine's precision: what convolutions can hope for."""
+    size = 1024 if engine.device.type == "cpu" else 8192
+    dtype = torch.bfloat16 if engine.precision == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=engine.device).to(dtype) for _ in range(2))
+    best = min(seconds(lambda: a @ b, engine.device) for _ in range(10))
+    return 2 * size**3 / best / 1e9
+
+
+def count_flops(compute: Callable) -> float:
+    """Billions of floating-point operations of one call, convolutions and products only."""
+    with FlopCounterMode(display=False) as counter:
+        compute()
+    return counter.get_total_flops() / 1e9
+
+
+def peak_memory(compute: Callable, device: torch.device) -> float | None:
+    """MiB that one call takes at its peak on top of what is there; None where nobody counts it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        compute()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # else memory kept from earlier calls hides the need
+        CLEAR.write_text("5")  # Linux: the peak starts anew
+        before = _status_mib("VmRSS")
+    except (OSError, AttributeError):
+        return None
+    compute()
+    return _status_mib("VmHWM") - before
+
+
+def _status_mib(key: str) -> float:
+    line = next(text for text in STATUS.read_text().splitlines() if text.startswith(key))
+    return int(line.split()[1]) / 1024

@@ -1,0 +1,63 @@
+"""Commands that need more than the library: `python -m buarl bench`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass
+class Bench:
+    """Measure every part of a training step against its plain counterpart."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of ours; auto is bf16 where the hardware computes it. The counterparts are fp32."""
+    source: Literal["phantom", "acdc", "la"] = "phantom"
+    """Where slices come from; la: scans of the 3-D step, slices of the phantom."""
+    root: Path | None = None
+    """Folder of the data; the phantom needs none."""
+    size: int = 256
+    """Pixels of a slice per axis, a multiple of 16."""
+    batch: int = 12
+    """Labeled slices per step, and as many unlabeled ones; even."""
+    width: int = 16
+    """Channels of the networks' first level."""
+    patch: tuple[int, int, int] | None = None
+    """Of the 3-D step; by default 112 112 80, the paper's, on a GPU and 64 64 48 on a CPU."""
+    repeats: int = 7
+    """Pairs of measurements per part."""
+    json: Path | None = None
+    """File for all raw times."""
+    plot: Path | None = None
+    """Picture of how the parts grow with image size, batch and classes."""
+    quick: bool = False
+    """Tiny sizes and two repeats: that everything runs, in seconds."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def run(self) -> None:
+        """Measure and print the table."""
+        import sys
+
+        import torch
+
+        from buarl_lab.bench import Plan, run_bench
+        from buarl_lab.bench_report import report, save_json, save_plot
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        where = {key: getattr(self, key) for key in ("device", "precision", "source", "root")}
+        if self.quick:
+            plan = Plan.quick(**where)
+        else:
+            sizes = {k: getattr(self, k) for k in ("size", "batch", "width", "patch", "repeats")}
+            plan = Plan(**where, **sizes)
+        result = run_bench(plan, say=lambda text: print(f"{text} ...", file=sys.stderr))
+        if self.json is not None:
+            save_json(result, self.json)
+        if self.plot is not None:
+            save_plot(result, self.plot)
+        print(report(result))

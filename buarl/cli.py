@@ -1,4 +1,4 @@
-"""`python -m buarl demo | train | evaluate | doctor`."""
+"""`python -m buarl demo | train | evaluate | predict | convert | fetch | doctor | bench`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import tyro
 
 from buarl.config import Experiment, config_for
 from buarl.regions import Rule, crl, drop, url, whole
+from buarl_io.commands import ConvertAcdc, ConvertFolder, ConvertLa, Fetch, Predict
+from buarl_lab.commands import Bench
 
 RuleName = Literal["whole", "url", "crl", "drop"]
 ReductionName = Literal["region", "voxel"]
+SourceName = Literal["phantom", "phantom_la", "acdc", "la", "own_2d", "own_3d"]
 MethodName = Literal[
     *("supervised", "mean_teacher", "ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net", "bcp")
 ]
@@ -29,14 +32,14 @@ class Train:
     """New folder for the run (not with --resume)."""
     resume: Path | None = None
     """Go on with this interrupted run; its row is read from the folder."""
-    source: Literal["phantom", "phantom_la", "acdc", "la"] = "phantom"
+    source: SourceName = "phantom"
     """Data set."""
     root: Path | None = None
     """Folder of the data; the phantom needs none."""
     method: MethodName = "bcp"
     """Training method."""
     preset: Literal["toy", "mini", "paper"] = "toy"
-    """toy: 64x64, about a minute. mini: 128x128, 1000 steps a stage. paper: the full schedule."""
+    """toy: a minute or two. mini: 128x128 or half-resolution volumes. paper: the full schedule."""
     labeled: int = 3
     """Labeled patients, the first of the list; 0 labels all."""
     seed: int = 1337
@@ -153,6 +156,8 @@ class Evaluate:
     """CPU threads, 0 leaves torch's choice."""
     workers: int | None = None
     """Threads that score while the next volume is predicted; by default as many as torch's."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ...; predictions are made in float32."""
 
     def run(self) -> None:
         """Write metrics_<split>.csv into the run folder and print the table."""
@@ -169,6 +174,7 @@ class Evaluate:
             unit=self.unit,
             keep_largest=self.keep_largest,
             workers=self.workers,
+            device=self.device,
         )
         scores = {str(self.run_folder): summary(done.rows)}
         config = config_for(done.experiment)
@@ -201,7 +207,7 @@ class Demo:
 class Doctor:
     """Say what is here: versions, device, threads, data and whether it is complete."""
 
-    source: Literal["phantom", "acdc", "la"] | None = None
+    source: SourceName | None = None
     """Data set to look at; without it what lies in --root, or the phantom."""
     root: Path | None = None
     """Its folder, or one with several data sets in it."""
@@ -218,11 +224,30 @@ class Doctor:
             raise SystemExit(1)
 
 
+@dataclass
+class Convert:
+    """Raw data into the h5 layout: the releases of ACDC and LA, or a folder of your own."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[ConvertAcdc, tyro.conf.subcommand("acdc")]
+        | Annotated[ConvertLa, tyro.conf.subcommand("la")]
+        | Annotated[ConvertFolder, tyro.conf.subcommand("folder")]
+    ]
+
+    def run(self) -> None:
+        """Convert."""
+        self.what.run()
+
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
 

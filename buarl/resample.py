@@ -29,6 +29,14 @@ def nearest_indices(size_in: int, size_out: int) -> np.ndarray:
     return np.floor(np.arange(size_out) * step + 0.5).astype(np.int64)
 
 
+def working_copy(volume: np.ndarray, shrink: int, standardise: bool) -> np.ndarray:
+    """A volume as a network sees it, float32: standardised (mean 0, standard deviation 1 over the
+    volume) if asked for, then at 1/shrink of its resolution by nearest neighbour."""
+    if standardise:
+        volume = ((volume - volume.mean()) / max(float(volume.std()), 1e-6)).astype(np.float32)
+    return volume if shrink == 1 else resize_nearest(volume, shrunk(volume.shape, shrink))
+
+
 def shrunk(shape: Sequence[int], factor: int) -> tuple[int, ...]:
     """A shape divided by `factor`, rounded, at least 1 per axis; factor 1 keeps it."""
     return tuple(max(round(n / factor), 1) for n in shape)

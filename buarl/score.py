@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source
+from buarl.engine import choose_engine
 from buarl.evaluate import evaluate, write_metrics
 from buarl.metrics import Unit
 from buarl.run import SELECTION, load_run
@@ -33,6 +34,7 @@ def score_run(
     keep_largest: bool = False,
     cases: Sequence[str] | None = None,
     workers: int | None = None,
+    device: str = "auto",
 ) -> Scored:
     """Evaluate the last checkpoint of a run on whole volumes.
 
@@ -42,12 +44,13 @@ def score_run(
         root: Where the data lie, if they have moved. split: Which volumes.
         empty: Policy for empty masks, see `case_metrics`. cases: Only these.
         unit, keep_largest, workers: See `evaluate`.
+        device: Where to predict, in float32: "auto" is the GPU if there is one.
     Raises:
-        ValueError: no run there, or an unfinished one; what `evaluate` raises.
+        ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
     """
     row, source, method = load_run(folder, root)
     rows = evaluate(
-        method.student,
+        method.student.to(choose_engine(device, "fp32").device),
         source,
         split,
         config_for(row),

@@ -84,6 +84,7 @@ def fit(
         config.image_size,
         unlabeled=wants_unlabeled,
         shrink=config.shrink,
+        standardise=config.standardise,
     )
     if engine.device.type != "cpu":
         batches = ResidentBatches(batches, engine.device)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 ROUNDS = 16
-"""Noise and spirals of 128x128 pixels need 4 or 5; what needs more than 16 is refused, not guessed."""
+"""Noise and spirals of 128x128 pixels need 4 or 5; what needs more is refused, not guessed."""
 
 
 def largest_component_on_device(pseudo_label: Tensor, num_classes: int) -> Tensor:

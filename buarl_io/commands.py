@@ -94,10 +94,11 @@ class ConvertFolder:
         """Convert, say what was written and what to do next."""
         from buarl_io.convert_folder import convert_folder
 
-        print(convert_folder(**vars(self)).text())
+        report = convert_folder(**vars(self))
+        print(report.text())
         root = _quoted(self.out)
         print(f"table of cases: {self.out / 'cases.csv'}")
-        print(f"next: python -m buarl train --source own --root {root} --out runs/own")
+        print(f"next: python -m buarl train --source {report.source} --root {root} --out runs/own")
 
 
 @dataclass
@@ -117,8 +118,8 @@ class Fetch:
 
     def run(self) -> None:
         """Print source and terms, download if they are accepted; otherwise exit code 2."""
-        from buarl.data.phantom_files import cache_root
         from buarl_io.fetch import ACDC_STEPS, LA_TERMS, LA_URL, fetch_la
+        from buarl_phantom.phantom_files import cache_root
 
         if self.dataset == "acdc":
             print(ACDC_STEPS)

@@ -86,7 +86,9 @@ def convert_folder(
         about = {"rank": rank, "class_names": names, "normalisation": NORMALISATION[rank]}
         about |= {"seed": seed, "label_values": values, "cases": _facts(rows, rank)}
         (built / "dataset.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return Report(out, "own", {k: len(v) for k, v in splits.items()}, _notes(scans, splits, names))
+    return Report(
+        out, f"own_{rank}d", {k: len(v) for k, v in splits.items()}, _notes(scans, splits, names)
+    )
 
 
 def check_label_values(

@@ -18,14 +18,15 @@ import torch
 
 from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
-from buarl.data import acdc, phantom_files
-from buarl.data.phantom_files import cache_root
+from buarl.data import acdc, la
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.regions import crl, url
 from buarl.run import describe, load_run, run_experiment
+from buarl_phantom import phantom_files
+from buarl_phantom.phantom_files import cache_root
 
-ALWAYS = ("buarl.train", phantom_files.__name__, acdc.__name__)
+ALWAYS = ("buarl.train", phantom_files.__name__, acdc.__name__, la.__name__)
 BY_VALUE = {"buarl.config", "buarl.recipes"}
 _URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
 LESSON_ROWS: dict[str, dict] = {
@@ -70,7 +71,7 @@ def training_code(method: Method) -> list[str]:
     pending = {*ALWAYS, *(type(module).__module__ for module in method.modules())}
     while pending:
         name = pending.pop()
-        if name.startswith("buarl.") and name not in found | BY_VALUE:
+        if name.startswith(("buarl.", "buarl_phantom.")) and name not in found | BY_VALUE:
             found.add(name)
             pending |= {_home(value) for value in vars(sys.modules[name]).values()}
     return sorted(found)

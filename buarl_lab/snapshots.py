@@ -15,7 +15,6 @@ import numpy as np
 
 from buarl.checkpoint import load_state
 from buarl.config import Config, Experiment, build_method, config_for
-from buarl.data.phantom_files import cache_root
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.methods.base import Step
@@ -25,6 +24,7 @@ from buarl.run import CHECKPOINT, load_run
 from buarl.train import fit
 from buarl_lab.lessons import LESSON_ROWS, fingerprint, lesson_row
 from buarl_lab.scrub_pack import Side
+from buarl_phantom.phantom_files import cache_root
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
 SLICES = 4  # per side

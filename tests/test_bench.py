@@ -17,6 +17,7 @@ from buarl.data.batches import Batches
 from buarl.engine import choose_engine
 from buarl_lab import bench, bench_parts, bench_volumes
 from buarl_lab.bench import Plan, measure, run_bench
+from buarl_lab.bench_growth import made_slices
 from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
 from buarl_lab.bench_report import ratios_of, report, save_json, save_plot, table
 from buarl_lab.bench_scene import new_scene, without_dropout
@@ -110,7 +111,7 @@ def test_a_missing_oracle_is_said_not_measured(result, root, monkeypatch):
 
 
 def test_a_fast_but_wrong_part_shows(monkeypatch):
-    scene = new_scene(ENGINE, bench.made_slices(32, 4, 3), 3, 2)
+    scene = new_scene(ENGINE, made_slices(32, 4, 3), 3, 2)
     label = scene.batch.label
     assert bench_parts.components(label, 3).difference() == 0
     monkeypatch.setattr(bench_parts, "largest_component", lambda pseudo, classes: pseudo)

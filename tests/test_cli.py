@@ -157,6 +157,7 @@ def test_import_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     heavy = {"torch", "scipy", "h5py", "matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
+    heavy |= {"nibabel", "nrrd", "pooch", "pandas", "monai"}
     assert not heavy & set(eval(loaded.stdout))
 
 

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from buarl.data import phantom_files
-from buarl.data.phantom import PhantomSpec, phantom_case
-from buarl.data.phantom_files import phantom_root, write_phantom
+from buarl_phantom import phantom_files
+from buarl_phantom.phantom import PhantomSpec, phantom_case
+from buarl_phantom.phantom_files import phantom_root, write_phantom
 
 TINY = PhantomSpec(train_patients=3, val_patients=1, test_patients=2, side=(32, 44), depth=(5, 7))
 

@@ -64,7 +64,12 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert run["config"]["settings"]["dice"]["smooth"] == 1e-10
     assert run["selection"] == SELECTION
     assert "no validation or test case" in SELECTION
-    assert run["data"] == {"root": str(source.root.resolve()), "licence": source.licence}
+    assert run["data"] == {
+        "root": str(source.root.resolve()),
+        "licence": source.licence,
+        "classes": list(source.class_names),
+        "normalisation": None,  # the recipe's
+    }
     assert run["environment"]["torch"] == torch.__version__
     assert run["environment"]["threads"] == torch.get_num_threads()
     assert set(run["environment"]) >= {"python", "numpy", "machine", "gpu", "commit"}

@@ -138,6 +138,54 @@ def test_one_small_axis_and_one_large():
     assert torch.equal(sliding_window_probs(network, image, (8, 8), (4, 4), 1), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "patch_size", "stride"),
+    [
+        ((23, 30), (8, 12), (3, 5)),
+        ((13, 11, 9), (6, 5, 4), (4, 2, 3)),
+        ((10, 6, 8), (6, 6, 4), (2, 6, 4)),
+        ((7, 20, 5), (8, 8, 8), (3, 3, 3)),  # two axes are padded, one by an odd number
+        ((36, 30, 22), (28, 28, 20), (5, 5, 1)),  # as LA: the last windows moved to the border
+    ],
+)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_equals_monai(size, patch_size, stride, batch_size):
+    """MONAI moves the last window to the border and pads as we do: all sizes agree, provided that
+    its `overlap`, a share, gives our stride, int(patch * (1 - overlap)): half a voxel more keeps
+    the rounding of that product from making it one less."""
+    monai = pytest.importorskip("monai.inferers")
+    network, image = toy_network(len(size)), torch.randn(1, *size)
+    overlap = [max(0, 1 - (s + 0.5) / p) for s, p in zip(stride, patch_size, strict=True)]
+    seen = []
+
+    def predict(windows):
+        seen.append(windows)
+        return network(windows)
+
+    with torch.no_grad():
+        theirs = monai.sliding_window_inference(
+            image[None], patch_size, batch_size, predict, overlap=overlap, mode="constant"
+        )[0]
+    windows, count = torch.cat(seen), sum(map(len, seen))
+    seen.clear()
+    ours = sliding_window_probs(predict, image, patch_size, stride, batch_size)
+    assert sum(map(len, seen)) == count
+    assert torch.equal(torch.cat(seen), windows)  # the same windows in the same order
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 20)] * 3),
+    patch_size=st.tuples(*[st.integers(1, 8)] * 3),
+    data=st.data(),
+)
+def test_the_mean_divides_by_the_visits_of_every_voxel(size, patch_size, data):
+    """Ones average to exactly one, whatever the windows; a voxel too few or too many would show."""
+    stride = tuple(data.draw(st.integers(1, patch)) for patch in patch_size)
+    probs = sliding_window_probs(torch.ones_like, torch.zeros(1, *size), patch_size, stride, 50)
+    assert torch.equal(probs, torch.ones(1, *size))
+
+
 def test_half_precision_is_summed_in_single_on_the_chosen_device():
     image = torch.rand(1, 9, 9)
     probs = sliding_window_probs(lambda x: x.bfloat16(), image, (4, 4), (1, 1), accumulate_on="cpu")

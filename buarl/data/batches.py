@@ -12,7 +12,7 @@ from torch import Tensor
 from buarl.data import augment
 from buarl.data.h5 import DataError, Sample
 from buarl.data.source import Source
-from buarl.resample import resize_nearest, shrunk
+from buarl.resample import working_copy
 
 
 class SemiBatch(NamedTuple):
@@ -49,7 +49,7 @@ class Batches:
         source: Where they come from. labeled: Number of labeled patients, None for all.
         image_size: Training size, (rows, columns) or the 3-D patch.
         unlabeled: Read the unlabeled samples too; their labels are never read.
-        shrink: Take volumes at 1/shrink of their resolution, by nearest neighbour (3-D only).
+        shrink, standardise: 3-D only, see `working_copy`.
     """
 
     def __init__(
@@ -60,15 +60,19 @@ class Batches:
         *,
         unlabeled: bool = True,
         shrink: int = 1,
+        standardise: bool = False,
     ) -> None:
         labeled_names, unlabeled_names = source.split_labeled(labeled)
         self.image_size = tuple(image_size)
         self.volumetric = source.rank == 3
-        self.labeled = [_small(source.training_sample(name), shrink) for name in labeled_names]
+        self.labeled = [source.training_sample(name) for name in labeled_names]
         self.unlabeled = [
-            _small(source.training_sample(name, labeled=False), shrink)
+            source.training_sample(name, labeled=False)
             for name in (unlabeled_names if unlabeled else [])
         ]
+        if self.volumetric:
+            for samples in (self.labeled, self.unlabeled):
+                samples[:] = [_working_sample(s, shrink, standardise) for s in samples]
 
     def batch(
         self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
@@ -130,9 +134,7 @@ class Batches:
         return turn, augment.sample_crop(rng, shape, self.image_size)
 
 
-def _small(sample: Sample, shrink: int) -> Sample:
-    if shrink == 1:
-        return sample
-    shape = shrunk(sample.image.shape, shrink)
-    label = None if sample.label is None else resize_nearest(sample.label, shape)
-    return sample._replace(image=resize_nearest(sample.image, shape), label=label)
+def _working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:
+    image = working_copy(sample.image, shrink, standardise)
+    label = None if sample.label is None else working_copy(sample.label, shrink, False)
+    return sample._replace(image=image, label=label)

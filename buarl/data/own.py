@@ -18,7 +18,10 @@ class _Facts(NamedTuple):
 
 
 class OwnData(Source):
-    """Volumes, and with rank 2 training slices; `normalisation` is "minmax" or "zscore"."""
+    """Volumes, and with rank 2 training slices; `normalisation` is "minmax" or "zscore".
+
+    Opened, its name is "own_2d" or "own_3d": in a row of data the rank decides the recipe.
+    """
 
     name = "own"
     licence = "own data: its terms are known to whoever converted it"
@@ -36,6 +39,7 @@ class OwnData(Source):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             self.rank, self.class_names = int(about["rank"]), tuple(map(str, about["class_names"]))
+            self.name = f"own_{self.rank}d"
             self.normalisation = str(about["normalisation"])
             self._facts = {case: _Facts(**facts) for case, facts in about["cases"].items()}
             good = all(0 < facts.slices < 2**16 for facts in self._facts.values())

@@ -107,8 +107,8 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     """Open a data set by name.
 
     Args:
-        name: "phantom", "phantom_la" (made on first use, in the user's cache), "acdc", "la" or
-            "own".
+        name: "phantom", "phantom_la" (made on first use, in the user's cache), "acdc", "la",
+            "own_2d", "own_3d" or, where a folder is at hand, "own".
         root: Folder of the data; only the phantoms have a default.
     Raises:
         DataError: unknown name, no root, or a root without the expected files.
@@ -118,14 +118,18 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     from buarl.data.own import OwnData
 
     sources = {source.name: source for source in (Phantom, PhantomLa, Acdc, La, OwnData)}
+    sources |= {"own_2d": OwnData, "own_3d": OwnData}
     if name not in sources:
         raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
     if root is None:
         if name == "phantom":
-            from buarl.data.phantom_files import phantom_root as made
+            from buarl_phantom.phantom_files import phantom_root as made
         elif name == "phantom_la":
-            from buarl.data.phantom_3d import phantom_la_root as made
+            from buarl_phantom.phantom_3d import phantom_la_root as made
         else:
             raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
         root = made()
-    return sources[name](Path(root))
+    source = sources[name](Path(root))
+    if name not in ("own", source.name):
+        raise DataError(f"{root}: asked for {name}, but dataset.json says {source.name}")
+    return source

@@ -14,10 +14,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import label as components
 
-from buarl.data import heart_3d, shapes_3d
-from buarl.data.heart_3d import CHAMBERS, VEINS, VESSELS, draw_atrium, draw_chest
-from buarl.data.phantom_files import Layout, phantom_root, write_h5, write_list
-from buarl.data.shapes_3d import Canvas, rotation
+from buarl_phantom import heart_3d, shapes_3d
+from buarl_phantom.heart_3d import CHAMBERS, VEINS, VESSELS, draw_atrium, draw_chest
+from buarl_phantom.phantom_files import Layout, phantom_root, write_h5, write_list
+from buarl_phantom.shapes_3d import Canvas, rotation
 
 Pair = tuple[float, float]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from buarl.data.phantom import PhantomSpec, phantom_case
+from buarl_phantom.phantom import PhantomSpec, phantom_case
 
 
 class Layout(NamedTuple):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from buarl.data.shapes_3d import Canvas, Shape, along, blend, dot, rotation
+from buarl_phantom.shapes_3d import Canvas, Shape, along, blend, dot, rotation
 
 # Ellipsoids: center, semi-axes, turn about x, y, z in degrees.
 CHAMBERS = {

@@ -12,6 +12,7 @@ import torch
 import tyro
 
 from buarl.config import Experiment, config_for
+from buarl.engine import hold_memory
 from buarl.regions import Rule, crl, drop, url, whole
 from buarl_io.commands import ConvertAcdc, ConvertFolder, ConvertLa, Fetch, Predict
 from buarl_lab.commands import Bench
@@ -216,7 +217,7 @@ class Doctor:
 
     def run(self) -> None:
         """Print the report; a problem found is exit code 1."""
-        from buarl.doctor import report
+        from buarl_io.doctor import report
 
         text, healthy = report(self.source, self.root, check=self.check)
         print(text)
@@ -254,6 +255,7 @@ Command = (
 def main(argv: list[str] | None = None) -> int:
     """Run a command; a broken rule is one line on stderr and exit code 2."""
     command = tyro.cli(Command, prog="python -m buarl", args=argv)
+    hold_memory()
     try:
         command.run()
     except (ValueError, FileExistsError, FloatingPointError) as error:

@@ -96,7 +96,14 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
-FAMILY = {"phantom": "acdc", "acdc": "acdc", "la": "la", "phantom_la": "la"}
+FAMILY = {
+    "phantom": "acdc",
+    "acdc": "acdc",
+    "own_2d": "acdc",
+    "la": "la",
+    "phantom_la": "la",
+    "own_3d": "la",
+}
 """Which recipe a source follows."""
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "bf16"]
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # numbers of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def has_fast_bf16(device: torch.device) -> bool:
 def hold_memory(hold: bool = True) -> bool:
     """Let this process keep freed memory instead of handing it back after every tensor (glibc).
 
-    Large tensors otherwise come fresh from the system each time, and every page of them costs a
-    fault: 0.4 s of a 3.4 s training step, measured. The process stays at its peak until it ends.
+    Tensors over 32 MiB otherwise come fresh from the system each time, and every page of them
+    costs a fault: 0.4 s of a 3.4 s training step, measured. The process stays at its peak.
     BUARL_HOLD_MEMORY=0 in the environment turns this off.
 
     Returns:
@@ -72,8 +72,11 @@ def hold_memory(hold: bool = True) -> bool:
     if os.environ.get("BUARL_HOLD_MEMORY") == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    most_maps, trim_above = (0, -1) if hold else (65536, 128 * 1024)
-    return bool(mallopt(M_MMAP_MAX, most_maps) and mallopt(M_TRIM_THRESHOLD, trim_above))
+    # False: where glibc's own adjustment ends up once a large tensor has been freed.
+    most_maps, map_from, trim_above = (0, 2**25, -1) if hold else (65536, 2**25, 2**26)
+    numbers = {M_MMAP_MAX: most_maps, M_MMAP_THRESHOLD: map_from, M_TRIM_THRESHOLD: trim_above}
+    accepted = [mallopt(*setting) for setting in numbers.items()]
+    return all(accepted)
 
 
 def choose_engine(

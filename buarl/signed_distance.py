@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,6 +70,8 @@ def _maps_of_one(label: np.ndarray, num_classes: int, background: bool) -> np.nd
 
 def _squared_distance(mask: np.ndarray) -> np.ndarray:
     """Squared distance to the mask, int32, 0 inside it; the mask is not empty."""
+    from scipy.ndimage import distance_transform_edt  # half a second, needed by two methods only
+
     squared = np.zeros(mask.shape, np.int32)
     # One voxel around what is not mask holds a nearest mask voxel of everything in it.
     place = _bounding_box(~mask, margin=1)

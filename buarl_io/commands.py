@@ -160,10 +160,8 @@ class Predict:
         """Predict and say a line per file."""
         import torch
 
-        from buarl.engine import hold_memory
         from buarl_io.predict_files import predict_each
 
-        hold_memory()
         if self.threads:
             torch.set_num_threads(self.threads)
         options = {key: value for key, value in vars(self).items() if key != "threads"}

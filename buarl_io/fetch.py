@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from buarl.data.h5 import DataError, read_case, read_list
-from buarl.data.manifest import check_case, read_manifest
+from buarl_io.manifest import check_case, read_manifest
 
 LA_URL = "https://raw.githubusercontent.com/yulequan/UA-MT/88ed29ad794f877122e542a7fa9505a76fa83515/data/"
 LA_FOLDER = "2018LA_Seg_Training Set"

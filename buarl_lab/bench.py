@@ -15,11 +15,17 @@ from typing import Any
 
 from buarl.data.batches import Batches
 from buarl.data.source import Source, open_source
-from buarl.engine import Engine, Precision, choose_engine
+from buarl.engine import Engine, Precision, choose_engine, hold_memory
 from buarl.run import environment
 from buarl_lab import bench_parts, bench_volumes
 from buarl_lab.bench_growth import case_seconds, growth, schedules
-from buarl_lab.bench_machine import count_flops, peak_memory, product_gflops, seconds
+from buarl_lab.bench_machine import (
+    count_flops,
+    memory_given_back,
+    peak_memory,
+    product_gflops,
+    seconds,
+)
 from buarl_lab.bench_scene import SEED, Part, few, new_scene
 from buarl_lab.bench_step import MadeVolumes, WholeStep
 
@@ -120,6 +126,7 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
 
 def measure(part: Part, repeats: int, engine: Engine) -> Line:
     """One part in turn with its plain counterpart; the comparison of values warms both up."""
+    hold_memory()  # as `fit` does
     difference, plain = part.difference(), part.plain
     gflop = count_flops(plain or part.ours) if part.limit == "convolutions" else None
     memory = [peak_memory(f, engine.device) if f else None for f in (part.ours, plain)]
@@ -131,7 +138,8 @@ def measure(part: Part, repeats: int, engine: Engine) -> Line:
     for _ in range(repeats):
         line.ours.append(seconds(part.ours, engine.device))
         if plain is not None:
-            line.plain.append(seconds(plain, engine.device))
+            with memory_given_back():
+                line.plain.append(seconds(plain, engine.device))
     return line
 
 

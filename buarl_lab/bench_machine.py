@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from buarl.engine import Engine
+from buarl.engine import Engine, hold_memory
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -28,6 +29,16 @@ def seconds(compute: Callable, device: torch.device) -> float:
     compute()
     synchronize(device)
     return time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Memory as a program leaves it that has never heard of `hold_memory`."""
+    hold_memory(False)
+    try:
+        yield
+    finally:
+        hold_memory()
 
 
 def product_gflops(engine: Engine) -> float:

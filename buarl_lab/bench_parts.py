@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import cycle
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from buarl.components import largest_component
 from buarl.copy_paste import sample_box
@@ -157,10 +157,7 @@ def student_step(scene: Scene) -> Part:
             for compute in (ours, plain):
                 torch.manual_seed(SEED)  # the box
                 losses.append(float(compute()))
-        pairs = zip(method.student.parameters(), scene.twin.student.parameters(), strict=True)
-        grads = [[p.grad.double() for p in pair] for pair in pairs]
-        error = sum(float((a - b).square().sum()) for a, b in grads)
-        error = (error / sum(float(b.square().sum()) for _, b in grads)) ** 0.5
+        error = _gradient_error(method.student, scene.twin.student)
         return max(error, abs(losses[0] - losses[1]) / abs(losses[1]))
 
     return Part(
@@ -172,6 +169,14 @@ def student_step(scene: Scene) -> Part:
         "loss and gradient, relative",
         "850 ms",
     )
+
+
+def _gradient_error(network: nn.Module, exact: nn.Module) -> float:
+    """Norm of the difference of all gradients, relative to the exact ones."""
+    pairs = zip(network.parameters(), exact.parameters(), strict=True)
+    grads = [[p.grad.double() for p in pair] for pair in pairs]
+    squared = sum(float((a - b).square().sum()) for a, b in grads)
+    return (squared / sum(float(b.square().sum()) for _, b in grads)) ** 0.5
 
 
 def _given(scene: Scene) -> tuple[Callable, Callable, list[bench_plain.Pseudo]]:

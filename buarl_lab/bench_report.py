@@ -100,7 +100,7 @@ def save_plot(result: Mapping[str, Any], path: Path) -> None:
     """Our parts against image size, batch and classes, both axes logarithmic."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     titles = {"size": "image size, pixels", "batch": "batch, slices", "classes": "classes"}
     panels = figure.subplots(1, 3, sharey=True)
     for panel, (axis, title) in zip(panels, titles.items(), strict=True):
@@ -113,5 +113,5 @@ def save_plot(result: Mapping[str, Any], path: Path) -> None:
         panel.set_xticks(values, [str(value) for value in values], minor=False)
         panel.minorticks_off()
     panels[0].set_ylabel("ms")
-    panels[0].legend(fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=150)

@@ -20,6 +20,7 @@ from buarl.losses import D2_BCP, D3
 from buarl.methods.base import Method, Step
 from buarl.recipes import StagePlan
 from buarl.train import fit
+from buarl_lab.bench_machine import memory_given_back
 from buarl_lab.bench_plain import FilesEveryStep, PlainBcp
 from buarl_lab.bench_scene import SEED, new_bcp, twin_of, without_dropout
 
@@ -127,7 +128,8 @@ class WholeStep:
             ours = self._now() - mark
             started = self._now()
             if stage == "selftrain":
-                self.twin.step(self.batch(step.index))
+                with memory_given_back():
+                    self.twin.step(self.batch(step.index))
             mark = self._now()
             if step.index >= self.block:
                 (self.ours if stage == "selftrain" else self.first_stage).append(ours / self.block)

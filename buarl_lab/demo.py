@@ -16,12 +16,12 @@ from buarl.entropy import entropy_of_probs
 from buarl.evaluate import ceiling, evaluate, predict_volume, summary
 from buarl.methods import Method
 from buarl.predict import predict_probs
-from buarl.resample import resize_nearest
 from buarl.run import SELECTION
 from buarl.table import text_table
 from buarl.train import fit
 from buarl_lab import plots
 from buarl_lab.lessons import lesson_row
+from buarl_lab.views import planes, view_with_all_classes
 
 ROWS = ("supervised", "Mean Teacher", "BCP", "BCP + URL + CRL")
 NEXT = """next: make lab                     the lessons, starting at notebooks/00_start_here.ipynb
@@ -79,12 +79,11 @@ def predictions_of_volume(
 ) -> Figure:
     """Fig. 3, 4: three slices of a volume, its label, and what every method's student says."""
     volume = source.volume(case)
-    axis = 0 if source.rank == 2 else 2  # ACDC is (Z, H, W), LA is (X, Y, Z)
-    depth = volume.image.shape[axis]
+    depth = len(planes(volume.image, source.rank))
     slices = [depth // 4, depth // 2, 3 * depth // 4]
 
     def cut(array: np.ndarray) -> list[np.ndarray]:
-        return [array.take(z, axis) for z in slices]
+        return list(planes(array, source.rank)[slices])
 
     columns = {"label": cut(volume.label)}
     for name, method in methods.items():
@@ -94,13 +93,9 @@ def predictions_of_volume(
 
 
 def unlabeled_slice(source: Source, config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """The first unlabeled training slice with all classes, at training size."""
-    for name in source.split_labeled(config.labeled)[1]:
-        sample = source.training_sample(name)
-        image, label = (resize_nearest(array, config.image_size) for array in sample[1:])
-        if np.bincount(label.ravel(), minlength=source.num_classes).min() >= 20:
-            return image, label
-    raise ValueError(f"{source.root}: no unlabeled training slice holds all classes")
+    """The first unlabeled training image with all classes in its (middle) plane, and its label,
+    at training size; see `views`."""
+    return view_with_all_classes(source, config, source.split_labeled(config.labeled)[1])
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -49,8 +49,10 @@ LESSON_ROWS: dict[str, dict] = {
 
 
 def lesson_row(name: str, source: Source) -> Experiment:
-    """A row of the lessons on a source: preset toy, 3 labeled patients, both terms per voxel."""
-    return Experiment(source=source.name, labeled=3, preset="toy", **LESSON_ROWS[name])
+    """A row of the lessons on a source: preset toy, both terms per voxel, 3 labeled patients, or 4
+    scans where volumes are trained on, as many as a batch of BCP holds there."""
+    labeled = 3 if source.rank == 2 else 4
+    return Experiment(source=source.name, labeled=labeled, preset="toy", **LESSON_ROWS[name])
 
 
 def fingerprint(experiment: Experiment, source: Source) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from buarl_lab.plots import UNCERTAIN, WIDTH
 
+POINTS = 8000  # of a line: no picture shows more, and volumes have millions
 LINES = ("#009E73", "#E69F00", "#0072B2")
 
 
@@ -26,7 +27,8 @@ def entropy_spread(
     for colour, (name, values) in zip(LINES, entropies.items(), strict=False):
         ordered = np.sort(np.asarray(values, dtype=np.float64).ravel())
         above = 1 - np.arange(1, ordered.size + 1) / ordered.size  # share with more entropy
-        axes.plot(ordered, 100 * above, color=colour, label=name)
+        shown = np.unique(np.linspace(0, ordered.size - 1, POINTS).astype(int))
+        axes.plot(ordered[shown], 100 * above[shown], color=colour, label=name)
     for style, (name, cut) in zip(("--", ":", "-."), thresholds.items(), strict=False):
         axes.axvline(cut, color="#444444", linestyle=style, label=name)
     axes.set_yscale("log")

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from buarl_lab.plots import WIDTH, class_legend, draw_labels
+from buarl_lab.plots import WIDTH, class_legend, draw_labels, to_slice
 
 
 def panels(
@@ -19,7 +19,8 @@ def panels(
     """Slices with their classes in colour, row by row.
 
     Args:
-        slices: Per title an image (H, W) and its classes (H, W), or None to draw the image alone.
+        slices: Per title an image (H, W) and its classes (H, W), or None to draw the image alone;
+            of volumes (X, Y, Z) the middle slice is drawn.
         class_names: Background first, for the legend. columns: Panels in a row.
     Returns:
         A closed figure; unused places stay blank.
@@ -36,7 +37,7 @@ def panels(
     for panel in axes.flat:
         panel.set_axis_off()
     for panel, (title, (image, label)) in zip(axes.flat, slices.items(), strict=False):
-        draw_labels(panel, image, label)
+        draw_labels(panel, to_slice(image), None if label is None else to_slice(label))
         panel.set_title(title, fontsize=9)
     if any(label is not None for _, label in slices.values()):
         class_legend(figure, class_names)

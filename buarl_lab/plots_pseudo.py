@@ -20,6 +20,7 @@ from buarl_lab.plots import (
     class_legend,
     draw_labels,
     draw_mask,
+    to_slice,
 )
 
 
@@ -65,8 +66,10 @@ def mixed_pairs(
     """Copy-paste, one direction a row: images with their targets and the box on every one.
 
     Args:
-        rows: Per row title pairs of an image (H, W) and its target (H, W) or None.
-        titles: One per column. box: Where one image lies on the other, in pixels.
+        rows: Per row title pairs of an image (H, W) and its target (H, W) or None; of volumes
+            (X, Y, Z) the middle slice is drawn.
+        titles: One per column. box: Where one image lies on the other, in pixels; every box that
+            BCP draws in a volume meets its middle slice.
     """
     columns = len(titles)
     figure, axes = plt.subplots(
@@ -78,7 +81,7 @@ def mixed_pairs(
     )
     for line, (name, pairs) in zip(axes, rows.items(), strict=True):
         for panel, (image, target) in zip(line, pairs, strict=True):
-            draw_labels(panel, image, target)
+            draw_labels(panel, to_slice(image), None if target is None else to_slice(target))
             _draw_box(panel, box)
         line[0].set_ylabel(name, fontsize=9)
     for panel, title in zip(axes[0], titles, strict=True):
@@ -109,6 +112,6 @@ def before_and_after(
 
 
 def _draw_box(axes: Axes, box: Box) -> None:
-    (top, left), (height, width) = box.start, box.size
+    (top, left), (height, width) = box.start[:2], box.size[:2]
     corner = (left - 0.5, top - 0.5)  # pixel centres lie on whole numbers
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.2))

@@ -19,11 +19,11 @@ from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.methods.base import Step
 from buarl.predict import predict_probs
-from buarl.resample import resize_nearest
 from buarl.run import CHECKPOINT, load_run
 from buarl.train import fit
 from buarl_lab.lessons import LESSON_ROWS, fingerprint, lesson_row
 from buarl_lab.scrub_pack import Side
+from buarl_lab.views import training_view
 from buarl_phantom.phantom_files import cache_root
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
@@ -34,7 +34,7 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
     """Both halves of a batch at the moments of a lesson's training.
 
     Args:
-        name: One of `LESSON_ROWS`. source: Its data; 2-D. progress: Show a bar while training.
+        name: One of `LESSON_ROWS`. source: Its data. progress: Show a bar while training.
     Raises:
         ValueError: no such lesson.
     """
@@ -78,7 +78,7 @@ def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
 def few_slices(
     source: Source, config: Config, count: int = SLICES
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[list[str]]]:
-    """Training images of both sides, evenly spaced in the list, at training size.
+    """Training images of both sides, evenly spaced in the list, at training size: see `views`.
 
     Returns:
         Images (N, *spatial), labels (N, *spatial) and names, each for [labeled, unlabeled].
@@ -86,9 +86,12 @@ def few_slices(
     images, labels, names = [], [], []
     for listed in source.split_labeled(config.labeled):
         chosen = [listed[(2 * i + 1) * len(listed) // (2 * count)] for i in range(count)]
-        samples = [source.training_sample(name) for name in chosen]
-        for stack, part in ((images, 1), (labels, 2)):
-            stack.append(np.stack([resize_nearest(s[part], config.image_size) for s in samples]))
+        views = [
+            training_view(source.training_sample(name), config, seed)
+            for seed, name in enumerate(chosen)
+        ]
+        for stack, part in zip((images, labels), zip(*views, strict=True), strict=True):
+            stack.append(np.stack(part))
         names.append(chosen)
     return images, labels, names
 

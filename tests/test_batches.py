@@ -16,6 +16,7 @@ from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch, stream_indices
 from buarl.data.h5 import DataError, Sample
 from buarl.data.source import Source
+from buarl.resample import resize_nearest
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,15 @@ def test_3d_patches_from_volumes_larger_and_smaller_than_the_patch():
         assert torch.equal(batch.labeled_image[:, 0].long(), batch.label)
         assert batch.label.any()
     assert equal(batches.batch((0,), 3, 2, 2), batches.batch((0,), 3, 2, 2))
+
+
+def test_volumes_are_standardised_and_thinned_as_asked():
+    source = Volumes(Path(__file__).parent)
+    whole = Batches(source, 2, (8, 8, 8))
+    small = Batches(source, 2, (8, 8, 8), shrink=2, standardise=True)
+    for before, after in zip(whole.labeled, small.labeled, strict=True):
+        standard = (before.image - before.image.mean()) / before.image.std()
+        shape = tuple(round(n / 2) for n in before.image.shape)
+        np.testing.assert_allclose(after.image, resize_nearest(standard, shape), rtol=1e-5)
+        assert np.array_equal(after.label, resize_nearest(before.label, shape))
+    assert all(sample.label is None for sample in small.unlabeled)

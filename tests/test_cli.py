@@ -11,8 +11,8 @@ import pytest
 import tyro
 from tiny import PRESET, write_tiny
 
-from buarl.cli import MethodName, Train, main
-from buarl.config import PRESETS, Experiment, build_method
+from buarl.cli import MethodName, SourceName, Train, main
+from buarl.config import FAMILY, PRESETS, Experiment, build_method
 from buarl.losses import D2_BCP
 from buarl.methods import METHODS
 from buarl.regions import crl, drop, url, whole
@@ -170,3 +170,7 @@ def test_training_needs_neither_medpy_nor_notebook_packages():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"medpy", "SimpleITK", "ipywidgets", "IPython"} & set(eval(loaded.stdout))
+
+
+def test_every_source_that_the_command_line_offers_has_a_recipe():
+    assert set(get_args(SourceName)) == set(FAMILY)

@@ -208,3 +208,24 @@ def test_a_config_becomes_json():
     for preset in ("toy", "mini", "paper"):
         text = json.dumps(asdict(config_for(Experiment(preset=preset))))
         assert json.loads(text)["preset"] == preset
+
+
+def test_mini_on_volumes_has_its_own_numbers():
+    config = config_for(Experiment(method="bcp", source="la", preset="mini", labeled=8))
+    assert (config.width, config.shrink, config.standardise) == (8, 2, True)
+    assert config.image_size == (64, 64, 32)
+    assert [(plan.steps, plan.schedule) for plan in config.stages] == [(400, Poly())] * 2
+    assert [(plan.labeled_batch, plan.unlabeled_batch) for plan in config.stages] == [
+        (4, 0),
+        (4, 4),
+    ]
+    assert config_for(Experiment(source="phantom_la", preset="mini", labeled=8)) == config
+    hearts = config_for(Experiment(method="bcp", source="acdc", preset="mini", labeled=7))
+    assert (hearts.width, hearts.shrink, hearts.standardise) == (16, 1, False)
+
+
+def test_the_paper_preset_leaves_volumes_as_they_are():
+    config = config_for(Experiment(method="bcp", source="la", preset="paper", labeled=8))
+    assert (config.image_size, config.eval_stride) == ((112, 112, 80), (18, 18, 4))
+    assert (config.width, config.shrink, config.standardise) == (16, 1, False)
+    assert [plan.steps for plan in config.stages] == [2_000, 15_000]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 from tiny import tiny_config, tiny_method, write_tiny
@@ -10,7 +12,7 @@ from torch import nn
 from buarl.checkpoint import load_state, save_state, write_atomic, write_json, write_text
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.engine import Engine, choose_engine, has_fast_bf16
+from buarl.engine import Engine, choose_engine, has_fast_bf16, hold_memory
 from buarl.methods.base import Step
 from buarl.models import UNet, VNet
 from buarl.train import fit
@@ -97,6 +99,44 @@ def test_training_in_bf16_runs_and_keeps_float32_weights(source, name):
     assert result.history != exact.history  # else bf16 was not used
     for low, high in zip(result.history, exact.history, strict=True):
         assert low["student_loss"] == pytest.approx(high["student_loss"], rel=0.1)
+
+
+# Compiling and memory
+
+
+@pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])
+def test_a_compiled_training_is_the_same_training(source, name):
+    """ "aot_eager" traces and differentiates as "inductor" does, without minutes of C++."""
+    plain, compiled = tiny_method(name), tiny_method(name)
+    fit(plain, source, tiny_config(name))
+    fit(compiled, source, tiny_config(name), compiler="aot_eager")
+    assert list(plain.state_dict()) == list(compiled.state_dict())  # names fit old checkpoints
+    for mine, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+def test_held_memory_is_not_faulted_in_again():
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(8_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    import resource
+
+    assert hold_memory()
+    torch.ones(8_000_000)
+    held = faults()
+    assert hold_memory(False)
+    given_back = faults()
+    hold_memory()
+    assert held < given_back / 4
+
+
+def test_memory_is_left_alone_on_request(monkeypatch):
+    monkeypatch.setenv("BUARL_HOLD_MEMORY", "0")
+    assert not hold_memory()
 
 
 # Files

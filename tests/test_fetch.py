@@ -14,10 +14,9 @@ from http_server import Server
 from test_manifest import rows_of, write_manifest
 from tiny import rings, write_case
 
-from buarl.data import manifest
 from buarl.data.h5 import read_list
 from buarl.data.source import open_source
-from buarl_io import fetch
+from buarl_io import fetch, manifest
 from buarl_io.fetch import LA_FOLDER, ContentError, FetchError, fetch_la
 
 pytest.importorskip("pooch")

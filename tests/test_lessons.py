@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tiny import PRESET, same_weights, write_tiny
 
 import buarl_lab.lessons as lessons
-from buarl.config import PRESETS, Experiment, build_method
+from buarl.config import PRESETS, Experiment, build_method, config_for
 from buarl.data.acdc import Acdc
 from buarl_lab.demo import ROWS, run_demo
 
@@ -104,3 +105,12 @@ def test_demo_reports_every_row_and_writes_three_figures(tmp_path, monkeypatch):
         "fig3_predictions.png",
         "fig5_entropy_cuts.png",
     }
+
+
+@pytest.mark.parametrize(("name", "rank"), [("phantom", 2), ("phantom_la", 3), ("la", 3)])
+def test_every_row_has_as_many_labeled_patients_as_a_batch_needs(name, rank):
+    for title in lessons.LESSON_ROWS:
+        row = lessons.lesson_row(title, SimpleNamespace(name=name, rank=rank))
+        needed = max(plan.labeled_batch for plan in config_for(row).stages)
+        slices = 8 if rank == 2 else 1  # a patient of ACDC has that many and more
+        assert row.labeled * slices >= needed

@@ -14,11 +14,11 @@ import pytest
 from tiny import rings, slice_path, write_case, write_tiny
 
 from buarl.cli import main
-from buarl.data import manifest
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError, read_list
-from buarl.data.manifest import check_case, check_root, read_manifest
-from buarl.doctor import found_in, report
+from buarl_io import manifest
+from buarl_io.doctor import found_in, report
+from buarl_io.manifest import check_case, check_root, read_manifest
 
 REAL = Path(os.environ.get("BUARL_DATA", "/tmp/data"))
 LISTS = Path("/work/shared/data/lists")

@@ -27,12 +27,12 @@ pytest.importorskip("nrrd")
 
 from buarl.data.h5 import DataError
 from buarl.data.source import open_source
-from buarl.doctor import check_files
 from buarl.methods import METHODS
 from buarl.models import UNet
 from buarl.train import fit
 from buarl_io.commands import ConvertFolder
 from buarl_io.convert_folder import convert_folder
+from buarl_io.doctor import check_files
 
 CASES = [f"p{n}_{scan}" for n in range(8) for scan in ("a", "b")]
 

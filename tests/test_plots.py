@@ -10,10 +10,15 @@ import pytest
 from tiny import tiny_config, write_tiny
 
 from buarl.analysis import capture_table, error_capture
+from buarl.copy_paste import Box
 from buarl.data.acdc import Acdc
 from buarl.entropy import entropy_threshold
 from buarl_lab import plots
 from buarl_lab.demo import save_figure, unlabeled_slice
+from buarl_lab.plots_entropy import entropy_spread
+from buarl_lab.plots_maps import mid_planes
+from buarl_lab.plots_panels import panels
+from buarl_lab.plots_pseudo import mixed_pairs
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(5)
@@ -97,3 +102,49 @@ def test_unlabeled_slice_is_unlabeled_and_at_training_size(tmp_path):
     source, config = Acdc(write_tiny(tmp_path / "data")), tiny_config("supervised")
     with pytest.raises(ValueError, match="holds all classes"):
         unlabeled_slice(source, replace(config, image_size=(4, 4)))
+
+
+VOLUME = RNG.random((20, 16, 12))
+ATRIUM = (VOLUME > 0.5).astype(np.int64)
+
+
+def drawn(axes):
+    return np.asarray(axes.images[0].get_array())
+
+
+def test_panels_show_the_middle_slice_of_a_volume():
+    figure = panels({"both": (VOLUME, ATRIUM), "image": (VOLUME, None)}, ("background", "atrium"))
+    assert all(np.array_equal(drawn(axes), VOLUME[..., 6]) for axes in figure.axes)
+    assert np.array_equal(figure.axes[0].images[1].get_array().filled(0), ATRIUM[..., 6])
+
+
+def test_a_box_in_a_volume_is_outlined_on_the_middle_slice():
+    pairs = {"first": [(VOLUME, ATRIUM), (VOLUME, None)]}
+    box = Box((3, 2, 1), (13, 10, 8))
+    figure = mixed_pairs(pairs, ("a", "b"), box, ("background", "atrium"))
+    outline = figure.axes[0].patches[0]
+    assert (outline.get_xy(), outline.get_width(), outline.get_height()) == ((1.5, 2.5), 10, 13)
+    assert np.array_equal(drawn(figure.axes[1]), VOLUME[..., 6])
+
+
+def test_mid_planes_are_the_three_cuts_with_their_outlines():
+    label = np.zeros(VOLUME.shape, np.uint8)
+    label[8:14, 6:12, 2:5] = 1  # meets the planes across x and y, not the one across z
+    figure = mid_planes(VOLUME, label, spacing=(1.0, 1.0, 3.0))
+    across_z, across_y, across_x = figure.axes
+    assert np.array_equal(drawn(across_z), VOLUME[:, :, 6].T)
+    assert np.array_equal(drawn(across_y), VOLUME[:, 8, :].T)
+    assert np.array_equal(drawn(across_x), VOLUME[10].T)
+    assert [len(axes.collections) for axes in figure.axes] == [0, 1, 1]
+    assert across_z.get_aspect() == 1
+    assert across_x.get_aspect() == 3  # a voxel is three times as high as wide
+    assert "z = 6 of 12" in texts(figure)
+
+
+def test_entropy_spread_draws_millions_of_voxels_as_a_few_points():
+    entropy = np.linspace(0, 1, 300_001)
+    line = entropy_spread({"net": entropy}, {}, highest=1).axes[0].lines[0]
+    below, above = line.get_data()
+    assert len(below) <= 8000
+    assert np.allclose(above, 100 * (1 - below), atol=0.01)  # a uniform spread
+    assert below[-1] == 1

@@ -98,7 +98,10 @@ def test_unknown_table():
 
 def test_every_row_of_the_ledger_becomes_a_method():
     tool = runpy.run_path(str(PACKAGE.parent / "tools" / "run_ledger.py"), run_name="tool")
-    for name in tool["ROWS"]:
-        row = tool["experiment"](name)
-        assert (row.source, row.preset, row.labeled, row.seed) == ("acdc", "mini", 7, 1337)
-        assert len(build_method(row, 4).stages()) == len(config_for(row).stages)
+    assert set(tool["SECTIONS"]) == set(tool["ROWS"])
+    for source, labeled, classes in (("acdc", 7, 4), ("la", 8, 2)):
+        for name in tool["ROWS"][source]:
+            row = tool["experiment"](name)
+            found = (row.source, row.preset, row.labeled, row.seed)
+            assert found == (source, "mini", labeled, 1337)
+            assert len(build_method(row, classes).stages()) == len(config_for(row).stages)

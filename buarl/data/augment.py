@@ -97,6 +97,7 @@ def padded(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
 
 
 def pad_widths(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:
+    """Zeros on either side of each axis; none if every axis is larger than the patch."""
     if all(n > p for n, p in zip(shape, patch_size, strict=True)):
         return [0] * len(shape)
     return [max((p - n) // 2 + 3, 0) for n, p in zip(shape, patch_size, strict=True)]

@@ -10,18 +10,16 @@ import numpy as np
 import torch
 
 import buarl
-from buarl import analysis, entropy, predict, resample
-from buarl_lab import lessons
+from buarl import analysis, entropy, predict
+from buarl_lab import lessons, views
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)
 config = buarl.config_for(row)
 student = lessons.trained(row, source).student
-names = source.split_labeled(config.labeled)[1]
-samples = [source.training_sample(name) for name in names[:: len(names) // 48][:48]]
-pairs = [tuple(resample.resize_nearest(a, config.image_size) for a in s[1:]) for s in samples]
-probs = predict.predict_probs(student, np.stack([image for image, _ in pairs]))  # (N, C, H, W)
-label = torch.from_numpy(np.stack([label for _, label in pairs]).astype(np.int64))
+images, labels = views.unlabeled_views(source, config, 48)
+probs = predict.predict_probs(student, images)  # (N, C, *spatial)
+label = torch.from_numpy(labels.astype(np.int64))
 error = probs.argmax(1) != label
 uncertainty = entropy.entropy_of_probs(probs)  # nats
 
@@ -62,7 +60,7 @@ check = analysis.error_capture(error, uncertainty, 100 * (1 - needed[0.5])).reca
 assert math.isclose(check, 0.5, abs_tol=0.01)
 
 # %% 3. Foreground merged: heart or not?
-merged = torch.stack([probs[:, 0], probs[:, 1:].sum(1)], 1)  # (N, 2, H, W)
+merged = torch.stack([probs[:, 0], probs[:, 1:].sum(1)], 1)  # (N, 2, *spatial)
 heart_entropy = entropy.entropy_of_probs(merged)
 assert heart_entropy.max() <= math.log(2) + 1e-6
 # Merging can only lose doubt. What is lost is the doubt about which part of the heart it is:
@@ -72,8 +70,8 @@ lost = probs[:, 1:].sum(1) * entropy.entropy_of_probs(parts)
 assert torch.allclose(uncertainty, heart_entropy + lost, atol=1e-4)
 print(f"3. share of all entropy that is about the part: {lost.sum() / uncertainty.sum():.0%}")
 # Pixel (d): surely heart, part unknown. Merged, it looks certain.
-where = entropy.entropy_of_probs(parts).masked_fill(probs[:, 0] >= 0.05, -1).argmax()
-pixel = probs.movedim(1, -1).flatten(0, 2)[where]  # (C,)
+where = uncertainty.masked_fill(probs[:, 0] >= 0.05, -1).argmax()
+pixel = probs.movedim(1, -1).flatten(0, -2)[where]  # (C,)
 four = float(torch.special.entr(pixel).sum())
 two = float(torch.special.entr(torch.stack([pixel[0], pixel[1:].sum()])).sum())
 print(f"   pixel (d): {four:.2f} nats with four classes, {two:.2f} with two")

@@ -6,22 +6,19 @@ from __future__ import annotations
 import math
 import os
 
-import numpy as np
 import torch
 
 import buarl
-from buarl import entropy, predict, resample
-from buarl_lab import lessons
+from buarl import entropy, predict
+from buarl_lab import lessons, views
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)
 config = buarl.config_for(row)
 student = lessons.trained(row, source).student
-names = source.split_labeled(config.labeled)[1]
-samples = [source.training_sample(name) for name in names[:: len(names) // 120][:120]]
-images = np.stack([resample.resize_nearest(s.image, config.image_size) for s in samples])
-probs = predict.predict_probs(student, images)  # (N, C, H, W)
-uncertainty = entropy.entropy_of_probs(probs)  # (N, H, W), nats
+images, _ = views.unlabeled_views(source, config, 120)
+probs = predict.predict_probs(student, images)  # (N, C, *spatial)
+uncertainty = entropy.entropy_of_probs(probs)  # (N, *spatial), nats
 
 # %% 1. Greater or equal
 generator = torch.Generator().manual_seed(0)
@@ -49,7 +46,7 @@ assert loose["saturated"] == 1  # threshold 0: every pixel reaches it
 
 # %% 2. Percentile over predicted heart only
 # `uncertain_mask` takes any shape (B, ...), so the chosen pixels can be handed over as one row.
-heart = probs.argmax(1) > 0  # (N, H, W)
+heart = probs.argmax(1) > 0  # (N, *spatial)
 row_of_heart = uncertainty[heart][None]  # (1, pixels)
 cut_heart = buarl.entropy_threshold(row_of_heart, 95).item()
 cut_all = buarl.entropy_threshold(uncertainty, 95).item()

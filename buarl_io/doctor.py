@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from buarl.data.h5 import DataError
-from buarl.data.manifest import check_root, read_manifest
 from buarl.data.source import SPLITS, Source, open_source
 from buarl.engine import choose_engine, hold_memory
 from buarl.run import environment
+from buarl_io.manifest import check_root, read_manifest
 
 PACKAGES = ("numpy", "scipy", "h5py", "matplotlib", "tqdm", "tyro", "connected-components-3d")
 SHOWN = 10  # files named one by one

@@ -71,11 +71,13 @@ def hold_memory(hold: bool = True) -> bool:
     """
     if os.environ.get("BUARL_HOLD_MEMORY") == "0" or platform.libc_ver()[0] != "glibc":
         return False
-    mallopt = ctypes.CDLL(None).mallopt
+    library = ctypes.CDLL(None)
     # False: where glibc's own adjustment ends up once a large tensor has been freed.
     most_maps, map_from, trim_above = (0, 2**25, -1) if hold else (65536, 2**25, 2**26)
     numbers = {M_MMAP_MAX: most_maps, M_MMAP_THRESHOLD: map_from, M_TRIM_THRESHOLD: trim_above}
-    accepted = [mallopt(*setting) for setting in numbers.items()]
+    accepted = [library.mallopt(*setting) for setting in numbers.items()]
+    if not hold:
+        library.malloc_trim(0)  # what is kept already
     return all(accepted)
 
 

@@ -117,21 +117,21 @@ def test_a_compiled_training_is_the_same_training(source, name):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 def test_held_memory_is_not_faulted_in_again():
+    import resource  # not on Windows
+
     def faults():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(5):
-            torch.ones(8_000_000)
+        for _ in range(10):
+            torch.ones(10_000_000)  # over 32 MiB
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    import resource
-
     assert hold_memory()
-    torch.ones(8_000_000)
+    faults()  # the heap grows
     held = faults()
     assert hold_memory(False)
     given_back = faults()
     hold_memory()
-    assert held < given_back / 4
+    assert held < given_back / 3
 
 
 def test_memory_is_left_alone_on_request(monkeypatch):

@@ -151,3 +151,9 @@ def test_the_readmes_scores_are_the_ledgers():
         f"{dice[f'bcp_{region}']} per region; Mean Teacher {dice['mean_teacher']}, "
         f"{dice[f'mean_teacher_{voxel}']} and {dice[f'mean_teacher_{region}']}"
     ) in said
+    assert (
+        f"supervised {dice['la_supervised']} and {dice['la_supervised_url_voxel']} (URL alone), "
+        f"BCP {dice['la_bcp']} and {dice[f'la_bcp_{voxel}']}, Mean Teacher on pseudo-labels "
+        f"{dice['la_mean_teacher_pseudo_label']} and {dice[f'la_mean_teacher_{voxel}']} "
+        f"(with its own squared error {dice['la_mean_teacher']})"
+    ) in said

@@ -74,7 +74,7 @@ class Train:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     compile: bool = False
-    """Compile the networks first: minutes once, about a fifth of every step saved."""
+    """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
 

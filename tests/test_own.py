@@ -417,4 +417,4 @@ def test_command(shared, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "classes: background, a, b" in text
     assert "cases.csv" in text
-    assert f'--source own --root "{out}"' in text
+    assert f'--source own_2d --root "{out}"' in text

@@ -81,7 +81,7 @@ stage, Adam, polynomial decay (the published step decay would leave a run this s
 full rate). Trained on the first 70 scans of the public training list, 8 of them labeled; evaluated
 on its last 10, whole volumes at full resolution, sliding window with a stride of half a patch, no
 largest component; last checkpoint, nothing selected. The public files are cropped around the label.
-The preset's own numbers (resolution, standardising) were chosen with plain supervision on these same
+The preset's numbers (resolution, standardising) were chosen with plain supervision on these same
 10 scans, as there are no others. Metrics as above; url and crl at q = 95, alpha 0.5.
 """,
 }

@@ -114,7 +114,6 @@ class Train:
 
         if (self.out is None) == (self.resume is None):
             raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
-        _set_threads(self.threads)
         folder = self.out or self.resume
         if self.resume is not None:
             run = read_run(self.resume)
@@ -166,7 +165,6 @@ class Evaluate:
         from buarl.score import score_run
         from buarl.table import text_table
 
-        _set_threads(self.threads)
         done = score_run(
             self.run_folder,
             self.root,
@@ -200,7 +198,6 @@ class Demo:
         """Train, print, draw."""
         from buarl_lab.demo import run_demo
 
-        _set_threads(self.threads)
         print(run_demo(self.figures, progress=True))
 
 
@@ -256,6 +253,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; a broken rule is one line on stderr and exit code 2."""
     command = tyro.cli(Command, prog="python -m buarl", args=argv)
     hold_memory()
+    if threads := getattr(command, "threads", 0):  # of every command that computes
+        torch.set_num_threads(threads)
     try:
         command.run()
     except (ValueError, FileExistsError, FloatingPointError) as error:
@@ -276,8 +275,3 @@ def _plain(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _set_threads(threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)

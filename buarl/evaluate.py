@@ -23,7 +23,7 @@ from buarl.data.h5 import DataError, Sample
 from buarl.data.source import Source
 from buarl.metrics import Unit, metric_definition, multiclass_metrics
 from buarl.predict import predict_slices, predict_windows
-from buarl.resample import resize_nearest, shrunk, working_copy
+from buarl.resample import resize_nearest, working_copy
 
 SCORES = ("dice", "jaccard", "hd95", "asd")
 
@@ -114,7 +114,7 @@ def ceiling(
         native = sample.label.shape
         if source.rank == 2:
             return resize_nearest(resize_nearest(sample.label, config.image_size), native[1:])
-        return resize_nearest(resize_nearest(sample.label, shrunk(native, config.shrink)), native)
+        return resize_nearest(working_copy(sample.label, config.shrink, False), native)
 
     cases = source.cases(split) if cases is None else cases
     return _score(there_and_back, source, cases, "diagonal", unit, None)

@@ -158,12 +158,8 @@ class Predict:
 
     def run(self) -> None:
         """Predict and say a line per file."""
-        import torch
-
         from buarl_io.predict_files import predict_each
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
         options = {key: value for key, value in vars(self).items() if key != "threads"}
         for done in predict_each(**options):
             print(done.text())

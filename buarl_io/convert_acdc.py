@@ -18,9 +18,9 @@ from buarl_io.layout import (
     read_pair,
     split_patients,
     write_h5,
-    write_list,
     write_slices,
 )
+from buarl_phantom.phantom_files import write_list
 
 CLASSES = len(Acdc.class_names)
 TREE = """  RAW/[training/|testing/]patient001/Info.cfg   with lines `ED: 1` and `ES: 12`

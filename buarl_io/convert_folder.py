@@ -18,11 +18,11 @@ from buarl_io.layout import (
     whole_numbers,
     write_csv,
     write_h5,
-    write_list,
     write_slices,
 )
 from buarl_io.scans import Scan, find_scans
 from buarl_io.volume import read_volume
+from buarl_phantom.phantom_files import write_list
 
 NORMALISATION = {2: "minmax", 3: "zscore"}  # those of the recipes that the ranks follow
 MAX_CLASSES = 256  # labels are stored in a byte

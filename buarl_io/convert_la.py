@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from buarl.data.h5 import DataError, read_list
-from buarl.data.la import La
+from buarl.data.la import La, scan_path
 from buarl_io.layout import (
     Report,
     check_disjoint,
@@ -18,9 +18,9 @@ from buarl_io.layout import (
     shifted,
     split_patients,
     write_h5,
-    write_list,
     zscore,
 )
+from buarl_phantom.phantom_files import write_list
 
 Crop = Literal["label", "none"]
 HELD_OUT = La.held_out
@@ -158,7 +158,7 @@ def _write_case(
         if crop == "label":
             box = crop_box(label, case, seed)
     write_h5(
-        built / "2018LA_Seg_Training Set" / case / "mri_norm2.h5",
+        scan_path(built, case),
         image[box],
         None if label is None else label[box],
         spacing=volume.spacing,

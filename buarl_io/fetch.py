@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from buarl.data.h5 import DataError, read_case, read_list
+from buarl.data.la import scan_path
 from buarl_io.manifest import check_case, read_manifest
 
 LA_URL = "https://raw.githubusercontent.com/yulequan/UA-MT/88ed29ad794f877122e542a7fa9505a76fa83515/data/"
-LA_FOLDER = "2018LA_Seg_Training Set"
 CASE_BYTES = 4_000_000  # room to ask for per scan; ours take 2.6 MB on average, 3.7 at most
 PAUSE = 2.0  # seconds before the second try, twice that before the third
 LA_TERMS = """LA: 2018 Atrial Segmentation Challenge, Xiong et al., arXiv 2004.12314
@@ -124,8 +124,8 @@ class _Server:
     say: Callable[[str], None]
 
     def path(self, case: str) -> Path:
-        """Where a scan lies, as in `buarl.data.la`."""
-        return self.root / LA_FOLDER / case / "mri_norm2.h5"
+        """Where a scan lies."""
+        return scan_path(self.root, case)
 
     def fetch_cases(self, names: list[str], fault: Callable[[str, Path], str]) -> None:
         """Get the scans that are not here or have a fault (a sentence, empty if there is none)."""

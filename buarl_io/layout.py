@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from buarl.data.h5 import DataError
 from buarl_io.volume import Volume, read_volume
+from buarl_phantom import phantom_files
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,10 @@ def complete_or_absent(out: Path) -> Iterator[Path]:
         DataError: out exists and is not an empty folder.
     """
     out = Path(out).resolve()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not phantom_files.is_new_or_empty(out):
         raise DataError(f"{out}: the output folder must be new or empty")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        built = Path(scratch) / "built"
-        built.mkdir()
+    with phantom_files.built_beside(out) as built:
         yield built
-        if out.exists():
-            out.rmdir()  # renaming onto an empty folder is not portable
-        built.rename(out)
 
 
 def read_pair(
@@ -136,17 +130,15 @@ def write_h5(
     source: str,
 ) -> None:
     """One case with its attributes (axis order: see `volume`); no key `label` without a label."""
-    import h5py
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("image", data=image, compression="gzip", compression_opts=1)
-        if label is not None:
-            label = label.astype(np.uint8)
-            file.create_dataset("label", data=label, compression="gzip", compression_opts=1)
-        file.attrs["spacing"] = np.asarray(spacing, dtype=np.float64)
-        file.attrs["affine"] = np.asarray(affine, dtype=np.float64)
-        file.attrs["source"] = source
+    phantom_files.write_h5(
+        path,
+        image,
+        None if label is None else label.astype(np.uint8),
+        spacing=np.asarray(spacing, dtype=np.float64),
+        affine=np.asarray(affine, dtype=np.float64),
+        source=source,
+    )
 
 
 def write_slices(
@@ -208,11 +200,6 @@ def check_disjoint(where: Path, splits: dict[str, list[str]], patient: Callable)
                     f"{where}: a patient may stand in one split only, {patient(name)!r} stands in "
                     f"{home[patient(name)]} and {split}"
                 )
-
-
-def write_list(path: Path, names: Iterable[str]) -> None:
-    """One name a line, with the same bytes on every system."""
-    path.write_bytes("".join(f"{name}\n" for name in names).encode())
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -67,44 +67,9 @@ class Model(NamedTuple):
         return len(self.config.image_size)
 
 
-def predict_files(
-    run_folder: Path,
-    inputs: Path,
-    out: Path,
-    *,
-    entropy: bool = False,
-    keep_largest: bool = False,
-    normalisation: str | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-) -> list[Path]:
-    """Segment files with the last weights of a run; the training data need not be here.
-
-    Args:
-        run_folder: A finished run.
-        inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
-            key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
-        out: Folder for NAME_seg.nii.gz, uint8, with the affine of its input, and with `entropy`
-            NAME_entropy.nii.gz, float32, nats; made if missing, but not the folder `inputs`.
-        keep_largest: Keep the largest component per class of a volume.
-        normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
-        device: As in training. overwrite: Replace files that exist.
-    Returns:
-        The files written, in the order of the inputs.
-    Raises:
-        DataError: no input, two inputs of one name, an output that exists, or a file that breaks a
-            rule; what was written for earlier files stays. ValueError: no finished run.
-    """
-    results = predict_each(
-        run_folder,
-        inputs,
-        out,
-        entropy=entropy,
-        keep_largest=keep_largest,
-        normalisation=normalisation,
-        device=device,
-        overwrite=overwrite,
-    )
+def predict_files(run_folder: Path, inputs: Path, out: Path, **options: Any) -> list[Path]:
+    """`predict_each` for all files at once; the files written, in the order of the inputs."""
+    results = predict_each(run_folder, inputs, out, **options)
     return [path for result in results for path in result.paths]
 
 
@@ -119,7 +84,23 @@ def predict_each(
     device: str = "auto",
     overwrite: bool = False,
 ) -> Iterator[Predicted]:
-    """`predict_files` one file at a time, each written before it is yielded."""
+    """Segment files with the last weights of a run; the training data need not be here.
+
+    Args:
+        run_folder: A finished run.
+        inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
+            key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
+        out: Folder for NAME_seg.nii.gz, uint8, with the affine of its input, and with `entropy`
+            NAME_entropy.nii.gz, float32, nats; made if missing, but not the folder `inputs`.
+        keep_largest: Keep the largest component per class of a volume.
+        normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
+        device: As in training. overwrite: Replace files that exist.
+    Returns:
+        One result per file, in the order of the inputs, each written before it is yielded.
+    Raises:
+        DataError: no input, two inputs of one name, an output that exists, or a file that breaks a
+            rule; what was written for earlier files stays. ValueError: no finished run.
+    """
     inputs, out = Path(inputs), Path(out)
     model = load_model(Path(run_folder), device, normalisation)
     kinds = ("seg", "entropy") if entropy else ("seg",)

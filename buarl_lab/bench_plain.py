@@ -28,17 +28,7 @@ class FilesEveryStep(Batches):
         vars(self).update(vars(batches))
         self.source = source
 
-    def _assembled(
-        self, picked: Sequence[tuple[Sample, np.random.Generator]], labeled_batch: int
-    ) -> SemiBatch:
-        pairs = [self._read(sample, rng) for sample, rng in picked]
-        images = torch.from_numpy(np.stack([image for image, _ in pairs]))[:, None]
-        labels = np.stack([label for _, label in pairs[:labeled_batch]])
-        return SemiBatch(
-            images[:labeled_batch], torch.from_numpy(labels).long(), images[labeled_batch:]
-        )
-
-    def _read(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         import h5py
         from scipy import ndimage
 

@@ -42,13 +42,9 @@ class Bench:
         """Measure and print the table."""
         import sys
 
-        import torch
-
         from buarl_lab.bench import Plan, run_bench
         from buarl_lab.bench_report import report, save_json, save_plot
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
         where = {key: getattr(self, key) for key in ("device", "precision", "source", "root")}
         if self.quick:
             plan = Plan.quick(**where)

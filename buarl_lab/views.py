@@ -11,9 +11,9 @@ import numpy as np
 
 from buarl.config import Config
 from buarl.data import augment
+from buarl.data.batches import working_sample
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
-from buarl.resample import working_copy
 from buarl_lab.plots import to_slice
 
 TRIES = 10  # patches per volume
@@ -31,15 +31,13 @@ def training_view(sample: Sample, config: Config, seed: int = 0) -> View:
     Returns:
         float32 and uint8 (*config.image_size).
     """
-    stay = augment.Augmentation()
-    image, label, size = sample.image, sample.label, config.image_size
-    if image.ndim == 2:
-        return augment.apply_2d(image, label, stay, size)
-    image = working_copy(image, config.shrink, config.standardise)
-    label = working_copy(label, config.shrink, standardise=False)
-    shape = augment.turned_shape(image.shape, stay, size)
+    stay, size = augment.Augmentation(), config.image_size
+    if sample.image.ndim == 2:
+        return augment.apply_2d(sample.image, sample.label, stay, size)
+    sample = working_sample(sample, config.shrink, config.standardise)
+    shape = augment.turned_shape(sample.image.shape, stay, size)
     start = augment.sample_crop(np.random.default_rng(seed), shape, size)
-    return augment.apply_3d(image, label, stay, start, size)
+    return augment.apply_3d(sample.image, sample.label, stay, start, size)
 
 
 def unlabeled_views(source: Source, config: Config, count: int = 120) -> View:

@@ -66,18 +66,39 @@ def _write_acdc(built: Path, spec: PhantomSpec) -> None:
         write_list(built / f"{name}.list", lines)
 
 
+def is_new_or_empty(folder: Path) -> bool:
+    """Whether nothing would be lost or mixed if a folder were built there."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+@contextmanager
+def built_beside(root: Path) -> Iterator[Path]:
+    """A folder beside `root`, new or empty, to build in: renamed to it at the end, removed after an
+    error, so `root` is complete or absent."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
+        built = Path(scratch) / "built"
+        built.mkdir()
+        yield built
+        if root.exists():
+            root.rmdir()  # renaming onto an empty folder is not portable
+        built.rename(root)
+
+
 def write_list(path: Path, lines: Iterable[str]) -> None:
     """A list file, one name a line."""
     path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
-def write_h5(path: Path, image: np.ndarray, label: np.ndarray, **attributes: object) -> None:
-    """A case of the public h5 layout; attributes stand on the file."""
+def write_h5(path: Path, image: np.ndarray, label: np.ndarray | None, **attributes: object) -> None:
+    """A case of the public h5 layout, without the key `label` if it has none; attributes stand on
+    the file."""
     import h5py  # here: `import buarl` stays light
 
     with h5py.File(path, "w") as file:
         file.create_dataset("image", data=image, compression="gzip", compression_opts=1)
-        file.create_dataset("label", data=label, compression="gzip", compression_opts=1)
+        if label is not None:
+            file.create_dataset("label", data=label, compression="gzip", compression_opts=1)
         file.attrs.update(attributes)
 
 
@@ -88,9 +109,6 @@ ACDC_LAYOUT = Layout("phantom", PhantomSpec, _write_acdc)
 def write_phantom(root: Path, spec: Any = None, layout: Layout = ACDC_LAYOUT) -> None:
     """Write all files of a layout and the marker phantom.json.
 
-    Everything is built in a folder beside `root` and renamed at the end, so `root` is complete
-    or absent.
-
     Args:
         root: folder to make.
         spec: what to draw; the default phantom if None.
@@ -100,18 +118,12 @@ def write_phantom(root: Path, spec: Any = None, layout: Layout = ACDC_LAYOUT) ->
         FileExistsError: root exists and is not an empty folder.
     """
     root, spec = Path(root), spec or layout.spec()
-    if root.exists():
-        if not root.is_dir() or any(root.iterdir()):
-            raise FileExistsError(f"write_phantom only fills a new or empty folder, got {root}")
-        root.rmdir()  # renaming onto an empty folder is not portable
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
-        built = Path(scratch) / "built"
-        built.mkdir()
+    if not is_new_or_empty(root):
+        raise FileExistsError(f"write_phantom only fills a new or empty folder, got {root}")
+    with built_beside(root) as built:
         layout.write(built, spec)
         marker = {"fingerprint": _fingerprint(spec, layout), "checksum": _checksum(built)}
         (built / "phantom.json").write_text(json.dumps(marker))
-        built.rename(root)
 
 
 def phantom_root(spec: Any = None, cache: Path | None = None, layout: Layout = ACDC_LAYOUT) -> Path:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import slice_path, write_tiny
+from tiny import InMemory, slice_path, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch, stream_indices
 from buarl.data.h5 import DataError, Sample
-from buarl.data.source import Source
 from buarl.resample import resize_nearest
 
 
@@ -174,10 +171,10 @@ def test_to_moves_every_tensor(batches):
 # 3-D
 
 
-class Volumes(Source):
+class Volumes(InMemory):
     """Volumes of different sizes in memory; image = label."""
 
-    name, rank, class_names, licence, tree = "volumes", 3, ("background", "blob"), "", ""
+    name, rank, class_names = "volumes", 3, ("background", "blob")
     shapes = ((18, 21, 17), (12, 30, 16), (20, 20, 20))
 
     def training_names(self):
@@ -188,19 +185,10 @@ class Volumes(Source):
         label = np.random.default_rng(index).integers(0, 2, self.shapes[index], np.uint8)
         return Sample(name, label.astype(np.float32), label if labeled else None)
 
-    def listed(self, split):
-        return []
-
-    def volume_path(self, case):
-        raise NotImplementedError
-
-    def volume(self, case):
-        raise NotImplementedError
-
 
 def test_3d_patches_from_volumes_larger_and_smaller_than_the_patch():
     patch = (16, 24, 14)  # not square: a quarter turn changes what has to be padded
-    batches = Batches(Volumes(Path(__file__).parent), 2, patch)
+    batches = Batches(Volumes(), 2, patch)
     for step in range(6):
         batch = batches.batch((0,), step, 2, 2)
         assert batch.labeled_image.shape == (2, 1, *patch)
@@ -211,7 +199,7 @@ def test_3d_patches_from_volumes_larger_and_smaller_than_the_patch():
 
 
 def test_volumes_are_standardised_and_thinned_as_asked():
-    source = Volumes(Path(__file__).parent)
+    source = Volumes()
     whole = Batches(source, 2, (8, 8, 8))
     small = Batches(source, 2, (8, 8, 8), shrink=2, standardise=True)
     for before, after in zip(whole.labeled, small.labeled, strict=True):

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import write_tiny
+from tiny import InMemory, tiny_config, tiny_method, write_tiny
 
 from buarl.data import augment
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resident import ResidentBatches
-from buarl.data.source import Source
 from buarl.train import fit
 
 CPU = torch.device("cpu")
 
 
-class Made(Source):
+class Made(InMemory):
     """Samples of any shapes, all from random numbers."""
 
-    name, class_names, licence, tree = "made", ("background", "blob"), "-", "-"
+    name, class_names = "made", ("background", "blob")
 
     def __init__(self, shapes):
-        super().__init__(Path(__file__).parent)
+        super().__init__()
         self.shapes, self.rank = shapes, len(shapes[0])
 
     def training_names(self):
@@ -38,15 +35,6 @@ class Made(Source):
         rng = np.random.default_rng(int(name))
         image = rng.normal(size=self.shapes[int(name)]).astype(np.float32)
         return Sample(name, image, (image > 1).astype(np.uint8) if labeled else None)
-
-    def listed(self, split):
-        return []
-
-    def volume_path(self, case):
-        raise NotImplementedError
-
-    def volume(self, case):
-        raise NotImplementedError
 
 
 def both(shapes, size, labeled):
@@ -111,8 +99,6 @@ def test_rules_are_the_same():
 
 
 def test_training_from_resident_batches_is_the_same_training(tmp_path, monkeypatch):
-    from tiny import tiny_config, tiny_method
-
     import buarl.train
 
     source = Acdc(write_tiny(tmp_path))

@@ -72,7 +72,7 @@ class Batches:
         ]
         if self.volumetric:
             for samples in (self.labeled, self.unlabeled):
-                samples[:] = [_working_sample(s, shrink, standardise) for s in samples]
+                samples[:] = [working_sample(s, shrink, standardise) for s in samples]
 
     def batch(
         self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
@@ -134,7 +134,8 @@ class Batches:
         return turn, augment.sample_crop(rng, shape, self.image_size)
 
 
-def _working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:
+def working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:
+    """A volume and its label, if it has one, as a network sees them; see `working_copy`."""
     image = working_copy(sample.image, shrink, standardise)
     label = None if sample.label is None else working_copy(sample.label, shrink, False)
     return sample._replace(image=image, label=label)

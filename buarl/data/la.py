@@ -9,6 +9,11 @@ from buarl.data.h5 import DataError, Sample, read_case, read_list
 from buarl.data.source import Source
 
 
+def scan_path(root: Path, case: str) -> Path:
+    """Where a scan lies below the root of the public layout."""
+    return root / "2018LA_Seg_Training Set" / case / "mri_norm2.h5"
+
+
 class La(Source):
     """80 training scans, each a folder with `mri_norm2.h5`; the public split has no validation set.
 
@@ -57,7 +62,7 @@ class La(Source):
 
     def volume_path(self, case: str) -> Path:
         """Where a scan lies."""
-        return self.root / "2018LA_Seg_Training Set" / case / "mri_norm2.h5"
+        return scan_path(self.root, case)
 
     def volume(self, case: str) -> Sample:
         """One whole scan."""

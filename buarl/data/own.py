@@ -116,19 +116,6 @@ class OwnData(Source):
         """The patient of a volume or training slice, as dataset.json says."""
         return self._facts[self._samples.get(name, name)].patient
 
-    def split_labeled(self, labeled: int | None) -> tuple[list[str], list[str]]:
-        """Labeled samples of the first `labeled` patients that have labels (None: all), and others.
-
-        A scan without a label is an unlabeled sample, even of a chosen patient."""
-        names = self.training_names()
-        with_label = [name for name in names if self._facts[self._samples[name]].labeled]
-        patients = list(dict.fromkeys(map(self.patient, with_label)))
-        count = len(patients) if labeled is None else labeled
-        if not 1 <= count <= len(patients):
-            raise DataError(
-                f"{self.root}: labeled must lie in 1 to {len(patients)}, the number of training "
-                f"patients that have labels, got {labeled}"
-            )
-        chosen = set(patients[:count])
-        ours = {name: None for name in with_label if self.patient(name) in chosen}
-        return list(ours), [name for name in names if name not in ours]
+    def samples_with_label(self) -> list[str]:
+        """Those whose case has one."""
+        return [name for name, case in self._samples.items() if self._facts[case].labeled]

@@ -83,24 +83,29 @@ class Source(ABC):
     def split_labeled(self, labeled: int | None) -> tuple[list[str], list[str]]:
         """Training samples of the first `labeled` patients of the list, and of all others.
 
+        A sample without a label is an unlabeled one, even of a chosen patient.
+
         Args:
-            labeled: Number of labeled patients; None labels all (the fully supervised rows).
+            labeled: Number of labeled patients; None labels all that have labels (the fully
+                supervised rows).
         Raises:
             DataError: more labeled patients than there are, or fewer than one.
         """
-        names = self.training_names()
-        patients = list(dict.fromkeys(map(self.patient, names)))
+        names, with_label = self.training_names(), self.samples_with_label()
+        patients = list(dict.fromkeys(map(self.patient, with_label)))
         count = len(patients) if labeled is None else labeled
         if not 1 <= count <= len(patients):
             raise DataError(
                 f"{self.root}: labeled must lie in 1 to {len(patients)}, the number of training "
-                f"patients, got {labeled}"
+                f"patients that have labels, got {labeled}"
             )
         chosen = set(patients[:count])
-        return (
-            [name for name in names if self.patient(name) in chosen],
-            [name for name in names if self.patient(name) not in chosen],
-        )
+        ours = {name: None for name in with_label if self.patient(name) in chosen}
+        return list(ours), [name for name in names if name not in ours]
+
+    def samples_with_label(self) -> list[str]:
+        """Training samples that have a label, in the order of the list: here all."""
+        return self.training_names()
 
 
 def open_source(name: str, root: str | Path | None = None) -> Source:

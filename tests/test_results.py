@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from buarl.data.acdc import Acdc
 from buarl.evaluate import write_metrics
 from buarl.regions import url
 from buarl.run import SELECTION, read_run, run_experiment
+from buarl_lab.bench_report import ratios_of
 from buarl_lab.results import KEYS, OPTIONAL, add_to_ledger, ledger_table, read_ledger
 
 ROW = Experiment(
@@ -156,4 +158,20 @@ def test_the_readmes_scores_are_the_ledgers():
         f"BCP {dice['la_bcp']} and {dice[f'la_bcp_{voxel}']}, Mean Teacher on pseudo-labels "
         f"{dice['la_mean_teacher_pseudo_label']} and {dice[f'la_mean_teacher_{voxel}']} "
         f"(with its own squared error {dice['la_mean_teacher']})"
+    ) in said
+
+
+def test_the_readmes_speeds_are_the_committed_benchmarks():
+    home = Path(__file__).parent.parent
+    said = " ".join((home / "README.md").read_text().split())
+    bench = json.loads((home / "results" / "bench" / "acdc_two_avx2_cores.json").read_text())
+    lines = {line["name"].split(",")[0].split(" of one")[0]: line for line in bench["lines"]}
+    ratio = {name: statistics.median(ratios_of(line)) for name, line in lines.items()}
+    step = next(line for line in bench["lines"] if "256x256" in line["name"])
+    assert (
+        f"24 slices {ratio['load and augment 24 slices']:.1f} times as fast, the four metrics "
+        f"{ratio['metrics']:.0f} times MedPy, largest components "
+        f"{ratio['largest components']:.1f}, sliding window {ratio['sliding window']:.1f}, a whole "
+        f"BCP step at 256x256 {statistics.median(ratios_of(step)):.1f} "
+        f"({statistics.median(step['ours']):.1f} s for {step['gflop']:.0f} GFLOP"
     ) in said

@@ -163,7 +163,7 @@ class Evaluate:
         """Write metrics_<split>.csv into the run folder and print the table."""
         from buarl.evaluate import ceiling, summary
         from buarl.score import score_run
-        from buarl.table import text_table
+        from buarl_lab.table import text_table
 
         done = score_run(
             self.run_folder,

@@ -37,6 +37,17 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
     return torch.special.entr(probs.float()).sum(1)  # (B, *spatial)  Eq. 3 for probs
 
 
+def most_likely(probs: Tensor) -> Tensor:
+    """The class of highest probability of every voxel: predicted labels and pseudo-labels.
+
+    Args:
+        probs: Or logits, (B, C, *spatial).
+    Returns:
+        int64 (B, *spatial); the first of equals.
+    """
+    return probs.max(1).indices  # argmax(1) gives the same, ten times as slow on a CPU
+
+
 def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch") -> Tensor:
     """The percentile of the entropy, the paper's mu_q (Eq. 4), with linear interpolation.
 

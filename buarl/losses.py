@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -80,10 +80,11 @@ def region_loss(
     """
     _check(logits, target, regions, reduction)
     with torch.autocast(logits.device.type, enabled=False):
-        log_probs = logits.float().log_softmax(1)  # (B, C, *spatial)
+        plain = torch.contiguous_format  # channels-last would be copied once more on the way
+        log_probs = logits.to(torch.float32, memory_format=plain).log_softmax(1)  # (B, C, *spatial)
         log_probs_flat, target = log_probs.flatten(2), target.flatten(1).long()
         _check_classes(target, logits.shape[1])
-        cross_entropy = -log_probs_flat.gather(1, target[:, None])[:, 0]  # (B, N)
+        cross_entropy = -log_probs_flat.gather(1, target[:, None])  # (B, 1, N)
         masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
         scale = torch.tensor([region.weight for region in regions], device=logits.device)  # (R,)
         if reduction == "region":
@@ -91,7 +92,7 @@ def region_loss(
         else:  # one soft region: the map of weights, over all voxels of the place
             voxels = masks.amax(1).sum()[None]  # (1,)
             masks, scale = (masks * scale[:, None]).sum(1, keepdim=True), torch.ones_like(scale[:1])
-        ce = torch.einsum("brn,bn->r", masks, cross_entropy) / voxels.clamp_min(1)  # (R,)
+        ce = region_sums(cross_entropy, masks).sum((0, 2)) / voxels.clamp_min(1)  # (R,)
         overlap = dice_loss(log_probs_flat.exp(), target, masks, dice)  # (R,)
         loss = (1 - ce_share) * overlap + ce_share * ce  # (R,)
         return (scale * loss).sum()  # Eq. 7, Eq. 8
@@ -106,23 +107,46 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
     Returns:
         (R,), 0 to 1; 0 for an empty region.
     """
-    soft = target.is_floating_point()
-    classes = torch.arange(probs.shape[1], device=probs.device)
-    truth = target if soft else (target[:, None] == classes[None, :, None]).float()  # (B, C, N)
-    sums = [
-        torch.einsum("bcn,brn->brc", values, masks)
-        for values in (
-            probs * truth,
-            probs * probs if dice.squared else probs,
-            truth * truth if dice.squared and soft else truth,
-        )
-    ]
+    if target.is_floating_point():
+        truth, true = target, target.square() if dice.squared else target  # (B, C, N)
+    else:
+        truth = true = torch.zeros_like(probs, requires_grad=False).scatter_(1, target[:, None], 1)
+    predicted = probs.square() if dice.squared else probs  # (B, C, N)
+    sums = [region_sums(values, masks) for values in (probs * truth, predicted, true)]  # (B, R, C)
     if not dice.per_sample:
         sums = [total.sum(0, keepdim=True) for total in sums]
     overlap, predicted, true = (total[..., 0 if dice.background else 1 :] for total in sums)
     above = dice.overlap_factor * overlap + (dice.smooth if dice.smooth_above else 0)
     score = above / (predicted + true + dice.smooth)  # (B or 1, R, C)
     return 1 - score.mean((0, 2))
+
+
+def region_sums(values: Tensor, masks: Tensor) -> Tensor:
+    """Sums of maps over every region, to fp32 precision.
+
+    Args:
+        values: float32 (B, C, N). masks: float32 (B, R, N), 0/1 or weights; they get no gradient.
+    Returns:
+        (B, R, C).
+    """
+    return _RegionSums.apply(values, masks)
+
+
+class _RegionSums(torch.autograd.Function):
+    """A product of matrices one way only: it adds voxel after voxel.
+
+    Over the million voxels of an LA patch that loses up to 0.4 % of a sum; `sum` adds in pairs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, masks: Tensor) -> Tensor:
+        ctx.save_for_backward(masks)
+        return torch.stack([(values * mask[:, None]).sum(2) for mask in masks.unbind(1)], 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (masks,) = ctx.saved_tensors
+        return gradient.transpose(1, 2) @ masks, None
 
 
 def consistency_loss(

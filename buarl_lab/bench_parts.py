@@ -14,7 +14,7 @@ from buarl.data.batches import Batches, SemiBatch
 from buarl.data.resident import ResidentBatches
 from buarl.data.source import Source
 from buarl.engine import Engine
-from buarl.entropy import entropy_of_probs, uncertain_mask
+from buarl.entropy import entropy_of_probs, most_likely, uncertain_mask
 from buarl.methods.base import Sgd, Step, detached_probs
 from buarl.methods.bcp import Pseudo
 from buarl.regions import Region
@@ -183,7 +183,7 @@ def _given(scene: Scene) -> tuple[Callable, Callable, list[bench_plain.Pseudo]]:
     """What stands in for the teacher and the rule: for ours two functions, for the twin a list."""
     with torch.no_grad():
         probs = detached_probs(scene.twin.teacher(scene.contiguous.unlabeled_image))
-    cleaned = largest_component(probs.argmax(1), probs.shape[1])
+    cleaned = largest_component(most_likely(probs), probs.shape[1])
     uncertain = uncertain_mask(entropy_of_probs(probs), PlainBcp.percentile)
     pieces = [t.chunk(2) for t in (cleaned, probs, uncertain)]
     pseudo = cycle(Pseudo(*pair) for pair in zip(*pieces[:2], strict=True))

@@ -17,10 +17,10 @@ from buarl.evaluate import ceiling, evaluate, predict_volume, summary
 from buarl.methods import Method
 from buarl.predict import predict_probs
 from buarl.run import SELECTION
-from buarl.table import text_table
 from buarl.train import fit
 from buarl_lab import plots
 from buarl_lab.lessons import lesson_row
+from buarl_lab.table import text_table
 from buarl_lab.views import planes, view_with_all_classes
 
 ROWS = ("supervised", "Mean Teacher", "BCP", "BCP + URL + CRL")

@@ -12,8 +12,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from buarl.analysis import error_capture
 from buarl.entropy import entropy_threshold, uncertain_mask
+from buarl_lab.analysis import error_capture
 
 # Okabe-Ito colours, told apart with every common colour blindness; background is see-through.
 PALETTE = ("#000000", "#E69F00", "#56B4E9", "#CC79A7")

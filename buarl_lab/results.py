@@ -16,7 +16,7 @@ from buarl.checkpoint import write_json
 from buarl.config import Experiment
 from buarl.evaluate import read_metrics, summary
 from buarl.run import read_run
-from buarl.table import COLUMNS
+from buarl_lab.table import COLUMNS
 
 KEYS = (
     *("experiment", "config", "environment", "data", "selection", "split", "metric", "notes"),

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from buarl.analysis import error_capture
 from buarl.entropy import Scope, entropy_threshold, uncertain_mask
 from buarl.losses import Reduction, region_mean
+from buarl_lab.analysis import error_capture
 from buarl_lab.scrub_pack import RULES, Side, slices_of
 
 

@@ -10,8 +10,8 @@ import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from buarl.analysis import error_capture
 from buarl.entropy import entropy_threshold, uncertain_mask
+from buarl_lab.analysis import error_capture
 from buarl_lab.plots import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
 
 PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)

@@ -11,7 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import entropy as scipy_entropy
 
-from buarl.entropy import entropy_map, entropy_of_probs, entropy_threshold, uncertain_mask
+from buarl.entropy import (
+    entropy_map,
+    entropy_of_probs,
+    entropy_threshold,
+    most_likely,
+    uncertain_mask,
+)
 
 SCOPES = ("batch", "image")
 
@@ -185,3 +191,16 @@ def test_errors_name_the_value(cut):
         cut(entropy, 95, "volume")
     with pytest.raises(ValueError, match=r"empty, got shape \(0, 4\)"):
         cut(torch.empty(0, 4), 95)
+
+
+# --- The most likely class ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_most_likely_class_is_numpys_argmax(layout):
+    """Also among equals, of which there are many here: the first."""
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.randint(4, (3, 5, 16, 18), generator=generator).float()
+    label = most_likely(probs.contiguous(memory_format=layout))
+    assert label.dtype == torch.int64
+    np.testing.assert_array_equal(label, probs.numpy().argmax(1))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from buarl.losses import D2, D3, DB, DF, consistency_loss, dice_loss, region_loss
+from buarl.losses import D2, D3, DB, DF, consistency_loss, dice_loss, region_loss, region_sums
 from buarl.regions import Region, crl, drop, url, whole, within
 
 BCP_2D = replace(D2, smooth=1e-10)
@@ -351,3 +351,27 @@ def test_a_target_outside_the_classes_is_named():
     regions = whole()(logits.softmax(1))
     with pytest.raises(ValueError, match="target must lie in 0 to 2, got 3 to 3"):
         region_loss(logits, target, regions, reduction="voxel")
+
+
+# --- Precision ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.46, 0.1, 0.999])
+def test_a_million_equal_voxels_do_not_add_up_errors(value):
+    """One LA patch. A product of matrices, voxel after voxel, is 0.06 to 0.4 % off here."""
+    values = torch.full((1, 2, 1_003_520), value, requires_grad=True)
+    masks = torch.ones(1, 2, 1_003_520)
+    masks[:, 1] = 0.3
+    sums = region_sums(values, masks)  # (1, R, C)
+    expected = values.double().sum(2)[:, None] * masks.double()[..., :1]
+    torch.testing.assert_close(sums.double(), expected, rtol=1e-6, atol=0)
+    slope = torch.autograd.grad(sums[0, 0].sum() + 2 * sums[0, 1].sum(), values)[0]
+    torch.testing.assert_close(slope, torch.full_like(values, 1.6))
+
+
+def test_the_gradient_of_region_sums_is_their_slope():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, 3, 11, generator=generator, dtype=torch.float64, requires_grad=True)
+    masks = torch.rand(2, 4, 11, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(region_sums, (values, masks))
+    assert torch.autograd.gradgradcheck(region_sums, (values, masks))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny import tiny_config, write_tiny
 
-from buarl.analysis import capture_table, error_capture
 from buarl.copy_paste import Box
 from buarl.data.acdc import Acdc
 from buarl.entropy import entropy_threshold
 from buarl_lab import plots
+from buarl_lab.analysis import capture_table, error_capture
 from buarl_lab.demo import save_figure, unlabeled_slice
 from buarl_lab.plots_entropy import entropy_spread
 from buarl_lab.plots_maps import mid_planes

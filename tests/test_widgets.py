@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from buarl.analysis import error_capture
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
+from buarl_lab.analysis import error_capture
 from buarl_lab.threshold import PERCENTILES, ThresholdView, read_threshold
 
 

@@ -21,8 +21,8 @@ from buarl.evaluate import ceiling, summary
 from buarl.regions import crl, url
 from buarl.run import run_experiment
 from buarl.score import score_run
-from buarl.table import text_table
 from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
+from buarl_lab.table import text_table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}

@@ -17,6 +17,7 @@ from buarl.components import largest_component
 from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.ema import update_teacher
+from buarl.entropy import most_likely
 from buarl.losses import D2_BCP, Dice, region_loss
 from buarl.methods.base import (
     Method,
@@ -151,7 +152,7 @@ class Bcp(Method):
         """The teacher's labels, cleaned to the largest component per class and image."""
         self.teacher.train(self.teacher_mode == "train")
         probs = detached_probs(self.teacher(image))  # (B, C, *spatial)  Eq. 2
-        return Pseudo(largest_component(probs.argmax(1), probs.shape[1]), probs)
+        return Pseudo(largest_component(most_likely(probs), probs.shape[1]), probs)
 
     def draw_outside(self, image: Tensor) -> Tensor:
         """BCP's K for this step: True outside the box, (*spatial)."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.ema import ema_decay_at, update_teacher
+from buarl.entropy import most_likely
 from buarl.losses import consistency_loss, region_loss
 from buarl.methods.base import (
     Player,
@@ -91,7 +92,7 @@ class MeanTeacher(RampedMethod):
             return consistency_loss(
                 student_probs, teacher_probs, regions, reduction=self.unlabeled_reduction
             )
-        pseudo_label = teacher_probs.argmax(1)  # (B_u, *spatial)
+        pseudo_label = most_likely(teacher_probs)  # (B_u, *spatial)
         return region_loss(
             unlabeled_logits,
             pseudo_label,

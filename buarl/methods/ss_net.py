@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
+from buarl.entropy import most_likely
 from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
 from buarl.models.projector import Projector
 from buarl.perturbation import adversarial_direction, dice_distance, frozen_statistics
@@ -88,7 +89,7 @@ class SsNet(RampedMethod):
             clean_probs = detached_probs(self.student(images))  # (B, C, *spatial)
         regions = self.unlabeled_rule(clean_probs)  # CRL: Eq. 3, 4, 6
         adversarial = self.adversarial_loss(images, clean_probs, regions)
-        classes = logits.detach().argmax(1)  # (B, *spatial)
+        classes = most_likely(logits.detach())  # (B, *spatial)
         contrastive = self.contrastive_loss(embedding, classes, batch.label, regions)
         unlabeled_loss = adversarial + self.contrastive_weight * contrastive
         weight = self.weight(step)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from buarl.models.dropout import Dropout
 
 DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
 UpSampling = Literal["bilinear", "transposed", "nearest", "bicubic"]
@@ -17,11 +19,26 @@ def _block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(0.01, inplace=True),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Conv2d(channels_out, channels_out, 3, padding=1),
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(0.01, inplace=True),
     )
+
+
+class _DenseGradient(torch.autograd.Function):
+    """The feature itself; its gradient, a slice of the joint one, becomes dense again.
+
+    Bilinear up-sampling then goes back in a fifth of the time on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        return feature.view_as(feature)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()  # keeps the order of the axes
 
 
 def _reduce(channels: int, up_sampling: UpSampling) -> nn.Module:
@@ -43,7 +60,7 @@ def _climb(
             feature = F.interpolate(
                 feature, scale_factor=2, mode=up_sampling, align_corners=corners
             )
-        feature = block(torch.cat([skips.pop(), feature], 1))
+        feature = block(torch.cat([skips.pop(), _DenseGradient.apply(feature)], 1))
         decoded.append(feature)
     return decoded
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 CONVOLUTIONS = (1, 2, 3, 3, 3)
 UpSampling = Literal["transposed", "trilinear", "nearest"]
+
+
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d` that computes in fp32 where bf16 would be wrong on a CPU: two planes or fewer.
+
+    There the bf16 weight gradient of oneDNN 3.12 (torch 2.13) adds memory that nobody has written,
+    NaN now and then: 3x3x3, padding 1, a first axis of 2, any number of channels.
+    """
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """As `nn.Conv3d`."""
+        if feature.device.type != "cpu" or feature.shape[2] > 2:
+            return super().forward(feature)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(feature.to(self.weight.dtype))
 
 
 def _unit(convolution: nn.Module, channels: int) -> list[nn.Module]:
@@ -17,7 +33,7 @@ def _unit(convolution: nn.Module, channels: int) -> list[nn.Module]:
 def _block(count: int, channels_in: int, channels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(count):
-        layers += _unit(nn.Conv3d(channels if i else channels_in, channels, 3, padding=1), channels)
+        layers += _unit(Conv3d(channels if i else channels_in, channels, 3, padding=1), channels)
     return nn.Sequential(*layers)
 
 
@@ -29,7 +45,7 @@ def _up(channels: int, up_sampling: UpSampling) -> nn.Sequential:
         )
     corners = None if up_sampling == "nearest" else True
     resize = nn.Upsample(scale_factor=2, mode=up_sampling, align_corners=corners)
-    return nn.Sequential(resize, *_unit(nn.Conv3d(2 * channels, channels, 3, padding=1), channels))
+    return nn.Sequential(resize, *_unit(Conv3d(2 * channels, channels, 3, padding=1), channels))
 
 
 def _climb(features: list[Tensor], ups: nn.ModuleList, blocks: nn.ModuleList) -> list[Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
+from buarl.entropy import Scope, entropy_of_probs, most_likely, uncertain_mask
 from buarl.predict import predict_probs
 
 
@@ -60,7 +60,7 @@ def capture_table(
     for first in range(0, len(pairs) - batch + 1, batch):
         images, labels = zip(*pairs[first : first + batch], strict=True)
         probs = predict_probs(network, np.stack(images))
-        error = probs.argmax(1) != torch.from_numpy(np.stack(labels).astype(np.int64))
+        error = most_likely(probs) != torch.from_numpy(np.stack(labels).astype(np.int64))
         entropy = entropy_of_probs(probs)
         for q in percentiles:
             uncertain = uncertain_mask(entropy, q)

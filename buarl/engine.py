@@ -90,8 +90,9 @@ def choose_engine(
         device: "auto" (CUDA if there, else CPU) or a torch device name.
         precision: "auto" (bf16 where native, else fp32), "fp32" or "bf16".
         compiler: "inductor" compiles the networks at the first step of a stage. Not the default:
-            on two AVX2 cores, 128x128, it cost 2 minutes, BCP's stage 1 went from 0.32 to 0.50 s a
-            step and stage 2 from 1.24 to 1.19 s.
+            two cores spend 1 to 2 minutes on it, and BCP's step got no faster to speak of: stage 1
+            from 0.32 to 0.50 s, stage 2 from 1.24 to 1.19 s (AVX2, 128x128); from 0.45 to 0.59 s
+            and from 1.31 to 1.56 s (Zen 4, bf16, 256x256).
     Raises:
         ValueError: unknown precision, or CUDA asked for where there is none.
     """

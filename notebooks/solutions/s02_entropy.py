@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import buarl
-from buarl import analysis, entropy, predict
-from buarl_lab import lessons, views
+from buarl import entropy, predict
+from buarl_lab import analysis, lessons, views
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)

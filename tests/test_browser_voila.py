@@ -112,13 +112,15 @@ def test_the_page_has_a_title_and_no_code(app):
     [
         ("Regions and losses", "percentile", "url at 96"),
         ("Copy-paste", "row", "at row 12"),
-        ("Cases", "slice", "slice 2 of"),
+        ("Cases", "slice", "slice {} of"),  # after the one with most errors
         ("Metrics", "column", "ASSD"),
     ],
 )
 def test_a_slider_changes_picture_and_read_outs(app, title, slider, text):
     shown = open_page(app, title)
     before, words = pixels(shown), shown.locator("pre").inner_text()
+    if "{}" in text:
+        text = text.format(int(re.search(r"slice (\d+) of", words)[1]) + 1)
     press(shown, slider)
     wait_until(lambda: shown.locator("pre").inner_text() != words, "other read-outs")
     assert text in shown.locator("pre").inner_text()

@@ -120,9 +120,7 @@ def _rotated_index(
     column = -sine * down + cosine * right
     row += centre_row
     column += centre_column
-    outside = row < 0
-    for beyond in (row > shape[0] - 1, column < 0, column > shape[1] - 1):
-        outside |= beyond
+    outside = (row < 0) | (row > shape[0] - 1) | (column < 0) | (column > shape[1] - 1)
     index = _nearest(row)
     index *= shape[1]
     index += _nearest(column)
@@ -131,6 +129,6 @@ def _rotated_index(
 
 
 def _nearest(position: np.ndarray) -> np.ndarray:
-    """Halves upwards; positions below 0 come out wrong."""
+    """Halves upwards, in place; positions below 0 come out wrong."""
     position += 0.5
     return position.astype(np.intp)

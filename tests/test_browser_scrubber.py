@@ -216,7 +216,7 @@ def test_in_jupyterlab_it_moves_stays_painted_and_outlives_its_kernel(notebook, 
     before = second.evaluate(STATE)
     assert_state(before, sides[1], 1, begin(sides[1]), 99, 0.5, "batch")
     slider = first.get_by_role("slider", name="percentile")
-    slider.scroll_into_view_if_needed()
+    slider.hover()  # waits until the page has stopped moving
     box = slider.bounding_box()
     notebook.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] / 2)
     notebook.mouse.down()

@@ -11,15 +11,22 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from buarl.config import Experiment, config_for
+from buarl.config import Experiment
 from buarl.engine import hold_memory
 from buarl.regions import Rule, crl, drop, url, whole
-from buarl_io.commands import ConvertAcdc, ConvertFolder, ConvertLa, Fetch, Predict
-from buarl_lab.commands import Bench
+from buarl_io.commands import (
+    ConvertAcdc,
+    ConvertFolder,
+    ConvertLa,
+    Doctor,
+    Fetch,
+    Predict,
+    SourceName,
+)
+from buarl_lab.commands import Bench, Demo, Evaluate
 
 RuleName = Literal["whole", "url", "crl", "drop"]
 ReductionName = Literal["region", "voxel"]
-SourceName = Literal["phantom", "phantom_la", "acdc", "la", "own_2d", "own_3d"]
 MethodName = Literal[
     *("supervised", "mean_teacher", "ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net", "bcp")
 ]
@@ -73,6 +80,8 @@ class Train:
     """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    record: bool = False
+    """GPU only: repeat steps as a CUDA graph; supervised, mean_teacher, urpc, mc_net, bcp."""
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     threads: int = 0
@@ -130,96 +139,11 @@ class Train:
             pretrained=self.pretrained,
             device=self.device,
             compiler="inductor" if self.compile else None,
+            record=self.record,
             progress=True,
         )
         minutes = sum(result.seconds.values()) / 60
         print(f"trained in {minutes:.1f} min; next: python -m buarl evaluate {folder} --split val")
-
-
-@dataclass
-class Evaluate:
-    """Score the last checkpoint of a run on whole volumes."""
-
-    run_folder: Annotated[Path, tyro.conf.Positional]
-    """A finished run."""
-    split: Literal["val", "test"] = "val"
-    """Which volumes."""
-    root: Path | None = None
-    """Folder of the data, if it has moved."""
-    empty: Literal["diagonal", "nan", "lineage"] = "diagonal"
-    """Distances of a missed structure: image diagonal, not counted, or 0 as in printed tables."""
-    unit: Literal["voxels", "mm"] = "voxels"
-    """Of the distances; mm needs files that say their spacing."""
-    keep_largest: bool = False
-    """Keep only the largest component per class of each predicted volume."""
-    threads: int = 0
-    """CPU threads, 0 leaves torch's choice."""
-    workers: int | None = None
-    """Threads that score while the next volume is predicted; by default as many as torch's."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ...; predictions are made in float32."""
-
-    def run(self) -> None:
-        """Write metrics_<split>.csv into the run folder and print the table."""
-        from buarl.evaluate import ceiling, summary
-        from buarl.score import score_run
-        from buarl_lab.table import text_table
-
-        done = score_run(
-            self.run_folder,
-            self.root,
-            split=self.split,
-            empty=self.empty,
-            unit=self.unit,
-            keep_largest=self.keep_largest,
-            workers=self.workers,
-            device=self.device,
-        )
-        scores = {str(self.run_folder): summary(done.rows)}
-        config = config_for(done.experiment)
-        if done.source.rank == 2:
-            size = "x".join(map(str, config.image_size))
-            limit = summary(ceiling(done.source, self.split, config, unit=self.unit))
-            scores[f"ceiling: label to {size} and back"] = limit
-        print(text_table(scores))
-        print(f"{done.note}\nper case: {done.path}")
-
-
-@dataclass
-class Demo:
-    """Four short trainings on the phantom, a table and three figures."""
-
-    figures: Path = Path("figures")
-    """Folder for the pictures."""
-    threads: int = 0
-    """CPU threads, 0 leaves torch's choice."""
-
-    def run(self) -> None:
-        """Train, print, draw."""
-        from buarl_lab.demo import run_demo
-
-        print(run_demo(self.figures, progress=True))
-
-
-@dataclass
-class Doctor:
-    """Say what is here: versions, device, threads, data and whether it is complete."""
-
-    source: SourceName | None = None
-    """Data set to look at; without it what lies in --root, or the phantom."""
-    root: Path | None = None
-    """Its folder, or one with several data sets in it."""
-    check: bool = True
-    """Compare every file of acdc and la with the public figures, about 20 s."""
-
-    def run(self) -> None:
-        """Print the report; a problem found is exit code 1."""
-        from buarl_io.doctor import report
-
-        text, healthy = report(self.source, self.root, check=self.check)
-        print(text)
-        if not healthy:
-            raise SystemExit(1)
 
 
 @dataclass

@@ -86,16 +86,17 @@ def region_loss(
         _check_classes(target, logits.shape[1])
         cross_entropy = -log_probs_flat.gather(1, target[:, None])  # (B, 1, N)
         masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
-        scale = torch.tensor([region.weight for region in regions], device=logits.device)  # (R,)
+        weights = [region.weight for region in regions]  # no tensor: a GPU would wait for it
         if reduction == "region":
             voxels = masks.sum((0, 2))  # (R,)
         else:  # one soft region: the map of weights, over all voxels of the place
             voxels = masks.amax(1).sum()[None]  # (1,)
-            masks, scale = (masks * scale[:, None]).sum(1, keepdim=True), torch.ones_like(scale[:1])
+            masks = sum(w * mask for w, mask in zip(weights, masks.unbind(1), strict=True))[:, None]
+            weights = [1.0]
         ce = region_sums(cross_entropy, masks).sum((0, 2)) / voxels.clamp_min(1)  # (R,)
         overlap = dice_loss(log_probs_flat.exp(), target, masks, dice)  # (R,)
-        loss = (1 - ce_share) * overlap + ce_share * ce  # (R,)
-        return (scale * loss).sum()  # Eq. 7, Eq. 8
+        losses = (1 - ce_share) * overlap + ce_share * ce  # (R,)
+        return sum(w * loss for w, loss in zip(weights, losses, strict=True))  # Eq. 7, Eq. 8
 
 
 def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tensor:

@@ -40,6 +40,7 @@ def run_experiment(
     pretrained: Path | None = None,
     device: str = "auto",
     compiler: str | None = None,
+    record: bool = False,
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
@@ -50,7 +51,7 @@ def run_experiment(
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, data, seed, labeled rule and its normaliser) must be the same.
-        device, compiler, progress, callback: See `fit`.
+        device, compiler, record, progress, callback: See `fit`.
     Raises:
         FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.
     """
@@ -77,6 +78,7 @@ def run_experiment(
             begin_from=begin_from,
             device=device,
             compiler=compiler,
+            record=record,
             progress=progress,
             callback=callback,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from buarl.capture import Recorder, move_numbers
 from buarl.checkpoint import load_state, save_state
 from buarl.config import Config
 from buarl.data.batches import Batches, SemiBatch
@@ -51,6 +53,7 @@ def fit(
     begin_from: Path | None = None,
     device: str = "auto",
     compiler: str | None = None,
+    record: bool = False,
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
@@ -64,10 +67,12 @@ def fit(
         out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
         resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended,
             unless resumed.
-        device: "auto" or a torch device. compiler: See `choose_engine`. progress: Show a bar.
+        device: "auto" or a torch device. compiler: See `choose_engine`.
+        record: Repeat steps as a CUDA graph, see `Recorder`. progress: Show a bar.
         callback: Called after every step with stage name, Step and method.
     Raises:
-        ValueError: stages that do not fit the config, a missing checkpoint.
+        ValueError: stages that do not fit the config, a missing checkpoint, a method or a device
+            whose steps cannot be recorded.
         FloatingPointError: the loss became NaN or infinite; the message says where.
     """
     stages = method.stages()
@@ -75,6 +80,9 @@ def fit(
         names = [stage.name for stage in stages]
         raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
     engine = choose_engine(device, config.precision, compiler=compiler)
+    recorder = Recorder(engine.device) if record else None
+    if record and method.constants(Step(0, 1)) is None:
+        raise ValueError(f"a step of {type(method).__name__} cannot be recorded: train without")
     if engine.device.type == "cpu":
         hold_memory()
     wants_unlabeled = any(plan.unlabeled_batch for plan in config.stages)
@@ -89,7 +97,7 @@ def fit(
     if engine.device.type != "cpu":
         batches = ResidentBatches(batches, engine.device)
     with torch.random.fork_rng():
-        run = _Run(method, stages, config, engine, batches, out)
+        run = _Run(method, stages, config, engine, batches, out, recorder)
         if resume or begin_from is not None:
             run.load(_folder(out) / CHECKPOINT if resume else begin_from)
         return run.train(progress, callback)
@@ -106,9 +114,10 @@ class _Run:
         engine: Engine,
         batches: Batches,
         out: Path | None,
+        recorder: Recorder | None,
     ) -> None:
         self.method, self.stages, self.config, self.engine = method, stages, config, engine
-        self.batches, self.out = batches, out
+        self.batches, self.out, self.recorder = batches, out, recorder
         self.position = (0, 0)  # stage, next step
         self.result = FitResult(method.student)
         engine.place(method).train()
@@ -153,7 +162,11 @@ class _Run:
     def _new_optimizers(self, index: int) -> dict[str, torch.optim.Optimizer]:
         if index >= len(self.stages):
             return {}
-        return {p.name: p.optimizer.build(p.module) for p in self.stages[index].players}
+        optimizers = {p.name: p.optimizer.build(p.module) for p in self.stages[index].players}
+        if self.recorder is not None:
+            for optimizer in optimizers.values():
+                move_numbers(optimizer)
+        return optimizers
 
     def _step(self, index: int, step: Step) -> None:
         stage, plan = self.stages[index], self.config.stages[index]
@@ -165,32 +178,44 @@ class _Run:
             batch.label.to(self.engine.device, non_blocking=True),
             self.engine.place_image(batch.unlabeled_image),
         )
-        logs: dict[str, Tensor | float] = {}
         for player in stage.players:
             schedule = player.schedule or plan.schedule
-            logs |= self._play(player, batch, step, schedule(step.index, plan.steps))
+            self._set_rate(player, schedule(step.index, plan.steps))
+        play = partial(self._play, stage, step)
+        if self.recorder is not None:
+            constants = (index, self.method.constants(step))
+            play = partial(self.recorder, play, constants=constants)
+        self.pending.append(play(batch))
+
+    def _play(self, stage: Stage, step: Step, batch: SemiBatch) -> dict[str, Tensor | float]:
+        logs: dict[str, Tensor | float] = {}
+        for player in stage.players:
+            optimizer = self.optimizers[player.name]
+            optimizer.zero_grad(set_to_none=True)
+            with self.engine.autocast():
+                output = player.training_step(batch, step)
+            output.loss.backward()
+            optimizer.step()
+            logs |= {f"{player.name}_loss": output.loss.detach(), **output.logs}
         if stage.after_step is not None:
             stage.after_step(step)
-        self.pending.append(logs)
+        return logs
 
-    def _play(self, player: Player, batch: SemiBatch, step: Step, factor: float) -> dict:
-        optimizer = self.optimizers[player.name]
-        for group in optimizer.param_groups:
-            group["lr"] = player.optimizer.lr * factor
-        optimizer.zero_grad(set_to_none=True)
-        with self.engine.autocast():
-            output = player.training_step(batch, step)
-        output.loss.backward()
-        optimizer.step()
-        return {f"{player.name}_loss": output.loss.detach(), **output.logs}
+    def _set_rate(self, player: Player, factor: float) -> None:
+        lr = player.optimizer.lr * factor
+        for group in self.optimizers[player.name].param_groups:
+            if torch.is_tensor(group["lr"]):  # a recording reads it from where it lies
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
 
     def _flush(self, stage: Stage, number: int) -> float:
         """Move pending logs into the history; the one place that waits for the device."""
         keys = self.pending[0]
         means = {key: float(np.mean([float(logs[key]) for logs in self.pending])) for key in keys}
         self.pending = []
-        optimizer = self.optimizers[stage.players[0].name]
-        row = {"stage": stage.name, "step": number + 1, "lr": optimizer.param_groups[0]["lr"]}
+        lr = float(self.optimizers[stage.players[0].name].param_groups[0]["lr"])
+        row = {"stage": stage.name, "step": number + 1, "lr": lr}
         self.result.history.append({**row, **means})
         loss = means[f"{stage.players[0].name}_loss"]
         if not np.isfinite(loss):
@@ -220,7 +245,8 @@ class _Run:
         self.optimizers = self._new_optimizers(min(index, len(self.stages) - 1))
         for name, optimizer in self.optimizers.items():
             if name in state["optimizers"]:
-                optimizer.load_state_dict(state["optimizers"][name])
+                moved = state["optimizers"][name]["state"]
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": moved})
         self.result.history, self.result.seconds = state["history"], state["seconds"]
 
 

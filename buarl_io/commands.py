@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+SourceName = Literal["phantom", "phantom_la", "acdc", "la", "own_2d", "own_3d"]
+
 
 @dataclass
 class ConvertAcdc:
@@ -169,3 +171,24 @@ class Predict:
 def _quoted(path: Path) -> str:
     """As one word of a command line."""
     return f'"{path}"' if " " in str(path) else str(path)
+
+
+@dataclass
+class Doctor:
+    """Say what is here: versions, device, threads, data and whether it is complete."""
+
+    source: SourceName | None = None
+    """Data set to look at; without it what lies in --root, or the phantom."""
+    root: Path | None = None
+    """Its folder, or one with several data sets in it."""
+    check: bool = True
+    """Compare every file of acdc and la with the public figures, about 20 s."""
+
+    def run(self) -> None:
+        """Print the report; a problem found is exit code 1."""
+        from buarl_io.doctor import report
+
+        text, healthy = report(self.source, self.root, check=self.check)
+        print(text)
+        if not healthy:
+            raise SystemExit(1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from torch.nn import Module
 
 from buarl.config import Config, Preset, StagePlan
 from buarl.data.h5 import Sample
@@ -93,14 +94,14 @@ def tiny_config(method: str, **changes: object) -> Config:
     return replace(config, **changes)
 
 
-def tiny_method(name: str, **options: object) -> Method:
+def tiny_method(name: str, network: Module | None = None, **options: object) -> Method:
     """A method with the paper's rules around a U-Net of width 2, always the same weights."""
     rules = {"labeled_rule": url(80)} | (
         {} if name == "supervised" else {"unlabeled_rule": crl(80)}
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return METHODS[name](UNet(4, 2), **rules, **options)
+        return METHODS[name](network or UNet(4, 2), **rules, **options)
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:

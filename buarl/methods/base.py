@@ -17,6 +17,8 @@ from buarl.losses import D2, Dice, Reduction, region_loss
 from buarl.regions import Region, Rule, whole
 from buarl.schedules import Schedule, ramp
 
+Constants = tuple[float, ...] | None
+
 
 class Step(NamedTuple):
     """Where in a stage we are: index 0-based, steps in all."""
@@ -124,6 +126,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order."""
+
+    def constants(self, step: Step) -> Constants:
+        """All numbers that the host computes from the place of a step, for a recording of it.
+
+        None: a step waits for the device, or has a new number every time; it is not recorded.
+        """
+        return None
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

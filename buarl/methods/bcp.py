@@ -20,6 +20,7 @@ from buarl.ema import update_teacher
 from buarl.entropy import most_likely
 from buarl.losses import D2_BCP, Dice, region_loss
 from buarl.methods.base import (
+    Constants,
     Method,
     Player,
     Stage,
@@ -156,8 +157,12 @@ class Bcp(Method):
 
     def draw_outside(self, image: Tensor) -> Tensor:
         """BCP's K for this step: True outside the box, (*spatial)."""
-        spatial = image.shape[2:]
-        return outside_mask(spatial, sample_box(spatial, self.box_share), image.device)
+        spatial, device = image.shape[2:], image.device
+        return outside_mask(spatial, sample_box(spatial, self.box_share, device=device), device)
+
+    def constants(self, step: Step) -> Constants:
+        """None: the decay is fixed and the box is drawn where it is used."""
+        return ()
 
     def start_selftraining(self) -> None:
         """Both networks start stage 2 from the last weights of stage 1."""

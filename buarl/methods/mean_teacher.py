@@ -18,6 +18,7 @@ from buarl.ema import ema_decay_at, update_teacher
 from buarl.entropy import most_likely
 from buarl.losses import consistency_loss, region_loss
 from buarl.methods.base import (
+    Constants,
     Player,
     RampedMethod,
     Stage,
@@ -111,3 +112,7 @@ class MeanTeacher(RampedMethod):
     def update_teacher(self, step: Step) -> None:
         """Eq. 10, after the optimizer's step; parameters only."""
         update_teacher(self.teacher, self.student, ema_decay_at(step.index, self.ema_limit))
+
+    def constants(self, step: Step) -> Constants:
+        """The ramp's weight and the decay."""
+        return self.weight(step), ema_decay_at(step.index, self.ema_limit)

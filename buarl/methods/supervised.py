@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buarl.data.batches import SemiBatch
-from buarl.methods.base import Method, Player, Stage, Step, StepOutput
+from buarl.methods.base import Constants, Method, Player, Stage, Step, StepOutput
 
 
 class Supervised(Method):
@@ -22,3 +22,7 @@ class Supervised(Method):
         logits = self.student(batch.labeled_image)  # (B_l, C, *spatial)
         loss = self.labeled_loss(logits, batch.label)  # Eq. 7
         return StepOutput(loss, {"labeled": loss.detach()})
+
+    def constants(self, step: Step) -> Constants:
+        """None of them moves."""
+        return ()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import region_mean
-from buarl.methods.base import Step, StepOutput, detached_probs, require_unlabeled
+from buarl.methods.base import Constants, Step, StepOutput, detached_probs, require_unlabeled
 from buarl.methods.mean_teacher import MeanTeacher
 from buarl.regions import within
 from buarl.schedules import ramp
@@ -113,6 +113,10 @@ class UaMt(MeanTeacher):
         """
         final = math.log(2 if self.max_entropy == "ln2" else num_classes)
         return (0.75 + 0.25 * ramp(step.index, step.steps, levels=step.steps)) * final
+
+    def constants(self, step: Step) -> Constants:
+        """The threshold is another one at every step."""
+        return None
 
 
 def smoothed_entropy(mean_probs: Tensor) -> Tensor:

@@ -1,0 +1,246 @@
+"""A step works for the device alone, and its recording repeats it; checked where there is no GPU.
+
+A tensor without data (device "meta") cannot be waited for: whatever would, raises. A CUDA graph
+repeats kernels on fixed places in memory; here the graph is one of torch's operators, traced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from tiny import Cut, same_weights, tiny_config, tiny_method, write_tiny
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from buarl.capture import Recorder
+from buarl.data.acdc import Acdc
+from buarl.data.batches import Batches, SemiBatch
+from buarl.data.resident import ResidentBatches
+from buarl.methods import METHODS
+from buarl.methods.base import Adam, Step
+from buarl.models import VNet
+from buarl.train import fit
+from buarl.union_find import largest_component_on_device
+
+META = torch.device("meta")
+WAIT = {  # known ones: a copy to the host and back; how many voxels of each class there are
+    "sassnet": "Cannot copy out of meta tensor",
+    "dtc": "Cannot copy out of meta tensor",
+    "ss_net": "nonzero",
+}
+RECORDED = ("supervised", "mean_teacher", "urpc", "mc_net", "bcp")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return Acdc(write_tiny(tmp_path_factory.mktemp("tiny")))
+
+
+class Uploads(TorchFunctionMode):
+    """Refuses tensors made of host numbers: a GPU copies them at once, and the host waits."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.tensor, torch.as_tensor) and (kwargs or {}).get("device") == META:
+            raise AssertionError(f"host numbers sent to the device: {args}")
+        return func(*args, **(kwargs or {}))
+
+
+class Copies(TorchDispatchMode):
+    """Refuses copies between host and device that the host waits for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if "copy" in str(func):
+            tensors = [t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)]
+            far = len({t.device for t in tensors if t.dim()}) > 1
+            waits = not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
+            assert not (far and waits), f"a blocking copy: {func}"
+        return out
+
+
+@contextlib.contextmanager
+def no_waiting(monkeypatch):
+    """Nothing inside may wait for the device "meta"; autocast does not know it, bf16 is off."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    with Uploads(), Copies():
+        yield
+
+
+def meta_batch(rank):
+    image = torch.rand(4, 1, *[32] * rank, device=META)
+    return SemiBatch(image, torch.zeros_like(image[:, 0], dtype=torch.long), image.clone())
+
+
+def whole_step(method, batch):
+    """Every stage's step as `fit` makes it, optimizers and all."""
+    for stage in method.stages():
+        for player in stage.players:
+            optimizer = player.optimizer.build(player.module)
+            player.training_step(batch, Step(50, 100)).loss.backward()
+            optimizer.step()
+        if stage.after_step is not None:
+            stage.after_step(Step(50, 100))
+
+
+@pytest.mark.parametrize(("rank", "reduction"), [(2, "region"), (2, "voxel"), (3, "region")])
+@pytest.mark.parametrize("name", METHODS)
+def test_no_step_waits_for_the_device(name, rank, reduction, monkeypatch):
+    options = {"labeled_reduction": reduction, "unlabeled_reduction": reduction}
+    network = None if rank == 2 else VNet(2, 2)
+    method = tiny_method(name, network, **options).to(META).train()
+    with no_waiting(monkeypatch):
+        if name in WAIT:
+            with pytest.raises(NotImplementedError, match=WAIT[name]):
+                whole_step(method, meta_batch(rank))
+            assert method.constants(Step(0, 1)) is None
+        else:
+            whole_step(method, meta_batch(rank))
+
+
+def test_a_wait_is_found(monkeypatch):
+    image = torch.rand(3, device=META)
+    with no_waiting(monkeypatch):
+        for wait in (lambda: float(image.sum()), lambda: image.cpu(), lambda: image[image > 0]):
+            with pytest.raises((NotImplementedError, RuntimeError)):
+                wait()
+        for upload in (lambda: torch.tensor([1.0], device=META), lambda: torch.ones(2).to(META)):
+            with pytest.raises(AssertionError, match="host numbers|blocking copy"):
+                upload()
+
+
+def test_batches_on_the_device_wait_for_nothing(source, monkeypatch):
+    batches = ResidentBatches(Batches(source, 2, (32, 32)), META)
+    with no_waiting(monkeypatch):
+        batch = batches.batch((0,), 0, 4, 4)
+    assert {tensor.device for tensor in batch} == {META}
+
+
+# Recording
+
+
+class Traced(Recorder):
+    """Records torch's operators instead of kernels; what it repeats is as blind to the host.
+
+    Tracing runs the step, unlike recording, so the first repetition has been made already.
+    """
+
+    recordings = 0
+
+    def __init__(self, device):
+        super().__init__(torch.device("cuda"))
+
+    def _record(self, compute):
+        type(self).recordings += 1
+        run = []
+        graph = make_fx(lambda: run.append(compute()) or run[0])()
+
+        @torch.no_grad()
+        def replay():
+            self._logs = run.pop() if run else graph()
+
+        return replay, {}
+
+
+class Repeated(Traced):
+    """Repeats the step itself: which steps are recorded, without the seconds of tracing."""
+
+    def _record(self, compute):
+        type(self).recordings += 1
+
+        def replay():
+            self._logs = compute()
+
+        return replay, {}
+
+
+@pytest.fixture
+def repeated(monkeypatch):
+    monkeypatch.setattr("buarl.train.Recorder", Repeated)
+    monkeypatch.setattr(Repeated, "recordings", 0)
+    return Repeated
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """`fit(record=True)` on the CPU, along the paths of a GPU."""
+    monkeypatch.setattr("buarl.losses._check_classes", lambda *_: None)
+    monkeypatch.setattr("buarl.regions._check_probs", lambda *_: None)
+    monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
+    monkeypatch.setattr("buarl.train.Recorder", Traced)
+    monkeypatch.setattr(Traced, "recordings", 0)
+    return Traced
+
+
+def test_only_a_gpu_records():
+    with pytest.raises(ValueError, match="only a CUDA GPU can record a step, got device 'cpu'"):
+        Recorder(torch.device("cpu"))
+
+
+def both(source, config, *methods):
+    """The results of a recorded training and of one with the same optimizer's kernel, as written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Traced, "__call__", lambda self, compute, batch, constants: compute(batch))
+        expected = fit(methods[0], source, config, record=True)
+    return expected, fit(methods[1], source, config, record=True)
+
+
+def assert_same(result, expected):
+    assert same_weights(result.network, expected.network)
+    assert result.history == expected.history
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_training_is_the_same_training(name, source, traced):
+    options = {} if name in ("supervised", "bcp") else {"ramp_levels": 2}
+    options |= {"ema_limit": 0.5} if name == "mean_teacher" else {}
+    methods = (tiny_method(name, **options) for _ in range(2))
+    assert_same(*both(source, tiny_config(name), *methods))
+    assert traced.recordings > 0
+
+
+def test_adam_is_recorded_too(source, traced):
+    methods = (tiny_method("bcp", optimizer=Adam(0.004)) for _ in range(2))
+    assert_same(*both(source, tiny_config("bcp"), *methods))
+    assert traced.recordings == 2
+
+
+def test_a_number_that_moves_is_recorded_anew(source, repeated):
+    """12 steps at 4 levels of the ramp: the first of each as written, the others repeated."""
+    method = tiny_method("urpc", ramp_levels=4)
+    fit(method, source, tiny_config("urpc"), record=True)
+    assert repeated.recordings == 4
+    fit(tiny_method("bcp"), source, tiny_config("bcp"), record=True)
+    assert repeated.recordings == 4 + 2  # one a stage
+
+
+def test_a_forgotten_number_shows(source, traced, monkeypatch):
+    methods = [tiny_method("urpc", ramp_levels=12) for _ in range(2)]
+    monkeypatch.setattr(type(methods[0]), "constants", lambda self, step: ())
+    with pytest.raises(AssertionError):
+        assert_same(*both(source, tiny_config("urpc"), *methods))
+
+
+@pytest.mark.parametrize(("first", "second"), [(False, True), (True, False)])
+def test_a_run_goes_on_recorded_or_not(source, repeated, tmp_path, first, second):
+    method, config = tiny_method("bcp"), tiny_config("bcp", seed=1, checkpoint_every=5)
+    exact = fit(tiny_method("bcp"), source, config)
+
+    def cut(stage, step, _):
+        if (stage, step.index) == ("selftrain", 6):
+            raise Cut
+
+    with pytest.raises(Cut):
+        fit(method, source, config, out=tmp_path, callback=cut, record=first)
+    result = fit(tiny_method("bcp"), source, config, out=tmp_path, resume=True, record=second)
+    for mine, theirs in zip(result.network.parameters(), exact.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)  # two kernels of SGD
+
+
+def test_a_method_that_waits_is_not_recorded(source, repeated):
+    with pytest.raises(ValueError, match="a step of SsNet cannot be recorded"):
+        fit(tiny_method("ss_net"), source, tiny_config("ss_net"), record=True)

@@ -11,11 +11,13 @@ import pytest
 import tyro
 from tiny import PRESET, write_tiny
 
-from buarl.cli import MethodName, SourceName, Train, main
+from buarl.cli import main
 from buarl.config import FAMILY, PRESETS, Experiment, build_method
 from buarl.losses import D2_BCP
 from buarl.methods import METHODS
 from buarl.regions import crl, drop, url, whole
+from buarl_io.commands import SourceName
+from buarl_lab.commands import MethodName, Train
 
 
 @pytest.fixture
@@ -61,7 +63,11 @@ def test_options_become_a_row():
 def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     out = tmp_path / "run"
     words = ["--source", "acdc", "--root", str(root), "--method", "bcp", "--labeled", "2"]
-    assert main(["train", *words, "--unlabeled-rule", "crl", "--out", str(out)]) == 0
+    words += ["--unlabeled-rule", "crl", "--validate", "4"]
+    assert main(["train", *words, "--out", str(out)]) == 0
+    curve = [line for line in (out / "validation.csv").read_text().splitlines() if line[0] != "#"]
+    steps = [line.split(",")[:2] for line in curve]
+    assert steps == [["stage", "step"], *([s, n] for s in ("pretrain", "selftrain") for n in "46")]
     assert main(["evaluate", str(out), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "ceiling" in printed
@@ -102,6 +108,11 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
                 "{out}",
             ],
             "got 'tpu'",
+        ),
+        (
+            ["train", "--source", "acdc", "--root", "{root}", "--labeled", "2"]
+            + ["--record", "--device", "cpu", "--out", "{out}"],
+            "only a CUDA GPU can record a step, got device 'cpu'",
         ),
         (
             ["train", "--method", "dtc", "--option", "decoders", "3", "--out", "{out}"],

@@ -104,9 +104,10 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
         (slices, (plan.size, plan.size), plan.batch),
         (scans, patch, plan.batch_3d),
     ):
-        say(f"whole step, {source.rank}-D")
-        step = WholeStep(engine, few(source, 3 * batch), size, plan.width, batch)
-        lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
+        for record in (False, True) if on_gpu else (False,):
+            say(f"whole step, {source.rank}-D" + ", recorded" * record)
+            step = WholeStep(engine, few(source, 3 * batch), size, plan.width, batch, record)
+            lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
     say("growth")
     machine = {**environment(), "cores": os.cpu_count(), "precision": engine.precision}
     result = {
@@ -146,11 +147,11 @@ def measure(part: Part, repeats: int, engine: Engine) -> Line:
 def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
     """The whole step as a line of the table."""
     size = "x".join(map(str, step.image_size))
-    name = f"whole BCP step, {step.size} + {step.size} of {size}"
+    name = f"whole BCP step, {step.size} + {step.size} of {size}" + ", recorded" * step.record
     difference = step.difference()
     gflop = count_flops(step.plain_once)
     memory = (
-        peak_memory(lambda: step.fitted(1, lambda *_: None), step.engine.device),
+        peak_memory(lambda: step.fitted(3), step.engine.device),
         peak_memory(step.plain_once, step.engine.device),
     )
     step.measure(repeats)

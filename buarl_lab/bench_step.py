@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +73,8 @@ class WholeStep:
     """One BCP step of stage 2 in both forms.
 
     engine, source: Where and on what. image_size: Training size or patch. width: Of the network.
-    size: Labeled samples per step, and as many unlabeled ones. block: Steps between two looks at
-    the clock; on a GPU several, as the host runs ahead.
+    size: Labeled samples per step, and as many unlabeled ones. record: Ours as a CUDA graph. block:
+    Steps between two looks at the clock; on a GPU several, as the host runs ahead.
     """
 
     engine: Engine
@@ -82,6 +82,7 @@ class WholeStep:
     image_size: tuple[int, ...]
     width: int
     size: int
+    record: bool = False
     ours: list[float] = field(default_factory=list)
     plain: list[float] = field(default_factory=list)
     first_stage: list[float] = field(default_factory=list)
@@ -107,14 +108,23 @@ class WholeStep:
         """A plain step; its loss."""
         return self.twin.step(self.batch(0))
 
-    def fitted(self, steps: int, callback: Callable, method: Method | None = None) -> float:
-        """`fit` with so many steps in either stage; the last loss."""
+    def fitted(
+        self, steps: int, callback: Callable | None = None, method: Method | None = None
+    ) -> float:
+        """`fit` with so many steps in either stage; the mean of the last ten losses."""
         plans = (StagePlan(steps, self.size, 0), StagePlan(steps, self.size, self.size))
         config = Config(
             "bench", self.image_size, plans, None, SEED, precision=self.engine.precision
         )
         device = str(self.engine.device)
-        result = fit(method or self.new(), self.source, config, device=device, callback=callback)
+        result = fit(
+            method or self.new(),
+            self.source,
+            config,
+            device=device,
+            record=self.record,
+            callback=callback,
+        )
         return result.history[-1]["student_loss"]
 
     def measure(self, repeats: int) -> None:
@@ -139,7 +149,11 @@ class WholeStep:
         self.fitted((repeats + 1) * self.block, clock)
 
     def difference(self) -> float:
-        """Relative difference of the loss of stage 2's first step, both without dropout."""
+        """Relative difference of the loss of stage 2's first step, both without dropout; recorded
+        steps are compared to those as written, over six steps and with dropout."""
+        if self.record:
+            ours, written = self.fitted(6), replace(self, record=False).fitted(6)
+            return abs(ours - written) / abs(written)
         weights: dict[str, torch.Tensor] = {}
 
         def remember(stage: str, step: Step, method: Method) -> None:

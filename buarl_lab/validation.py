@@ -57,16 +57,17 @@ class DiceCurve:
         done = step.index + 1
         if done % self.every == 0 or done == step.steps:
             labels = self._predict(method.student)
-            self._collect()
+            self.collect()
             self._waiting = (stage, done), self._pool.submit(self._score, labels)
 
     def finish(self) -> dict[tuple[str, int], dict[str, float]]:
         """Wait for the last scores; (stage, steps done) -> Dice by class and their mean."""
-        self._collect()
+        self.collect()
         self._pool.shutdown()
         return self.rows
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """Wait for the scores of the last validation, and write them."""
         if self._waiting is not None:
             place, scores = self._waiting
             self.rows[place] = scores.result()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from browser import browser, lab, tab  # noqa: F401  fixtures
 from hypothesis import settings
+from tiny import Repeated
 
 from buarl.data.batches import SemiBatch
 
@@ -62,3 +63,11 @@ def parity():
             return dict(arrays)
 
     return load
+
+
+@pytest.fixture
+def repeated(monkeypatch) -> type[Repeated]:
+    """`fit(record=True)` on the CPU; `recordings` counts."""
+    monkeypatch.setattr("buarl.train.Recorder", Repeated)
+    monkeypatch.setattr(Repeated, "recordings", 0)
+    return Repeated

@@ -17,10 +17,11 @@ from buarl.data.batches import Batches
 from buarl.engine import choose_engine
 from buarl_lab import bench, bench_parts, bench_volumes
 from buarl_lab.bench import Plan, measure, run_bench
-from buarl_lab.bench_growth import made_slices
+from buarl_lab.bench_growth import made_slices, schedules
 from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
 from buarl_lab.bench_report import ratios_of, report, save_json, save_plot, table
-from buarl_lab.bench_scene import new_scene, without_dropout
+from buarl_lab.bench_scene import few, new_scene, without_dropout
+from buarl_lab.bench_step import WholeStep
 from buarl_lab.commands import Bench
 
 PARTS = (
@@ -82,6 +83,31 @@ def test_growth_and_schedules(result):
     with_validation = seconds + 200 * acdc["validation_seconds"]
     assert acdc["with_validation_minutes"] == pytest.approx(with_validation / 60)
     assert la["schedule"] == "BCP on LA, 2000 + 15000 steps"
+
+
+def test_schedules_take_recorded_steps_too(result):
+    slices, volumes = result["lines"][-2:]
+    lines = [
+        bench.Line(**{**line, "name": line["name"] + end})
+        for line in (slices, volumes)
+        for end in ("", ", recorded")
+    ]
+    window = bench.Line(**next(line for line in result["lines"] if line["units"] > 1))
+    rows = schedules([window, *lines], 0.5)
+    assert [row["measured_on"] for row in rows] == [line.name for line in lines]
+    assert [row["schedule"][:11] for row in rows] == ["BCP on ACDC"] * 2 + ["BCP on LA, "] * 2
+    assert [row["validation_seconds"] for row in rows[:2]] == [10, 10]
+
+
+def test_a_recorded_step_is_measured_against_the_step_as_written(root, repeated, monkeypatch):
+    step = WholeStep(ENGINE, few(Acdc(root), 6), (32, 32), 2, 4, record=True)
+    line = bench.whole_line(step, 2, "")
+    assert line.name == "whole BCP step, 4 + 4 of 32x32, recorded"
+    assert line.difference < 1e-4  # another kernel of SGD
+    assert len(line.ours) == len(line.first_stage) == 2
+    assert repeated.recordings > 0
+    monkeypatch.setattr(repeated, "_record", lambda _, compute: (lambda: None, compute()))
+    assert step.difference() > 1e-4  # nothing repeated: the weights stand still
 
 
 def test_result_is_plain_data_and_names_no_folder(result, root, tmp_path):

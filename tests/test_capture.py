@@ -10,7 +10,7 @@ import contextlib
 
 import pytest
 import torch
-from tiny import Cut, same_weights, tiny_config, tiny_method, write_tiny
+from tiny import Cut, Repeated, same_weights, tiny_config, tiny_method, write_tiny
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -123,16 +123,11 @@ def test_batches_on_the_device_wait_for_nothing(source, monkeypatch):
 # Recording
 
 
-class Traced(Recorder):
+class Traced(Repeated):
     """Records torch's operators instead of kernels; what it repeats is as blind to the host.
 
     Tracing runs the step, unlike recording, so the first repetition has been made already.
     """
-
-    recordings = 0
-
-    def __init__(self, device):
-        super().__init__(torch.device("cuda"))
 
     def _record(self, compute):
         type(self).recordings += 1
@@ -144,25 +139,6 @@ class Traced(Recorder):
             self._logs = run.pop() if run else graph()
 
         return replay, {}
-
-
-class Repeated(Traced):
-    """Repeats the step itself: which steps are recorded, without the seconds of tracing."""
-
-    def _record(self, compute):
-        type(self).recordings += 1
-
-        def replay():
-            self._logs = compute()
-
-        return replay, {}
-
-
-@pytest.fixture
-def repeated(monkeypatch):
-    monkeypatch.setattr("buarl.train.Recorder", Repeated)
-    monkeypatch.setattr(Repeated, "recordings", 0)
-    return Repeated
 
 
 @pytest.fixture

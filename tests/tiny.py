@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import Module
 
+from buarl.capture import Recorder
 from buarl.config import Config, Preset, StagePlan
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
@@ -128,3 +129,20 @@ def cut_after(stage: str, index: int) -> Callable:
             raise Cut
 
     return callback
+
+
+class Repeated(Recorder):
+    """Stands in for a GPU's recorder: repeats the step as written and counts the recordings."""
+
+    recordings = 0
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(torch.device("cuda"))
+
+    def _record(self, compute: Callable[[], dict]) -> tuple[Callable[[], None], dict]:
+        type(self).recordings += 1
+
+        def replay() -> None:
+            self._logs = compute()
+
+        return replay, {}

@@ -23,8 +23,8 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
     fills the image has the map 0.
 
     Args:
-        label: Integer (B, *spatial), 0 to C-1, on any device; computed on the CPU, which costs one
-            copy there and one back.
+        label: Integer (B, *spatial), 0 to C-1. On another device than the CPU all work stays there
+            and no label is checked: the host would wait.
         num_classes: C. background: Also a map of class 0; a binary method needs that of class 1
             alone.
     Returns:
@@ -32,7 +32,9 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
     Raises:
         ValueError: a label outside 0 to C-1.
     """
-    array = label.detach().cpu().numpy()
+    if label.device.type != "cpu":
+        return signed_distance_on_device(label, num_classes, background=background)
+    array = label.detach().numpy()
     if array.size and (array.min() < 0 or array.max() >= num_classes):
         raise ValueError(
             f"label must lie in 0 to {num_classes - 1}, got {array.min()} to {array.max()}"
@@ -42,7 +44,38 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
         of_one = partial(_maps_of_one, num_classes=num_classes, background=background)
         for filled, each in zip(maps, pool.map(of_one, array), strict=True):
             filled[:] = each
-    return torch.from_numpy(maps).to(label.device)
+    return torch.from_numpy(maps)
+
+
+def signed_distance_on_device(label: Tensor, num_classes: int, *, background: bool) -> Tensor:
+    """`signed_distance` in tensor operations only; the same result, bit for bit."""
+    classes = torch.arange(0 if background else 1, num_classes, device=label.device)
+    return torch.stack([_maps_on_device(image, classes) for image in label])  # (B, K, *spatial)
+
+
+def _maps_on_device(label: Tensor, classes: Tensor) -> Tensor:
+    """The maps of one image, (K, *spatial); one at a time, as distances need memory."""
+    each = (-1, *[1] * label.dim())
+    mask = label == classes.view(each)  # (K, *spatial)
+    outside, inside = (_squared_distance_on_device(m).double() for m in (mask, ~mask))
+    farthest = [d.flatten(1).amax(1).sqrt().view(each) for d in (outside, inside)]
+    maps = (outside + inside).sqrt() / torch.where(mask, -farthest[1], farthest[0])
+    voxels = mask.flatten(1)
+    divided = (voxels.any(1) & ~voxels.all(1)).view(each)  # there are two sides
+    return torch.where(divided & (inside != 1), maps, 0).float()
+
+
+def _squared_distance_on_device(mask: Tensor) -> Tensor:
+    """Squared distance to the mask, float32 (K, *spatial), whole numbers; axis after axis, the
+    parabola of every voxel against every other one of its line."""
+    beyond = float(sum(n * n for n in mask.shape[1:]))  # no distance is; below 2^24, so exact
+    squared = torch.where(mask, 0.0, beyond)
+    for axis in range(1, mask.dim()):
+        place = torch.arange(mask.shape[axis], device=mask.device, dtype=torch.float32)
+        parabola = (place[:, None] - place).square()  # (n, n)
+        lines = squared.movedim(axis, -1)[..., None, :] + parabola  # (K, ..., n, n)
+        squared = lines.amin(-1).movedim(-1, axis)
+    return squared
 
 
 def signed_distance_loss(distance: Tensor, label: Tensor, num_classes: int) -> Tensor:

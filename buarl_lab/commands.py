@@ -71,7 +71,7 @@ class Train:
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
     record: bool = False
-    """GPU only: repeat steps as a CUDA graph; supervised, mean_teacher, urpc, mc_net, bcp."""
+    """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     threads: int = 0

@@ -23,16 +23,12 @@ from buarl.data.resident import ResidentBatches
 from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
 from buarl.models import VNet
+from buarl.signed_distance import signed_distance_on_device
 from buarl.train import fit
 from buarl.union_find import largest_component_on_device
 
 META = torch.device("meta")
-WAIT = {  # known ones: a copy to the host and back; how many voxels of each class there are
-    "sassnet": "Cannot copy out of meta tensor",
-    "dtc": "Cannot copy out of meta tensor",
-    "ss_net": "nonzero",
-}
-RECORDED = ("supervised", "mean_teacher", "urpc", "mc_net", "bcp")
+RECORDED = ("supervised", "mean_teacher", "sassnet", "dtc", "urpc", "mc_net", "bcp")
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +90,9 @@ def test_no_step_waits_for_the_device(name, rank, reduction, monkeypatch):
     network = None if rank == 2 else VNet(2, 2)
     method = tiny_method(name, network, **options).to(META).train()
     with no_waiting(monkeypatch):
-        if name in WAIT:
-            with pytest.raises(NotImplementedError, match=WAIT[name]):
+        if name == "ss_net":  # asks how many voxels of each class there are
+            with pytest.raises(NotImplementedError, match="nonzero"):
                 whole_step(method, meta_batch(rank))
-            assert method.constants(Step(0, 1)) is None
         else:
             whole_step(method, meta_batch(rank))
 
@@ -147,6 +142,7 @@ def traced(monkeypatch):
     monkeypatch.setattr("buarl.losses._check_classes", lambda *_: None)
     monkeypatch.setattr("buarl.regions._check_probs", lambda *_: None)
     monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
+    monkeypatch.setattr("buarl.signed_distance.signed_distance", signed_distance_on_device)
     monkeypatch.setattr("buarl.train.Recorder", Traced)
     monkeypatch.setattr(Traced, "recordings", 0)
     return Traced
@@ -168,6 +164,11 @@ def both(source, config, *methods):
 def assert_same(result, expected):
     assert same_weights(result.network, expected.network)
     assert result.history == expected.history
+
+
+def test_methods_that_can_be_recorded():
+    able = {name for name in METHODS if tiny_method(name).constants(Step(0, 1)) is not None}
+    assert able == set(RECORDED)
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import distance_transform_edt
 
-from buarl.signed_distance import signed_distance
+from buarl.signed_distance import signed_distance, signed_distance_on_device
 
 LABELS = st.one_of(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), *[st.integers(1, 9)] * 2), elements=labels)
@@ -74,6 +74,23 @@ def test_a_box_in_a_larger_patch(spatial):
     assert (distance[inside & ~core] == 0).all()
     assert (distance[core] < 0).all()
     assert (distance[~inside] > 0).all()
+
+
+@given(LABELS, st.booleans())
+def test_tensor_operations_give_the_same_bits(label, background):
+    label = torch.from_numpy(label).long()
+    ours = signed_distance_on_device(label, 4, background=background)
+    assert ours.dtype == torch.float32
+    assert torch.equal(ours, signed_distance(label, 4, background=background))
+
+
+def test_tensor_operations_on_a_larger_patch():
+    label = torch.cat([box_label((70, 90), 4), box_label((70, 90)), box_label((70, 90)) * 0])
+    ours = signed_distance_on_device(label, 4, background=True)
+    assert torch.equal(ours, signed_distance(label, 4))
+    volume = box_label((30, 28, 20))
+    ours = signed_distance_on_device(volume, 2, background=False)
+    assert torch.equal(ours, signed_distance(volume, 2, background=False))
 
 
 @given(LABELS)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source
-from buarl.engine import choose_engine
+from buarl.engine import Precision, choose_engine
 from buarl.evaluate import evaluate, write_metrics
 from buarl.metrics import Unit
 from buarl.run import SELECTION, load_run
@@ -35,6 +35,7 @@ def score_run(
     cases: Sequence[str] | None = None,
     workers: int | None = None,
     device: str = "auto",
+    precision: Precision = "fp32",
 ) -> Scored:
     """Evaluate the last checkpoint of a run on whole volumes.
 
@@ -44,22 +45,25 @@ def score_run(
         root: Where the data lie, if they have moved. split: Which volumes.
         empty: Policy for empty masks, see `case_metrics`. cases: Only these.
         unit, keep_largest, workers: See `evaluate`.
-        device: Where to predict, in float32: "auto" is the GPU if there is one.
+        device: Where to predict: "auto" is the GPU if there is one.
+        precision: Of the predictions: "bf16" is faster where native, and some labels differ.
     Raises:
         ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
     """
     row, source, method = load_run(folder, root)
-    rows = evaluate(
-        method.student.to(choose_engine(device, "fp32").device),
-        source,
-        split,
-        config_for(row),
-        empty=empty,
-        unit=unit,
-        keep_largest=keep_largest,
-        cases=cases,
-        workers=workers,
-    )
+    engine = choose_engine(device, precision)
+    with engine.autocast():
+        rows = evaluate(
+            method.student.to(engine.device),
+            source,
+            split,
+            config_for(row),
+            empty=empty,
+            unit=unit,
+            keep_largest=keep_largest,
+            cases=cases,
+            workers=workers,
+        )
     volumes = len({scores["case"] for scores in rows})
     note = (
         f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
@@ -70,6 +74,8 @@ def score_run(
         name, note = f"{name}_{unit}", f"{note}; distances in {unit}, with the spacing of each case"
     if keep_largest:
         name, note = f"{name}_largest", f"{note}; only the largest component per class is kept"
+    if engine.precision != "fp32":
+        name, note = f"{name}_{engine.precision}", f"{note}; predicted in {engine.precision}"
     if empty != "diagonal":
         name = f"{name}_{empty}"
     path = Path(folder) / f"{name}.csv"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,10 @@ def _part_lines(
         lambda: bench_parts.student_step(scene),
         lambda: bench_parts.optimizer(classes, plan.width, engine),
         lambda: bench_volumes.metrics(slices),
-        lambda: bench_volumes.windows(engine, patch, plan.width),
+        *(
+            partial(bench_volumes.windows, replace(engine, precision=precision), patch, plan.width)
+            for precision in dict.fromkeys(("fp32", engine.precision))
+        ),
     ):
         part = make()
         say(part.name)

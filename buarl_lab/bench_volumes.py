@@ -53,7 +53,10 @@ def metrics(source: Source) -> Part:
 
 
 def windows(engine: Engine, patch: Sequence[int], width: int) -> Part:
-    """A volume of one and a half patches per axis, by windows that overlap by half."""
+    """A volume of one and a half patches per axis, by windows that overlap by half.
+
+    In the engine's precision: `evaluate --precision bf16`, where another one is not the default.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         network = VNet(2, width).eval().to(engine.device)
@@ -62,15 +65,19 @@ def windows(engine: Engine, patch: Sequence[int], width: int) -> Part:
     axes = zip(shape, patch, stride, strict=True)
     count = prod(len(window_starts(*axis)) for axis in axes)
 
+    def ours() -> np.ndarray:
+        with engine.autocast():
+            return predict_windows(network, volume, patch, stride)[0]
+
     def plain() -> np.ndarray:
         return bench_plain.window_by_window(network, volume, patch, stride)
 
     return Part(
-        f"sliding window, {count} windows",
-        "window by window",
-        lambda: predict_windows(network, volume, patch, stride),
+        f"sliding window, {count} windows, {engine.precision}",
+        "window by window, fp32",
+        ours,
         plain,
-        lambda: float((predict_windows(network, volume, patch, stride)[0] != plain()).mean()),
+        lambda: float((ours() != plain()).mean()),
         "share of voxels with another label",
         "4 x" if engine.device.type == "cuda" else "2 x",
         units=count,

@@ -165,7 +165,9 @@ class Evaluate:
     workers: int | None = None
     """Threads that score while the next volume is predicted; by default as many as torch's."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ...; predictions are made in float32."""
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of the predictions: bf16 is faster where the hardware computes it, and some labels differ."""
 
     def run(self) -> None:
         """Write metrics_<split>.csv into the run folder and print the table."""
@@ -182,6 +184,7 @@ class Evaluate:
             keep_largest=self.keep_largest,
             workers=self.workers,
             device=self.device,
+            precision=self.precision,
         )
         scores = {str(self.run_folder): summary(done.rows)}
         config = config_for(done.experiment)

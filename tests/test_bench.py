@@ -32,7 +32,7 @@ PARTS = (
     "student forward, loss, backward",
     "optimizer and EMA",
     "metrics of one case, 3x20x24",
-    "sliding window, 8 windows",
+    "sliding window, 8 windows, fp32",
     "whole BCP step, 4 + 4 of 32x32",
     "whole BCP step, 4 + 4 of 32x32x16",
 )

@@ -205,6 +205,7 @@ def test_the_largest_component_is_that_of_the_whole_volume():
         ({}, "metrics_val.csv", "distances in voxels;"),
         ({"unit": "mm"}, "metrics_val_mm.csv", "distances in mm (spacing of each case);"),
         ({"keep_largest": True}, "metrics_val_largest.csv", "only the largest component per class"),
+        ({"precision": "bf16"}, "metrics_val_bf16.csv", "predicted in bf16"),
         (
             {"unit": "mm", "keep_largest": True, "empty": "nan", "workers": 0},
             "metrics_val_mm_largest_nan.csv",
@@ -223,9 +224,25 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     assert said in header
     assert scored.note in header
-    workers_aside = {k: v for k, v in options.items() if k != "workers"}
-    again = evaluate(network.student, volumes, "val", config_for(row), **workers_aside)
+    scoring = {k: v for k, v in options.items() if k not in ("workers", "precision")}
+    again = evaluate(network.student, volumes, "val", config_for(row), **scoring)
     np.testing.assert_equal(scored.rows, again)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_is_predicted_in_the_precision_asked_for(volumes, tmp_path, monkeypatch, precision):
+    seen = []
+
+    class Watched(Threshold):
+        def forward(self, image):
+            seen.append(torch.nn.functional.conv2d(image, torch.ones(1, 1, 1, 1)).dtype)
+            return super().forward(image)
+
+    row, network = Experiment(method="supervised", source="acdc"), nn.Module()
+    network.student = Watched()
+    monkeypatch.setattr(buarl.score, "load_run", lambda folder, root: (row, volumes, network))
+    score_run(tmp_path, precision=precision, device="cpu")
+    assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
 
 ROWS = [

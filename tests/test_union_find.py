@@ -69,6 +69,13 @@ def test_winding_shapes_stay_whole(shape, flip):
         assert torch.equal(largest_component_on_device(label, 2), label)
 
 
+@pytest.mark.parametrize(("shape", "share"), [((256, 256), 0.41), ((64, 64, 48), 0.1)])
+def test_noise_about_to_connect_leaves_rounds_to_spare(monkeypatch, shape, share):
+    monkeypatch.setattr(union_find, "ROUNDS", union_find.ROUNDS - 3)
+    label = (torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)) < share).long()
+    assert torch.equal(largest_component_on_device(label, 2), largest_component(label, 2))
+
+
 def test_too_few_rounds_raise_and_do_not_guess(monkeypatch):
     monkeypatch.setattr(union_find, "ROUNDS", 1)
     with pytest.raises(RuntimeError, match="too winding"):

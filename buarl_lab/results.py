@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,42 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
         if not entries:
             lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
+    return _markdown(lines)
+
+
+def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of rows of several seeds: mean and standard deviation (n - 1) between them.
+
+    Args:
+        rows: Per title an experiment; its seed does not matter. ledger: As `read_ledger` returns
+            it; a row with fewer than two entries is left out.
+    """
+    lines = [["", *COLUMNS.values(), "seeds"]]
+    for title, row in rows.items():
+        wanted = json.loads(json.dumps(row.as_dict()))
+        entries = [e for e in ledger if {**e["experiment"], "seed": row.seed} == wanted]
+        if len(entries) > 1:
+            scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
+            cells = [_mean_and_spread(key, values) for key, values in scores.items()]
+            seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
+            lines.append([title, *cells, seeds])
+    return _markdown(lines)
+
+
+def _mean_and_spread(key: str, values: Sequence[float | None]) -> str:
+    if None in values:
+        return "-"
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    """Lines of cells, the first of them the headings, in columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
+    rule = ["-" * width for width in widths]
     return "\n".join(
         f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
-        for line in lines
+        for line in (lines[0], rule, *lines[1:])
     )
 
 

@@ -19,7 +19,14 @@ from buarl.evaluate import write_metrics
 from buarl.regions import url
 from buarl.run import SELECTION, read_run, run_experiment
 from buarl_lab.bench_report import ratios_of
-from buarl_lab.results import KEYS, OPTIONAL, add_to_ledger, ledger_table, read_ledger
+from buarl_lab.results import (
+    KEYS,
+    OPTIONAL,
+    add_to_ledger,
+    ledger_table,
+    read_ledger,
+    spread_table,
+)
 
 ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7
@@ -142,6 +149,25 @@ def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
         add_to_ledger(tmp_path, name, finished)
     assert ledger_table({"URL": ROW}, read_ledger(tmp_path)).count("0.600") == 2
     assert ledger_table({"URL": ROW}, []).count("not yet run") == 1
+
+
+def test_the_spread_between_seeds_by_hand(finished, tmp_path):
+    path = add_to_ledger(tmp_path, "url_1", finished)
+    entry = json.loads(path.read_text())
+    for seed, dice in ((8, 0.5), (9, 0.7)):
+        changed = {
+            **entry,
+            "experiment": {**entry["experiment"], "seed": seed},
+            "summary": {**entry["summary"], "dice": dice, "asd": None},
+        }
+        write_json(tmp_path / f"url_{seed}.json", changed)
+    rows = {"URL": ROW, "one": replace(ROW, preset="paper")}
+    lines = spread_table(rows, read_ledger(tmp_path)).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert len(cells) == 3  # nothing to say of a row without seeds
+    assert cells[0] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed", "seeds"]
+    assert cells[2][:5] == ["URL", "0.600 ± 0.100", "0.500 ± 0.000", "4.00 ± 0.00", "-"]
+    assert cells[2][6] == f"{ROW.seed}, 8, 9"
 
 
 def test_the_readmes_scores_are_the_ledgers():

@@ -1,6 +1,7 @@
 """Train and score the rows of the ledger, one after another, and enter them into results/.
 
     python tools/run_ledger.py FOLDER [--source acdc|la] [--runs DIR] [--threads N] [NAME ...]
+    python tools/run_ledger.py FOLDER NAME --seeds 1337 1338 1339      into results/seeds/
     python tools/run_ledger.py --table           only rewrite results/README.md
 
 A row that is in the ledger is skipped, an interrupted one is resumed, so the command can be given
@@ -21,10 +22,11 @@ from buarl.evaluate import ceiling, summary
 from buarl.regions import crl, url
 from buarl.run import run_experiment
 from buarl.score import score_run
-from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
+from buarl_lab.results import add_to_ledger, ledger_table, read_ledger, spread_table
 from buarl_lab.table import text_table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+SEEDS = RESULTS / "seeds"
 URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
 REGION = {"labeled_reduction": "region", "unlabeled_reduction": "region"}
 PSEUDO = {"method": "mean_teacher", "options": {"unsupervised": "pseudo_label"}}
@@ -62,8 +64,9 @@ HEAD = """# Ledger of runs
 
 One file per finished run, made by `python tools/run_ledger.py FOLDER`: the row, its numbers, the
 environment, the selection rule, the metric definition, seconds per stage, every case. The same tool
-writes this page. The paper's full schedules stand in notebook 08. **One seed:** the spread between
-seeds is not measured yet, so no difference here is called a gain. Hours are of a shared machine;
+writes this page. The paper's full schedules stand in notebook 08. **One seed a row**, so no
+difference here is called a gain; the last section says how far seeds lie apart, where that has been
+measured. Hours are of a shared machine;
 MiB are the most that the training process held, data included, "-" where it was not recorded.
 """
 SECTIONS = {
@@ -87,17 +90,26 @@ The preset's numbers (resolution, standardising) were chosen with plain supervis
 }
 
 
-def experiment(name: str) -> Experiment:
+SPREAD = """## Between seeds
+
+Mean and standard deviation (n - 1) between seeds of a row; all else as in its table above. Their
+files lie in [seeds](seeds), made by one commit each, later than the tables': the random stream of
+dropout is another one since. A difference between two rows above that is within this spread says
+nothing.
+"""
+
+
+def experiment(name: str, seed: int = 1337) -> Experiment:
     source = "la" if name in LA_ROWS else "acdc"
     row = ROWS[source][name]
-    return Experiment(source=source, preset="mini", labeled=LABELED[source], seed=1337, **row)
+    return Experiment(source=source, preset="mini", labeled=LABELED[source], seed=seed, **row)
 
 
-def run_row(name: str, source: Source, runs: Path) -> None:
-    folder, row = runs / name, experiment(name)
+def run_row(name: str, source: Source, runs: Path, row: Experiment, ledger: Path) -> None:
+    folder = runs / name
     run_experiment(row, source, folder, resume=folder.exists(), progress=True)
     scored = score_run(folder, source.root)
-    add_to_ledger(RESULTS, name, folder)
+    add_to_ledger(ledger, name, folder)
     print(name, text_table({name: summary(scored.rows)}), sep="\n")
 
 
@@ -117,6 +129,8 @@ def write_page(ceilings: Mapping[str, str]) -> None:
         kept = old.partition(title)[2].partition("### Ceiling\n\n")[2].partition("\n## ")[0].strip()
         table = ledger_table({name: experiment(name) for name in ROWS[source]}, ledger)
         parts.append(f"{head}\n{table}\n\n### Ceiling\n\n{ceilings.get(source, kept)}\n")
+    rows = {name: experiment(name) for source in ROWS for name in ROWS[source]}
+    parts.append(f"{SPREAD}\n{spread_table(rows, read_ledger(SEEDS))}\n")
     page.write_text("\n".join(parts))
 
 
@@ -127,6 +141,7 @@ def main() -> None:
     parser.add_argument("--source", choices=sorted(ROWS), default="acdc")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[])
     parser.add_argument("--table", action="store_true")
     options = parser.parse_intermixed_args()
     ceilings = {}
@@ -136,7 +151,11 @@ def main() -> None:
         ceilings[options.source] = ceiling_of(source)
         done = {entry["name"] for entry in read_ledger(RESULTS)}
         for name in options.names or [name for name in ROWS[options.source] if name not in done]:
-            run_row(name, source, options.runs)
+            if not options.seeds:
+                run_row(name, source, options.runs, experiment(name), RESULTS)
+            for seed in options.seeds:
+                row = experiment(name, seed)
+                run_row(f"{name}_{seed}", source, options.runs, row, SEEDS)
     write_page(ceilings)
 
 

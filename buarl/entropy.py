@@ -62,7 +62,7 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     """
     flat = _flatten(entropy, percentile, scope)
     rank, fraction = _rank(flat.shape[1], percentile)
-    lower = flat.kthvalue(rank + 1, dim=1, keepdim=True).values
+    lower = _order_statistic(flat, rank)
     above = torch.where(flat > lower, flat, math.inf).amin(1, keepdim=True)
     tied = (flat <= lower).sum(1, keepdim=True) >= rank + 2
     upper = torch.where(tied | (fraction == 0), lower, above)
@@ -88,8 +88,15 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
     rank, _ = _rank(flat.shape[1], percentile)
     # No value lies strictly between the order statistic at floor(position) and the interpolated
     # threshold, so H > mu is H > that statistic: one selection, no rounding, any number of voxels.
-    lower = flat.kthvalue(rank + 1, dim=1, keepdim=True).values
+    lower = _order_statistic(flat, rank)
     return (flat > lower).view(entropy.shape)  # (B, *spatial)  Eq. 4
+
+
+def _order_statistic(flat: Tensor, rank: int) -> Tensor:
+    """The value that `rank` others precede in order, of every row, (rows, 1)."""
+    if flat.device.type == "cpu":
+        return flat.kthvalue(rank + 1, dim=1, keepdim=True).values
+    return flat.sort(1).values[:, rank : rank + 1]  # CUDA's kthvalue: 20 x slower, pytorch#75599
 
 
 def _rank(count: int, percentile: float) -> tuple[int, float]:

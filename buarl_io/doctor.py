@@ -37,7 +37,7 @@ def report(
         f"device       {engine.device}" + (f" ({facts['gpu']})" if facts["gpu"] else ""),
         f"precision    {engine.precision} (auto: bf16 where the hardware computes it, else fp32)",
         f"threads      {facts['threads']}",
-        "layout       channels last; networks compiled only with train --compile",
+        "layout       channels last; compiled only with train --compile, recorded with --record",
         f"memory       {'kept' if hold_memory() else 'not kept'} by the process between steps"
         " (BUARL_HOLD_MEMORY=0: not kept)",
         f"free disk    {shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB here",

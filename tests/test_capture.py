@@ -20,11 +20,12 @@ from buarl.capture import Recorder
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.resident import ResidentBatches
+from buarl.engine import Engine
 from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
 from buarl.models import VNet
 from buarl.signed_distance import signed_distance_on_device
-from buarl.train import fit
+from buarl.train import _Run, fit
 from buarl.union_find import largest_component_on_device
 
 META = torch.device("meta")
@@ -115,6 +116,21 @@ def test_batches_on_the_device_wait_for_nothing(source, monkeypatch):
     assert {tensor.device for tensor in batch} == {META}
 
 
+@pytest.mark.parametrize("name", ["bcp", "sassnet"])
+def test_the_loop_around_a_step_waits_for_nothing(name, source, monkeypatch):
+    """Batches, learning rates, optimizers and the teacher's average; logs are read in `_flush`."""
+    plain = _Run._step
+
+    def step(run, *place):
+        with no_waiting(monkeypatch):
+            plain(run, *place)
+
+    monkeypatch.setattr("buarl.train.choose_engine", lambda *_, **__: Engine(META, "fp32"))
+    monkeypatch.setattr(_Run, "_step", step)
+    monkeypatch.setattr(_Run, "_flush", lambda *_: 0.0)
+    fit(tiny_method(name), source, tiny_config(name).shortened(2))
+
+
 # Recording
 
 
@@ -136,6 +152,10 @@ class Traced(Repeated):
         return replay, {}
 
 
+def sorted_statistic(flat, rank):
+    return flat.sort(1).values[:, rank : rank + 1]
+
+
 @pytest.fixture
 def traced(monkeypatch):
     """`fit(record=True)` on the CPU, along the paths of a GPU."""
@@ -143,6 +163,7 @@ def traced(monkeypatch):
     monkeypatch.setattr("buarl.regions._check_probs", lambda *_: None)
     monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
     monkeypatch.setattr("buarl.signed_distance.signed_distance", signed_distance_on_device)
+    monkeypatch.setattr("buarl.entropy._order_statistic", sorted_statistic)
     monkeypatch.setattr("buarl.train.Recorder", Traced)
     monkeypatch.setattr(Traced, "recordings", 0)
     return Traced

@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy as scipy_entropy
 
 from buarl.entropy import (
+    _order_statistic,
     entropy_map,
     entropy_of_probs,
     entropy_threshold,
@@ -204,3 +206,20 @@ def test_the_most_likely_class_is_numpys_argmax(layout):
     label = most_likely(probs.contiguous(memory_format=layout))
     assert label.dtype == torch.int64
     np.testing.assert_array_equal(label, probs.numpy().argmax(1))
+
+
+class Elsewhere(torch.Tensor):
+    """A CPU tensor that says it lies on a GPU."""
+
+    device = torch.device("cuda")
+
+
+@given(
+    arrays(np.float32, (2, 40), elements=st.sampled_from([0, 0.25, 0.5, 1, float("nan")])),
+    st.integers(0, 39),
+)
+def test_a_gpu_sorts_where_a_cpu_selects(values, rank):
+    flat = torch.from_numpy(values)
+    ours = _order_statistic(flat.as_subclass(Elsewhere), rank).as_subclass(torch.Tensor)
+    assert ours.shape == (2, 1)
+    np.testing.assert_array_equal(ours, _order_statistic(flat, rank))

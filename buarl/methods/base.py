@@ -207,6 +207,10 @@ class RampedMethod(Method):
         length = self.ramp_share * step.steps
         return self.consistency_weight * ramp(step.index, length, self.ramp_levels)
 
+    def constants(self, step: Step) -> Constants:
+        """The weight; a method with more such numbers says so."""
+        return (self.weight(step),)
+
 
 def require_unlabeled(method: Method, batch: SemiBatch) -> None:
     """A clear error where unlabeled images are missing."""

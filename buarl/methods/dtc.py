@@ -16,14 +16,7 @@ from torch import nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import consistency_loss
-from buarl.methods.base import (
-    Constants,
-    RampedMethod,
-    Step,
-    StepOutput,
-    detached_probs,
-    require_unlabeled,
-)
+from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
 from buarl.models.signed_distance_net import SignedDistanceNet
 from buarl.signed_distance import signed_distance_loss
 
@@ -83,7 +76,3 @@ class Dtc(RampedMethod):
             "weight": weight,
         }
         return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
-
-    def constants(self, step: Step) -> Constants:
-        """The ramp's weight."""
-        return (self.weight(step),)

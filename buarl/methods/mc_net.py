@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
-from buarl.methods.base import Constants, RampedMethod, Step, StepOutput, require_unlabeled
+from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
 from buarl.models.multi_decoder import MultiDecoder
 from buarl.mutual import mutual_consistency
 
@@ -66,10 +66,6 @@ class McNet(RampedMethod):
         weight = self.weight(step)
         logs = {"labeled": labeled_loss.detach(), "unlabeled": unlabeled_loss.detach()}
         return StepOutput(labeled_loss + weight * unlabeled_loss, {**logs, "weight": weight})
-
-    def constants(self, step: Step) -> Constants:
-        """The ramp's weight."""
-        return (self.weight(step),)
 
     def consistency(self, probs: list[Tensor]) -> Tensor:
         """Every decoder against every other one, sharpened, on the regions of the rule.

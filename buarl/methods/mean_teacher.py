@@ -114,5 +114,5 @@ class MeanTeacher(RampedMethod):
         update_teacher(self.teacher, self.student, ema_decay_at(step.index, self.ema_limit))
 
     def constants(self, step: Step) -> Constants:
-        """The ramp's weight and the decay."""
+        """The weight and the decay."""
         return self.weight(step), ema_decay_at(step.index, self.ema_limit)

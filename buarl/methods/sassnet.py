@@ -24,7 +24,6 @@ from buarl.data.batches import SemiBatch
 from buarl.losses import voxel_weights
 from buarl.methods.base import (
     Adam,
-    Constants,
     Optimizer,
     Player,
     RampedMethod,
@@ -147,10 +146,6 @@ class SassNet(RampedMethod):
         loss = F.cross_entropy(scores, labeled.long())
         told_apart = (scores.detach().argmax(1) == labeled).float().mean()
         return StepOutput(loss, {"told_apart": told_apart})
-
-    def constants(self, step: Step) -> Constants:
-        """The ramp's weight."""
-        return (self.weight(step),)
 
 
 @contextmanager

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.entropy import most_likely
-from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
+from buarl.methods.base import (
+    Constants,
+    RampedMethod,
+    Step,
+    StepOutput,
+    detached_probs,
+    require_unlabeled,
+)
 from buarl.models.projector import Projector
 from buarl.perturbation import adversarial_direction, dice_distance, frozen_statistics
 from buarl.prototypes import PrototypeMemory, prototype_loss
@@ -101,6 +108,10 @@ class SsNet(RampedMethod):
             "weight": weight,
         }
         return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
+
+    def constants(self, step: Step) -> Constants:
+        """A step waits for counts of voxels."""
+        return None
 
     def adversarial_loss(
         self, images: Tensor, clean_probs: Tensor, regions: Sequence[Region]

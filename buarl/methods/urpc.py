@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
-from buarl.methods.base import Constants, RampedMethod, Step, StepOutput, require_unlabeled
+from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
 from buarl.models.multi_scale import MultiScale
 from buarl.rectified import log_mean_probs, rectified_consistency
 
@@ -48,10 +48,6 @@ class Urpc(RampedMethod):
         weight = self.weight(step)
         logs = {"labeled": labeled_loss.detach(), "unlabeled": unlabeled_loss.detach()}
         return StepOutput(labeled_loss + weight * unlabeled_loss, {**logs, "weight": weight})
-
-    def constants(self, step: Step) -> Constants:
-        """The ramp's weight."""
-        return (self.weight(step),)
 
     def unlabeled_loss(self, scales: list[Tensor]) -> Tensor:
         """Each scale against the mean of all; nothing is detached but what the rule looks at.

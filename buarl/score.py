@@ -46,7 +46,8 @@ def score_run(
         empty: Policy for empty masks, see `case_metrics`. cases: Only these.
         unit, keep_largest, workers: See `evaluate`.
         device: Where to predict: "auto" is the GPU if there is one.
-        precision: Of the predictions: "bf16" is faster where native, and some labels differ.
+        precision: Of the predictions: "bf16" is faster where native, and some labels differ. Under
+            "fp32" a GPU's convolutions are torch's default there, TF32.
     Raises:
         ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
     """

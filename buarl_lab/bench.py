@@ -40,7 +40,8 @@ class Plan:
     device, precision: See `choose_engine`. source, root: Slices; with "la" the 3-D step takes its
     scans and the slices are the phantom's. size, batch, width: Of the slices, labeled (and as many
     unlabeled) per step, and of the networks. patch, batch_3d: Of the 3-D step; None is the paper's
-    on a GPU, less on a CPU. repeats: Pairs per part. growth_*: Points of the three curves.
+    on a GPU, less on a CPU. repeats: Pairs per part. record: Whole steps also recorded; None: on a
+    GPU. growth_*: Points of the three curves.
     """
 
     device: str = "auto"
@@ -53,6 +54,7 @@ class Plan:
     patch: tuple[int, int, int] | None = None
     batch_3d: int = 4
     repeats: int = 7
+    record: bool | None = None
     growth_size: Sequence[int] = (64, 96, 128, 192, 256)
     growth_batch: Sequence[int] = (2, 6, 12, 24)
     growth_classes: Sequence[int] = (2, 4, 8)
@@ -94,6 +96,7 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
     """
     engine = choose_engine(plan.device, plan.precision)
     on_gpu = engine.device.type == "cuda"
+    record_too = on_gpu if plan.record is None else plan.record
     patch = plan.patch or ((112, 112, 80) if on_gpu else (64, 64, 48))
     slices: Source = open_source(plan.source, plan.root)
     scans: Source = MadeVolumes(tuple(n + 16 for n in patch), 4 * plan.batch_3d)
@@ -105,7 +108,7 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
         (slices, (plan.size, plan.size), plan.batch),
         (scans, patch, plan.batch_3d),
     ):
-        for record in (False, True) if on_gpu else (False,):
+        for record in (False, True) if record_too else (False,):
             say(f"whole step, {source.rank}-D" + ", recorded" * record)
             step = WholeStep(engine, few(source, 3 * batch), size, plan.width, batch, record)
             lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))

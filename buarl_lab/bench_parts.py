@@ -147,7 +147,8 @@ def student_step(scene: Scene) -> Part:
 
     def plain() -> Tensor:
         scene.twin.student.zero_grad(set_to_none=True)
-        loss = scene.twin.student_loss(scene.contiguous, known, sample_box(half.shape[1:]))
+        box = sample_box(half.shape[1:], device=half.device)  # as ours draws it
+        loss = scene.twin.student_loss(scene.contiguous, known, box)
         loss.backward()
         return loss.detach()
 

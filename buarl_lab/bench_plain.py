@@ -127,7 +127,7 @@ class PlainBcp:
 
     def step(self, batch: SemiBatch) -> float:
         """One whole step on a batch that lies on the device of the networks; its loss."""
-        box = sample_box(batch.labeled_image.shape[2:])
+        box = sample_box(batch.label.shape[1:], device=batch.label.device)  # as ours draws it
         pseudo = []
         for image in batch.unlabeled_image.chunk(2):
             with torch.no_grad():

@@ -70,7 +70,9 @@ def _row(line: Mapping[str, Any], product_gflops: float) -> tuple[str, ...]:
     if not line["plain"]:
         return (name, "-", _ms(ours), "-", "-", line["goal"], _mib(memory), same, limit)
     ratios = ratios_of(line)
-    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    low, high = ratios[0], ratios[0]
+    if len(ratios) > 1:
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return (
         *(name, _ms(statistics.median(line["plain"])), _ms(ours)),
         *(f"{statistics.median(ratios):.2f}", f"{low:.2f}-{high:.2f}", line["goal"]),

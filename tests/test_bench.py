@@ -17,7 +17,7 @@ from buarl.data.batches import Batches
 from buarl.engine import choose_engine
 from buarl_lab import bench, bench_parts, bench_volumes
 from buarl_lab.bench import Plan, measure, run_bench
-from buarl_lab.bench_growth import made_slices, schedules
+from buarl_lab.bench_growth import made_slices
 from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
 from buarl_lab.bench_report import ratios_of, report, save_json, save_plot, table
 from buarl_lab.bench_scene import few, new_scene, without_dropout
@@ -85,18 +85,24 @@ def test_growth_and_schedules(result):
     assert la["schedule"] == "BCP on LA, 2000 + 15000 steps"
 
 
-def test_schedules_take_recorded_steps_too(result):
-    slices, volumes = result["lines"][-2:]
-    lines = [
-        bench.Line(**{**line, "name": line["name"] + end})
-        for line in (slices, volumes)
-        for end in ("", ", recorded")
-    ]
-    window = bench.Line(**next(line for line in result["lines"] if line["units"] > 1))
-    rows = schedules([window, *lines], 0.5)
-    assert [row["measured_on"] for row in rows] == [line.name for line in lines]
+def test_a_bench_as_on_a_gpu_has_recorded_steps_too(repeated):
+    curves = {f"growth_{axis}": () for axis in ("size", "batch", "classes")}
+    plan = Plan.quick(device="cpu", precision="fp32", repeats=1, record=True, **curves)
+    result = run_bench(plan)
+    names = [line["name"] for line in result["lines"]]
+    steps = [f"whole BCP step, 4 + 4 of {size}" for size in ("32x32", "32x32x16")]
+    assert names[-4:] == [name + end for name in steps for end in ("", ", recorded")]
+    rows = result["schedules"]
+    assert [row["measured_on"] for row in rows] == names[-4:]
     assert [row["schedule"][:11] for row in rows] == ["BCP on ACDC"] * 2 + ["BCP on LA, "] * 2
-    assert [row["validation_seconds"] for row in rows[:2]] == [10, 10]
+    assert repeated.recordings > 0
+    assert all(name in report(result) for name in names)
+
+
+def test_windows_are_measured_in_the_precision_of_the_engine():
+    part = bench_volumes.windows(choose_engine("cpu", "bf16"), (32, 32, 16), 2)
+    assert part.name == "sliding window, 8 windows, bf16"
+    assert 0 < part.difference() < 0.01
 
 
 def test_a_recorded_step_is_measured_against_the_step_as_written(root, repeated, monkeypatch):

@@ -54,7 +54,7 @@ class Copies(TorchDispatchMode):
         out = func(*args, **kwargs)
         if "copy" in str(func):
             tensors = [t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)]
-            far = len({t.device for t in tensors if t.dim()}) > 1
+            far = len({t.device for t in tensors}) > 1
             waits = not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
             assert not (far and waits), f"a blocking copy: {func}"
         return out

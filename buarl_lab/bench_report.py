@@ -35,15 +35,32 @@ def report(result: Mapping[str, Any]) -> str:
         "",
         table(result),
         "",
+        budget(result),
+        "",
         *(
             f"{row['schedule']}, at the speed of: {row['measured_on']}\n"
             f"  training {row['training_minutes']:.1f} min; one validation "
             f"{row['validation_seconds']:.1f} s; with one every 200 steps "
-            f"{row['with_validation_minutes']:.1f} min"
+            f"{row['with_validation_minutes']:.1f} min (goal on one H200-class GPU: "
+            f"{4 if 'ACDC' in row['schedule'] else 8} min)"
             for row in result["schedules"]
         ),
     ]
     return "\n".join(lines)
+
+
+def budget(result: Mapping[str, Any]) -> str:
+    """Where a step on slices goes: its parts, each measured alone, beside the whole."""
+    names = [line["name"] for line in result["lines"]]
+    parts = result["lines"][: names.index("optimizer and EMA") + 1]
+    whole = next(line for line in result["lines"] if line["name"].startswith("whole"))
+    spent = {line["name"]: statistics.median(line["ours"]) for line in parts}
+    total = sum(spent.values())
+    shares = [f"{name} {_ms(took)} ms ({took / total:.0%})" for name, took in spent.items()]
+    return (
+        f"A step on slices, part by part, each alone: {'; '.join(shares)}; sum {_ms(total)} ms, "
+        f"the whole step {_ms(statistics.median(whole['ours']))} ms"
+    )
 
 
 def table(result: Mapping[str, Any]) -> str:

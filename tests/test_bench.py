@@ -19,7 +19,7 @@ from buarl_lab import bench, bench_parts, bench_volumes
 from buarl_lab.bench import Plan, measure, run_bench
 from buarl_lab.bench_growth import made_slices
 from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
-from buarl_lab.bench_report import ratios_of, report, save_json, save_plot, table
+from buarl_lab.bench_report import budget, ratios_of, report, save_json, save_plot, table
 from buarl_lab.bench_scene import few, new_scene, without_dropout
 from buarl_lab.bench_step import WholeStep
 from buarl_lab.commands import Bench
@@ -131,6 +131,10 @@ def test_the_table_holds_medians_and_paired_ratios(result):
     assert cells[1:6] == ["400", "200", "2.00", "1.50-3.00", "10 ms"]
     text = report(result)
     assert all(name in text for name in PARTS)
+    lines = [{**line, "ours": [0.1 * (k + 1)]} for k, line in enumerate(result["lines"])]
+    said = budget({**result, "lines": lines})
+    assert "load and augment 8 slices 100 ms (5%); teacher forward, 4 slices 200 ms (10%)" in said
+    assert "optimizer and EMA 600 ms (29%); sum 2100 ms, the whole step 900 ms" in said
     assert "200 steps" in text
 
 

@@ -24,6 +24,7 @@ import torch
 from buarl.checkpoint import load_state, write_json, write_text
 from buarl.config import Experiment, build_method, config_for
 from buarl.data.source import Source, open_source
+from buarl.engine import choose_engine
 from buarl.methods import Method
 from buarl.train import CHECKPOINT, Callback, FitResult, fit
 
@@ -59,6 +60,8 @@ def run_experiment(
     config = config_for(experiment)
     method = build_method(experiment, source.num_classes)
     description = describe(experiment, source)
+    engine = choose_engine(device, config.precision)
+    description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
         _check_same(out, description, read_run(out), ("experiment", "config"))

@@ -188,6 +188,18 @@ def test_the_readmes_scores_are_the_ledgers():
     ) in said
 
 
+def test_the_readmes_seeds_are_the_ledgers():
+    home = Path(__file__).parent.parent
+    dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(home / "results" / "seeds")}
+    plain = [value for name, value in dice.items() if re.fullmatch(r"bcp_\d+", name)]
+    said = " ".join((home / "README.md").read_text().split())
+    assert len(plain) == 3
+    assert (
+        f"plain BCP had {statistics.mean(plain):.3f} ± {statistics.stdev(plain):.3f} over three "
+        f"seeds and URL + CRL per voxel {dice['bcp_url_crl_voxel_1337']:.3f} with one"
+    ) in said
+
+
 @pytest.mark.parametrize("name", ["acdc_two_avx2_cores", "acdc_two_zen4_cores"])
 def test_the_readmes_speeds_are_the_committed_benchmarks(name):
     home = Path(__file__).parent.parent

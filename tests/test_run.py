@@ -73,6 +73,7 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert run["environment"]["torch"] == torch.__version__
     assert run["environment"]["threads"] == torch.get_num_threads()
     assert set(run["environment"]) >= {"python", "numpy", "machine", "gpu", "commit"}
+    assert (run["environment"]["device"], run["environment"]["precision"]) == ("cpu", "fp32")
     assert datetime.fromisoformat(run["started"]).tzinfo is not None
     assert run["finished"] is True
     assert run["seconds"] == result.seconds

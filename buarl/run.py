@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from buarl.checkpoint import load_state, write_json, write_text
 from buarl.config import Experiment, build_method, config_for
 from buarl.data.source import Source, open_source
-from buarl.engine import choose_engine
+from buarl.engine import Precision, choose_engine
 from buarl.methods import Method
 from buarl.train import CHECKPOINT, Callback, FitResult, fit
 
@@ -40,6 +41,7 @@ def run_experiment(
     resume: bool = False,
     pretrained: Path | None = None,
     device: str = "auto",
+    precision: Precision | None = None,
     compiler: str | None = None,
     record: bool = False,
     progress: bool = False,
@@ -52,14 +54,17 @@ def run_experiment(
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, data, seed, labeled rule and its normaliser) must be the same.
+        precision: See `choose_engine`; None is the preset's.
         device, compiler, record, progress, callback: See `fit`.
     Raises:
         FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.
     """
     out = Path(out)
     config = config_for(experiment)
+    config = replace(config, precision=precision or config.precision)
     method = build_method(experiment, source.num_classes)
     description = describe(experiment, source)
+    description["config"]["precision"] = config.precision
     engine = choose_engine(device, config.precision)
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)

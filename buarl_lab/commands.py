@@ -70,6 +70,8 @@ class Train:
     """auto, cpu, cuda, cuda:1, ..."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
+    precision: Literal["auto", "fp32", "bf16"] | None = None
+    """auto: bf16 where the hardware computes it, else fp32. Default: auto, for the toy fp32."""
     record: bool = False
     """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False
@@ -121,6 +123,7 @@ class Train:
             root = self.root or Path(run["data"]["root"])
         else:
             experiment, root = self.experiment(), self.root
+        precision = run["config"]["precision"] if self.resume is not None else self.precision
         source = open_source(experiment.source, root)
         curve = None
         if self.validate:
@@ -133,6 +136,7 @@ class Train:
             resume=self.resume is not None,
             pretrained=self.pretrained,
             device=self.device,
+            precision=precision,
             compiler="inductor" if self.compile else None,
             record=self.record,
             progress=True,

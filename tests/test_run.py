@@ -15,7 +15,7 @@ import buarl.run
 from buarl.config import PRESETS, Experiment, build_method, config_for
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
-from buarl.regions import crl, url
+from buarl.regions import crl, url, whole
 from buarl.run import SELECTION, load_run, read_run, run_experiment
 
 ROW = Experiment(
@@ -52,6 +52,22 @@ def rows(out):
 
 
 # The folder
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_the_precision_asked_for_is_used_and_written(source, tmp_path, monkeypatch, precision):
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
+    row = replace(ROW, method="supervised", unlabeled_rule=whole())
+    result = run_experiment(row, source, tmp_path / "run", precision=precision)
+    run = read_run(tmp_path / "run")
+    assert run["config"]["precision"] == run["environment"]["precision"] == precision
+    again = run_experiment(row, source, tmp_path / "run", precision=precision, resume=True)
+    assert again.history == result.history
+    with pytest.raises(ValueError, match=f"config has precision = {precision}, now it is auto"):
+        run_experiment(row, source, tmp_path / "run", resume=True)
+    other = {"bf16": "fp32", "fp32": "bf16"}[precision]
+    moved = run_experiment(row, source, tmp_path / "other", precision=other)
+    assert moved.history != result.history
 
 
 def test_run_json_says_how_the_numbers_came_about(source, finished):

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 import torch
-from tiny import tiny_config, tiny_method, write_tiny
+from tiny import apart, tiny_config, tiny_method, write_tiny
 from torch import nn
 
 from buarl.checkpoint import load_state, save_state, write_atomic, write_json, write_text
@@ -108,12 +108,10 @@ def test_training_in_bf16_runs_and_keeps_float32_weights(source, name):
 def test_a_compiled_training_is_the_same_training(source, name):
     """ "aot_eager" traces and differentiates as "inductor" does, without minutes of C++."""
     plain, compiled = tiny_method(name), tiny_method(name)
-    config = tiny_config(name, seed=1)  # where no pseudo-label hangs on the last digit
-    fit(plain, source, config)
-    fit(compiled, source, config, compiler="aot_eager")
+    fit(plain, source, tiny_config(name))
+    fit(compiled, source, tiny_config(name), compiler="aot_eager")
     assert list(plain.state_dict()) == list(compiled.state_dict())  # names fit old checkpoints
-    for mine, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+    assert apart(compiled, plain) < 0.05
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")

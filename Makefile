@@ -1,10 +1,8 @@
 # Needs Python 3.11+ and make, nothing else. PYTHON=python3.12 make test picks an interpreter.
-# TEST_JOBS=4 make test runs the files of tests side by side.
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
 PYTHON ?= python3
 TORCH_INDEX ?=
 PORT ?= 8866
-TEST_JOBS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -14,7 +12,7 @@ demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(if $(TEST_JOBS),-n $(TEST_JOBS) --dist loadfile)
+	$(BIN)/python -m pytest
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

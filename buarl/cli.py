@@ -10,14 +10,7 @@ import torch
 import tyro
 
 from buarl.engine import hold_memory
-from buarl_io.commands import (
-    ConvertAcdc,
-    ConvertFolder,
-    ConvertLa,
-    Doctor,
-    Fetch,
-    Predict,
-)
+from buarl_io.commands import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl_lab.commands import Bench, Demo, Evaluate, Train
 
 

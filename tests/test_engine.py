@@ -6,7 +6,7 @@ import platform
 
 import pytest
 import torch
-from tiny import apart, tiny_config, tiny_method, write_tiny
+from tiny import tiny_config, tiny_method, write_tiny
 from torch import nn
 
 from buarl.checkpoint import load_state, save_state, write_atomic, write_json, write_text
@@ -15,6 +15,7 @@ from buarl.data.batches import Batches
 from buarl.engine import Engine, choose_engine, has_fast_bf16, hold_memory
 from buarl.methods.base import Step
 from buarl.models import UNet, VNet
+from buarl.regions import whole
 from buarl.train import fit
 
 CPU = torch.device("cpu")
@@ -107,11 +108,14 @@ def test_training_in_bf16_runs_and_keeps_float32_weights(source, name):
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])
 def test_a_compiled_training_is_the_same_training(source, name):
     """ "aot_eager" traces and differentiates as "inductor" does, without minutes of C++."""
-    plain, compiled = tiny_method(name), tiny_method(name)
-    fit(plain, source, tiny_config(name))
-    fit(compiled, source, tiny_config(name), compiler="aot_eager")
+    rules = {"labeled_rule": whole(), "unlabeled_rule": whole()}  # no percentile, where the last
+    plain, compiled = (tiny_method(name, **rules) for _ in range(2))  # digit can move a voxel
+    config = tiny_config(name, seed=1)  # where no pseudo-label hangs on the last digit
+    fit(plain, source, config)
+    fit(compiled, source, config, compiler="aot_eager")
     assert list(plain.state_dict()) == list(compiled.state_dict())  # names fit old checkpoints
-    assert apart(compiled, plain) < 0.05
+    for mine, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")

@@ -102,7 +102,7 @@ def tiny_method(name: str, network: Module | None = None, **options: object) -> 
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return METHODS[name](network or UNet(4, 2), **rules, **options)
+        return METHODS[name](network or UNet(4, 2), **{**rules, **options})
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:

@@ -161,7 +161,7 @@ class Bcp(Method):
         return outside_mask(spatial, sample_box(spatial, self.box_share, device=device), device)
 
     def constants(self, step: Step) -> Constants:
-        """None: the decay is fixed and the box is drawn where it is used."""
+        """No number: the decay is fixed and the box is drawn where it is used."""
         return ()
 
     def start_selftraining(self) -> None:

@@ -24,5 +24,5 @@ class Supervised(Method):
         return StepOutput(loss, {"labeled": loss.detach()})
 
     def constants(self, step: Step) -> Constants:
-        """None of them moves."""
+        """No number."""
         return ()

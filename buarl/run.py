@@ -54,7 +54,7 @@ def run_experiment(
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, data, seed, labeled rule and its normaliser) must be the same.
-        precision: See `choose_engine`; None is the preset's.
+        precision: See `choose_engine`; None is the preset's. A resumed run keeps its own.
         device, compiler, record, progress, callback: See `fit`.
     Raises:
         FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.
@@ -69,7 +69,10 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
-        _check_same(out, description, read_run(out), ("experiment", "config"))
+        begun = read_run(out)
+        _check_same(out, description, begun, ("experiment", "config"))
+        # "auto" may mean something else on this machine
+        engine = replace(engine, precision=begun["environment"].get("precision", engine.precision))
     elif out.exists():
         raise FileExistsError(f"{out}: run folder exists; choose another, or resume it")
     begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
@@ -80,7 +83,7 @@ def run_experiment(
         result = fit(
             method,
             source,
-            config,
+            replace(config, precision=engine.precision),
             out=out,
             resume=resume and (out / CHECKPOINT).is_file(),
             begin_from=begin_from,

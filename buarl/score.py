@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source
-from buarl.engine import Precision, choose_engine
+from buarl.engine import choose_engine
 from buarl.evaluate import evaluate, write_metrics
 from buarl.metrics import Unit
 from buarl.run import SELECTION, load_run
@@ -35,7 +35,7 @@ def score_run(
     cases: Sequence[str] | None = None,
     workers: int | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Scored:
     """Evaluate the last checkpoint of a run on whole volumes.
 

@@ -194,7 +194,7 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
             with self.engine.autocast():
                 output = player.training_step(batch, step)
-            output.loss.backward()
+            self.engine.backward(output.loss)
             optimizer.step()
             logs |= {f"{player.name}_loss": output.loss.detach(), **output.logs}
         if stage.after_step is not None:

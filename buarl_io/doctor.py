@@ -35,7 +35,8 @@ def report(
         *(f"{name:<12} {_version(name)}" for name in PACKAGES),
         f"machine      {facts['machine']}",
         f"device       {engine.device}" + (f" ({facts['gpu']})" if facts["gpu"] else ""),
-        f"precision    {engine.precision} (auto: bf16 where the hardware computes it, else fp32)",
+        f"precision    {engine.precision} (of train's gradients, bf16 where the hardware computes "
+        "it; predictions are fp32; train --precision)",
         f"threads      {facts['threads']}",
         "layout       channels last; compiled only with train --compile, recorded with --record",
         f"memory       {'kept' if hold_memory() else 'not kept'} by the process between steps"

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
     """
     engine = choose_engine(plan.device, plan.precision)
     on_gpu = engine.device.type == "cuda"
-    record_too = on_gpu if plan.record is None else plan.record
+    recorded = (False, True) if plan.record or (plan.record is None and on_gpu) else (False,)
     patch = plan.patch or ((112, 112, 80) if on_gpu else (64, 64, 48))
     slices: Source = open_source(plan.source, plan.root)
     scans: Source = MadeVolumes(tuple(n + 16 for n in patch), 4 * plan.batch_3d)
@@ -108,9 +109,9 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
         (slices, (plan.size, plan.size), plan.batch),
         (scans, patch, plan.batch_3d),
     ):
-        for record in (False, True) if record_too else (False,):
-            say(f"whole step, {source.rank}-D" + ", recorded" * record)
-            step = WholeStep(engine, few(source, 3 * batch), size, plan.width, batch, record)
+        for at, record in product(_engines(engine, engine.precision), recorded):
+            say(f"whole step, {source.rank}-D, {at.precision}" + ", recorded" * record)
+            step = WholeStep(at, few(source, 3 * batch), size, plan.width, batch, record)
             lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
     say("growth")
     machine = {**environment(), "cores": os.cpu_count(), "precision": engine.precision}
@@ -151,7 +152,8 @@ def measure(part: Part, repeats: int, engine: Engine) -> Line:
 def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
     """The whole step as a line of the table."""
     size = "x".join(map(str, step.image_size))
-    name = f"whole BCP step, {step.size} + {step.size} of {size}" + ", recorded" * step.record
+    name = f"whole BCP step, {step.size} + {step.size} of {size}, {step.engine.precision}"
+    name += ", recorded" * step.record
     difference = step.difference()
     gflop = count_flops(step.plain_once)
     memory = (
@@ -165,6 +167,12 @@ def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
         *("loss, relative", goal, "convolutions", gflop, *memory),
         first_stage=step.first_stage,
     )
+
+
+def _engines(engine: Engine, first: str) -> list[Engine]:
+    """The engine in a first precision and, where the machine has bf16, in nothing but that."""
+    lowest = "fp32" if engine.precision == "fp32" else "bf16"
+    return [replace(engine, precision=precision) for precision in dict.fromkeys((first, lowest))]
 
 
 def _part_lines(
@@ -183,10 +191,7 @@ def _part_lines(
         lambda: bench_parts.student_step(scene),
         lambda: bench_parts.optimizer(classes, plan.width, engine),
         lambda: bench_volumes.metrics(slices),
-        *(
-            partial(bench_volumes.windows, replace(engine, precision=precision), patch, plan.width)
-            for precision in dict.fromkeys(("fp32", engine.precision))
-        ),
+        *(partial(bench_volumes.windows, at, patch, plan.width) for at in _engines(engine, "fp32")),
     ):
         part = make()
         say(part.name)

@@ -25,8 +25,8 @@ def report(result: Mapping[str, Any]) -> str:
     on = facts["gpu"] if facts["device"] != "cpu" else f"{facts['threads']} threads"
     lines = [
         f"buarl {facts['commit']}, torch {facts['torch']}, Python {facts['python']}",
-        f"{facts['machine']}; {facts['device']} ({on}), {facts['precision']}, matrix product "
-        f"{result['product_gflops']:.0f} GFLOP/s",
+        f"{facts['machine']}; {facts['device']} ({on}), {facts['precision']}, matrix product in "
+        f"{facts['precision'].split('_')[0]} {result['product_gflops']:.0f} GFLOP/s",
         f"slices of {plan['source']}, {plan['size']}x{plan['size']}, batch {plan['batch']} + "
         f"{plan['batch']}, width {plan['width']}; medians of {plan['repeats']} pairs, spread is "
         "the middle half of the ratios",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from buarl.config import Experiment, config_for
+from buarl.engine import Precision
 from buarl.regions import Rule, crl, drop, url, whole
 from buarl_io.commands import SourceName
 
@@ -70,8 +71,9 @@ class Train:
     """auto, cpu, cuda, cuda:1, ..."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
-    precision: Literal["auto", "fp32", "bf16"] | None = None
-    """auto: bf16 where the hardware computes it, else fp32. Default: auto, for the toy fp32."""
+    precision: Precision | None = None
+    """bf16_backward: gradients of convolutions in bf16, predictions in fp32; auto (the default, for
+    the toy fp32): that where the hardware computes bf16, else fp32."""
     record: bool = False
     """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False
@@ -170,7 +172,7 @@ class Evaluate:
     """Threads that score while the next volume is predicted; by default as many as torch's."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     """Of the predictions: bf16 is faster where the hardware computes it, and some labels differ."""
 
     def run(self) -> None:
@@ -206,8 +208,8 @@ class Bench:
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of ours; auto is bf16 where the hardware computes it. The counterparts are fp32."""
+    precision: Precision = "auto"
+    """Of ours, see train. The counterparts are fp32."""
     source: Literal["phantom", "acdc", "la"] = "phantom"
     """Where slices come from; la: scans of the 3-D step, slices of the phantom."""
     root: Path | None = None

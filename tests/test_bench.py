@@ -33,8 +33,8 @@ PARTS = (
     "optimizer and EMA",
     "metrics of one case, 3x20x24",
     "sliding window, 8 windows, fp32",
-    "whole BCP step, 4 + 4 of 32x32",
-    "whole BCP step, 4 + 4 of 32x32x16",
+    "whole BCP step, 4 + 4 of 32x32, fp32",
+    "whole BCP step, 4 + 4 of 32x32x16, fp32",
 )
 ENGINE = choose_engine("cpu", "fp32")
 
@@ -90,13 +90,29 @@ def test_a_bench_as_on_a_gpu_has_recorded_steps_too(repeated):
     plan = Plan.quick(device="cpu", precision="fp32", repeats=1, record=True, **curves)
     result = run_bench(plan)
     names = [line["name"] for line in result["lines"]]
-    steps = [f"whole BCP step, 4 + 4 of {size}" for size in ("32x32", "32x32x16")]
+    steps = [f"whole BCP step, 4 + 4 of {size}, fp32" for size in ("32x32", "32x32x16")]
     assert names[-4:] == [name + end for name in steps for end in ("", ", recorded")]
     rows = result["schedules"]
     assert [row["measured_on"] for row in rows] == names[-4:]
     assert [row["schedule"][:11] for row in rows] == ["BCP on ACDC"] * 2 + ["BCP on LA, "] * 2
     assert repeated.recordings > 0
     assert all(name in report(result) for name in names)
+
+
+@pytest.mark.parametrize("precision", ["bf16_backward", "bf16"])
+def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatch, precision):
+    measured = []
+    monkeypatch.setattr(bench, "measure", lambda part, *_: measured.append(part.name))
+    monkeypatch.setattr(
+        bench, "whole_line", lambda step, *_: measured.append(step.engine.precision)
+    )
+    for name in ("growth", "schedules", "case_seconds", "asdict"):
+        monkeypatch.setattr(bench, name, lambda *_: {})
+    bench.run_bench(Plan.quick(device="cpu", precision=precision, source="acdc", root=root))
+    windows = [name for name in measured if name.startswith("sliding window")]
+    assert [name.split()[-1] for name in windows] == ["fp32", "bf16"]
+    steps = [name for name in measured if name in ("fp32", "bf16_backward", "bf16")]
+    assert steps == list(dict.fromkeys((precision, "bf16"))) * 2
 
 
 def test_windows_are_measured_in_the_precision_of_the_engine():
@@ -108,7 +124,7 @@ def test_windows_are_measured_in_the_precision_of_the_engine():
 def test_a_recorded_step_is_measured_against_the_step_as_written(root, repeated, monkeypatch):
     step = WholeStep(ENGINE, few(Acdc(root), 6), (32, 32), 2, 4, record=True)
     line = bench.whole_line(step, 2, "")
-    assert line.name == "whole BCP step, 4 + 4 of 32x32, recorded"
+    assert line.name == "whole BCP step, 4 + 4 of 32x32, fp32, recorded"
     assert line.difference < 1e-4  # another kernel of SGD
     assert len(line.ours) == len(line.first_stage) == 2
     assert repeated.recordings > 0

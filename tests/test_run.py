@@ -54,7 +54,7 @@ def rows(out):
 # The folder
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("precision", ["bf16", "bf16_backward", "fp32"])
 def test_the_precision_asked_for_is_used_and_written(source, tmp_path, monkeypatch, precision):
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
     row = replace(ROW, method="supervised", unlabeled_rule=whole())
@@ -65,9 +65,23 @@ def test_the_precision_asked_for_is_used_and_written(source, tmp_path, monkeypat
     assert again.history == result.history
     with pytest.raises(ValueError, match=f"config has precision = {precision}, now it is auto"):
         run_experiment(row, source, tmp_path / "run", resume=True)
-    other = {"bf16": "fp32", "fp32": "bf16"}[precision]
+    other = "bf16" if precision == "fp32" else "fp32"
     moved = run_experiment(row, source, tmp_path / "other", precision=other)
     assert moved.history != result.history
+
+
+def test_a_resumed_run_keeps_its_precision_on_another_machine(source, tmp_path, monkeypatch):
+    """ "auto" means what it meant where the run began."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
+    native = []
+    monkeypatch.setattr("buarl.engine.has_fast_bf16", lambda device: bool(native))
+    exact = run_experiment(SUPERVISED, source, tmp_path / "exact")
+    with pytest.raises(Cut):
+        run_experiment(SUPERVISED, source, tmp_path / "run", callback=cut_after("train", 3))
+    native.append(True)
+    again = run_experiment(SUPERVISED, source, tmp_path / "run", resume=True)
+    assert same_weights(again.network, exact.network)
+    assert read_run(tmp_path / "run")["environment"]["precision"] == "fp32"
 
 
 def test_run_json_says_how_the_numbers_came_about(source, finished):

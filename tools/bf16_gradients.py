@@ -18,7 +18,7 @@ from buarl.config import Experiment, build_method
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import open_source
 from buarl.engine import choose_engine
-from buarl.methods import Method
+from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
 from buarl.regions import crl, url
 from buarl.run import load_method
@@ -36,20 +36,23 @@ def gradients(method: Method, precision: str, batch: SemiBatch) -> dict[str, tor
     torch.manual_seed(0)  # noise and boxes
     with engine.autocast():
         output = method.stages()[-1].players[0].training_step(batch, Step(500, 1000))
-    output.loss.backward()
+    engine.backward(output.loss)
     named = method.student.named_parameters()
     return {name: p.grad.double().flatten() for name, p in named if name.endswith("weight")}
 
 
 def report(title: str, make, batch: SemiBatch) -> None:
-    exact, low = (gradients(make(), precision, batch) for precision in ("fp32", "bf16"))
-    cosine = {
-        name: float(nn.functional.cosine_similarity(exact[name], low[name], dim=0))
-        for name in exact
-    }
-    worst = min(cosine, key=cosine.get)
-    median = sorted(cosine.values())[len(cosine) // 2]
-    print(f"{title}: lowest {cosine[worst]:.4f} ({worst}), median {median:.4f}", flush=True)
+    exact = gradients(make(), "fp32", batch)
+    for precision in ("bf16_backward", "bf16"):
+        low = gradients(make(), precision, batch)
+        cosine = {
+            name: float(nn.functional.cosine_similarity(exact[name], low[name], dim=0))
+            for name in exact
+        }
+        worst = min(cosine, key=cosine.get)
+        median = sorted(cosine.values())[len(cosine) // 2]
+        found = f"lowest {cosine[worst]:.5f} ({worst}), median {median:.5f}"
+        print(f"{title}, {precision}: {found}", flush=True)
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
     source.training_names = lambda: names  # enough patients for one batch
     batch = Batches(source, 3, SIZE).batch((0, 0), 0, SLICES, SLICES)
     rules = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
-    for name in ("supervised", "mean_teacher", "bcp"):
+    for name in METHODS:
         row = Experiment(method=name, source="acdc", labeled=3, preset="mini", **rules)
         report(f"{name}, fresh", lambda row=row: build_method(row, 4), batch)
     for run in map(Path, sys.argv[2:]):

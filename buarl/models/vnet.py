@@ -7,20 +7,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from buarl.bf16 import is_wrong_in_bf16
+
 CONVOLUTIONS = (1, 2, 3, 3, 3)
 UpSampling = Literal["transposed", "trilinear", "nearest"]
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` that computes in fp32 where bf16 would be wrong on a CPU: two planes or fewer.
-
-    There the bf16 weight gradient of oneDNN 3.12 (torch 2.13) adds memory that nobody has written,
-    NaN now and then: 3x3x3, padding 1, a first axis of 2, any number of channels.
-    """
+    """`nn.Conv3d` that computes in fp32 where bf16 would be wrong, see `is_wrong_in_bf16`."""
 
     def forward(self, feature: Tensor) -> Tensor:
         """As `nn.Conv3d`."""
-        if feature.device.type != "cpu" or feature.shape[2] > 2:
+        if not is_wrong_in_bf16(feature):
             return super().forward(feature)
         with torch.autocast("cpu", enabled=False):
             return super().forward(feature.to(self.weight.dtype))

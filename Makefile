@@ -1,8 +1,10 @@
 # Needs Python 3.11+ and make, nothing else. PYTHON=python3.12 make test picks an interpreter.
+# TEST_JOBS=4 make test runs as many files of tests at once, each on one thread (1.5 GB a job).
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
 PYTHON ?= python3
 TORCH_INDEX ?=
 PORT ?= 8866
+TEST_JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -12,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import torch
+from filelock import FileLock
 
 from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
@@ -92,19 +92,23 @@ def trained(experiment: Experiment, source: Source, *, progress: bool = False) -
         progress: Show a bar while training.
     """
     folder = cache_root() / "trained" / fingerprint(experiment, source)
+    found = _kept(folder, source)
+    if found is None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):  # two notebooks at once: one trains, the other waits
+            if _kept(folder, source) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                run_experiment(experiment, source, folder, progress=progress)
+        found = load_run(folder, source.root)[2]
+    return found
+
+
+def _kept(folder: Path, source: Source) -> Method | None:
+    """A finished run that can be read."""
     try:
         return load_run(folder, source.root)[2]
     except (ValueError, KeyError, RuntimeError):
-        shutil.rmtree(folder, ignore_errors=True)
-    building = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
-    building.parent.mkdir(parents=True, exist_ok=True)
-    run_experiment(experiment, source, building, progress=progress)
-    try:
-        building.rename(folder)
-    except OSError:  # another process was faster; the runs are the same
-        shutil.rmtree(building, ignore_errors=True)
-    return load_run(folder, source.root)[2]
+        return None
 
 
 def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:

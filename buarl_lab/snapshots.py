@@ -7,11 +7,11 @@ its weights under the same fingerprint.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from buarl.checkpoint import load_state
 from buarl.config import Config, Experiment, build_method, config_for
@@ -46,8 +46,10 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
     path = cache_root() / "snapshots" / f"{_key(row, source, images)}.npz"
     found = _read(path)
     if found is None:
-        found = _record(row, source, images, progress)
-        _save(path, found)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            found = _read(path) or _record(row, source, images, progress)
+            _save(path, found)
     probs = [found["labeled"], found["unlabeled"]]
     return _sides(images, labels, names, probs, list(map(str, found["titles"])), source)
 
@@ -148,8 +150,7 @@ def _read(path: Path) -> dict | None:
 
 
 def _save(path: Path, arrays: dict) -> None:
-    """Complete or absent, also when several processes record at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_suffix(f".{os.getpid()}.npz")
+    """Complete or absent."""
+    building = path.with_suffix(".new.npz")
     np.savez_compressed(building, **arrays)
     building.replace(path)

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 
 from buarl_phantom.phantom import PhantomSpec, phantom_case
 
@@ -145,10 +145,8 @@ def phantom_root(spec: Any = None, cache: Path | None = None, layout: Layout = A
     root = cache / f"{layout.name}-{_fingerprint(spec, layout)}"
     if _is_complete(root, spec, layout):
         return root
-    with _lock(root.with_suffix(".lock")):
-        if not _is_complete(
-            root, spec, layout
-        ):  # another process may have built it while we waited
+    with FileLock(root.with_suffix(".lock")):
+        if not _is_complete(root, spec, layout):  # nobody built it while we waited
             if root.exists():
                 shutil.rmtree(root)
             write_phantom(root, spec, layout)
@@ -177,23 +175,3 @@ def _is_complete(root: Path, spec: object, layout: Layout) -> bool:
         return marker == {"fingerprint": _fingerprint(spec, layout), "checksum": _checksum(root)}
     except (OSError, ValueError):
         return False
-
-
-@contextmanager
-def _lock(path: Path, stale_seconds: float = 120.0) -> Iterator[None]:
-    """Exclusive lock file; one left behind by a killed process is taken over when stale."""
-    while True:
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-            break
-        except FileExistsError:
-            try:
-                if time.time() - path.stat().st_mtime > stale_seconds:
-                    path.unlink()
-            except FileNotFoundError:
-                continue  # released meanwhile
-            time.sleep(0.05)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

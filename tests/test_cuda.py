@@ -16,6 +16,7 @@ from buarl.components import largest_component
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
 from buarl.data.resident import ResidentBatches
+from buarl.engine import Engine
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
 from buarl.losses import DICES, region_loss
 from buarl.methods import METHODS
@@ -82,6 +83,24 @@ def test_loss_and_gradient(reduction, dice):
         results.append((loss.detach().cpu(), there.grad.cpu()))
     for ours, exact in zip(*reversed(results), strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_in_bf16_keep_their_direction():
+    """The mode of `Engine.backward` reaches the thread that autograd has for a GPU."""
+    torch.manual_seed(0)
+    network, image = UNet(4, 8).to(GPU).train(), torch.randn(4, 1, 64, 64, device=GPU)
+    found = []
+    for precision in ("fp32", "bf16_backward"):
+        network.zero_grad()
+        torch.manual_seed(1)
+        loss = network(image).log_softmax(1)[:, 1].square().mean()
+        Engine(GPU, precision).backward(loss)
+        weights = [p.grad.flatten() for p in network.parameters() if p.dim() == 4]
+        found.append((loss.detach(), weights))
+    assert torch.equal(found[0][0], found[1][0])
+    for exact, ours in zip(found[0][1], found[1][1], strict=True):
+        assert not torch.equal(ours, exact)
+        assert torch.cosine_similarity(ours, exact, 0) > 0.999
 
 
 def test_batches_are_the_same_bits(source):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -40,9 +43,25 @@ def test_trained_once_then_read(source, row, count):
     first, second = lessons.trained(row, source), lessons.trained(row, source)
     assert len(count) == 1
     assert same_weights(first, second)
-    assert [path.name for path in (lessons.cache_root() / "trained").iterdir()] == [
-        lessons.fingerprint(row, source)
-    ]
+    kept = [path.name for path in (lessons.cache_root() / "trained").iterdir() if path.is_dir()]
+    assert kept == [lessons.fingerprint(row, source)]
+
+
+def test_of_two_at_once_one_trains_and_the_other_waits(source, row, count, monkeypatch):
+    train, begun = lessons.run_experiment, threading.Event()
+
+    def slow(*args, **options):
+        begun.set()
+        time.sleep(0.5)
+        return train(*args, **options)
+
+    monkeypatch.setattr(lessons, "run_experiment", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lessons.trained, row, source)
+        assert begun.wait(30)
+        second = pool.submit(lessons.trained, row, source)
+        assert same_weights(first.result(), second.result())
+    assert len(count) == 1
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "unfinished"])

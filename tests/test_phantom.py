@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import subprocess
+import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,16 +184,21 @@ def test_racing_builders_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for thread in threads:
         thread.join()
     assert builds == [1]
-    assert [path.is_dir() for path in tmp_path.iterdir()] == [True]  # no lock, no scratch left
+    (root,) = (path for path in tmp_path.iterdir() if path.suffix != ".lock")  # no scratch left
+    assert root == phantom_root(spec, tmp_path)
 
 
-def test_abandoned_lock_is_taken_over(tmp_path: Path) -> None:
-    lock = tmp_path / "a.lock"
-    lock.touch()
-    os.utime(lock, (time.time() - 3600,) * 2)
-    with phantom_files._lock(lock):
-        assert lock.exists()
-    assert not lock.exists()
+def test_a_lock_left_by_a_killed_process_stops_nobody(tmp_path: Path) -> None:
+    spec = replace(TINY, train_patients=1, test_patients=1)
+    root = phantom_root(spec, tmp_path)
+    shutil.rmtree(root)
+    lock = f"from filelock import FileLock; lock = FileLock({str(root.with_suffix('.lock'))!r})"
+    command = [sys.executable, "-c", f"{lock}; lock.acquire(); print(1, flush=True); input()"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"1\n"
+    process.kill()
+    process.communicate()
+    assert phantom_root(spec, tmp_path) == root
 
 
 def test_existing_data_is_never_overwritten(tmp_path: Path) -> None:

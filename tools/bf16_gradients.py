@@ -37,8 +37,9 @@ def gradients(method: Method, precision: str, batch: SemiBatch) -> dict[str, tor
     with engine.autocast():
         output = method.stages()[-1].players[0].training_step(batch, Step(500, 1000))
     engine.backward(output.loss)
-    named = method.student.named_parameters()
-    return {name: p.grad.double().flatten() for name, p in named if name.endswith("weight")}
+    named = [(name, p.grad) for name, p in method.student.named_parameters()]
+    reached = [(name, g) for name, g in named if name.endswith("weight") and g is not None]
+    return {name: gradient.double().flatten() for name, gradient in reached}
 
 
 def report(title: str, make, batch: SemiBatch) -> None:

@@ -1,20 +1,22 @@
 """Does bf16 point the gradients the same way as fp32? Lowest cosine over the layers' weights.
 
-    python tools/bf16_gradients.py ACDC_FOLDER [RUN ...]    fresh networks, then those of the runs
+    python tools/bf16_gradients.py acdc|la FOLDER [RUN ...]    fresh networks, then those of runs
 
-Dropout is off, so that both see the same network; biases in front of a normalisation are left out,
-their true gradient is 0. On hardware without bf16 the arithmetic is emulated: slow, same rounding.
+At the size of preset mini. Dropout is off, so that all see the same network; biases in front of a
+normalisation are left out, their true gradient is 0. On hardware without bf16 the arithmetic is
+emulated: slow, same rounding.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from buarl.config import Experiment, build_method
+from buarl.config import Experiment, build_method, config_for
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import open_source
 from buarl.engine import choose_engine
@@ -23,7 +25,8 @@ from buarl.methods.base import Step
 from buarl.regions import crl, url
 from buarl.run import load_method
 
-SLICES, SIZE = 4, (128, 128)
+SAMPLES = {"acdc": (400, 4), "la": (6, 2)}  # looked at; labeled per step, and as many unlabeled
+PERCENTILE = {"acdc": 99, "la": 95}
 
 
 def gradients(method: Method, precision: str, batch: SemiBatch) -> dict[str, torch.Tensor]:
@@ -57,16 +60,21 @@ def report(title: str, make, batch: SemiBatch) -> None:
 
 
 def main() -> None:
-    source = open_source("acdc", sys.argv[1])
-    names = source.training_names()[:400]
+    name, folder, *runs = sys.argv[1:]
+    source, (few, size) = open_source(name, Path(folder)), SAMPLES[name]
+    names = source.training_names()[:few]
     source.training_names = lambda: names  # enough patients for one batch
-    batch = Batches(source, 3, SIZE).batch((0, 0), 0, SLICES, SLICES)
-    rules = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
-    for name in METHODS:
-        row = Experiment(method=name, source="acdc", labeled=3, preset="mini", **rules)
-        report(f"{name}, fresh", lambda row=row: build_method(row, 4), batch)
-    for run in map(Path, sys.argv[2:]):
-        report(f"{run.name}, trained", lambda run=run: load_method(run, 4), batch)
+    rules = {"labeled_rule": url(95), "unlabeled_rule": crl(PERCENTILE[name])}
+    row = Experiment(source=name, labeled=3, preset="mini", **rules)
+    config = config_for(row)
+    how = {"shrink": config.shrink, "standardise": config.standardise}
+    batch = Batches(source, 3, config.image_size, **how).batch((0, 0), 0, size, size)
+    classes = source.num_classes
+    for method in METHODS:
+        fresh = replace(row, method=method)
+        report(f"{method}, fresh", lambda fresh=fresh: build_method(fresh, classes), batch)
+    for run in map(Path, runs):
+        report(f"{run.name}, trained", lambda run=run: load_method(run, classes), batch)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
 
 
 def _engines(engine: Engine, first: str) -> list[Engine]:
-    """The engine in a first precision and, where the machine has bf16, in nothing but that."""
+    """The engine in one precision and, unless it is all fp32, also with everything in bf16."""
     lowest = "fp32" if engine.precision == "fp32" else "bf16"
     return [replace(engine, precision=precision) for precision in dict.fromkeys((first, lowest))]
 

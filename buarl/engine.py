@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from buarl.bf16 import Bf16Gradients, has_fast_bf16
 
-Precision = Literal["auto", "fp32", "bf16_backward", "bf16"]
+Chosen = Literal["fp32", "bf16_backward", "bf16"]
+Precision = Literal["auto", Chosen]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # numbers of glibc's malloc.h
 
 
@@ -24,7 +25,7 @@ class Engine:
     """Where and how tensors are computed; made by `choose_engine`."""
 
     device: torch.device
-    precision: Literal["fp32", "bf16_backward", "bf16"]
+    precision: Chosen
     compiler: str | None = None  # a backend of torch.compile; None runs the networks as written
 
     def autocast(self) -> contextlib.AbstractContextManager:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from filelock import FileLock
 
 from buarl.checkpoint import load_state
 from buarl.config import Experiment, build_method
@@ -24,7 +24,7 @@ from buarl.methods import Method
 from buarl.regions import crl, url
 from buarl.run import describe, load_run, run_experiment
 from buarl_phantom import phantom_files
-from buarl_phantom.phantom_files import cache_root
+from buarl_phantom.phantom_files import cache_root, made_once
 
 ALWAYS = ("buarl.train", phantom_files.__name__, acdc.__name__, la.__name__)
 BY_VALUE = {"buarl.config", "buarl.recipes"}
@@ -92,15 +92,13 @@ def trained(experiment: Experiment, source: Source, *, progress: bool = False) -
         progress: Show a bar while training.
     """
     folder = cache_root() / "trained" / fingerprint(experiment, source)
-    found = _kept(folder, source)
-    if found is None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):  # two notebooks at once: one trains, the other waits
-            if _kept(folder, source) is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                run_experiment(experiment, source, folder, progress=progress)
-        found = load_run(folder, source.root)[2]
-    return found
+
+    def train() -> Method:
+        shutil.rmtree(folder, ignore_errors=True)
+        run_experiment(experiment, source, folder, progress=progress)
+        return load_run(folder, source.root)[2]
+
+    return made_once(folder, partial(_kept, folder, source), train)
 
 
 def _kept(folder: Path, source: Source) -> Method | None:

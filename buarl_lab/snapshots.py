@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from buarl.checkpoint import load_state
 from buarl.config import Config, Experiment, build_method, config_for
@@ -24,7 +24,7 @@ from buarl.train import fit
 from buarl_lab.lessons import LESSON_ROWS, fingerprint, lesson_row
 from buarl_lab.scrub_pack import Side
 from buarl_lab.views import training_view
-from buarl_phantom.phantom_files import cache_root
+from buarl_phantom.phantom_files import cache_root, made_once
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
 SLICES = 4  # per side
@@ -44,12 +44,13 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
     config = config_for(row)
     images, labels, names = few_slices(source, config)
     path = cache_root() / "snapshots" / f"{_key(row, source, images)}.npz"
-    found = _read(path)
-    if found is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            found = _read(path) or _record(row, source, images, progress)
-            _save(path, found)
+
+    def record() -> dict:
+        found = _record(row, source, images, progress)
+        _save(path, found)
+        return found
+
+    found = made_once(path, partial(_read, path), record)
     probs = [found["labeled"], found["unlabeled"]]
     return _sides(images, labels, names, probs, list(map(str, found["titles"])), source)
 

@@ -40,6 +40,23 @@ def cache_root() -> Path:
     return Path(os.environ.get("BUARL_CACHE") or Path.home() / ".cache" / "buarl")
 
 
+def made_once(path: Path, read: Callable[[], Any], make: Callable[[], Any]) -> Any:
+    """What is kept at a path of the cache; of several processes that miss it, one makes it.
+
+    Args:
+        path: Where it lies. read: Reads it; None if it is not there or damaged. make: Makes it
+            there and returns it, while the others wait.
+    """
+    found = read()
+    if found is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            found = read()  # made while we waited
+            if found is None:
+                found = make()
+    return found
+
+
 def _write_acdc(built: Path, spec: PhantomSpec) -> None:
     """Lists, training slices and volumes. Inside a volume the training slices are listed in a
     shuffled order, as in ACDC."""
@@ -141,16 +158,18 @@ def phantom_root(spec: Any = None, cache: Path | None = None, layout: Layout = A
     """
     spec = spec or layout.spec()
     cache = Path(cache or cache_root())
-    cache.mkdir(parents=True, exist_ok=True)
     root = cache / f"{layout.name}-{_fingerprint(spec, layout)}"
-    if _is_complete(root, spec, layout):
+
+    def read() -> Path | None:
+        return root if _is_complete(root, spec, layout) else None
+
+    def build() -> Path:
+        if root.exists():
+            shutil.rmtree(root)
+        write_phantom(root, spec, layout)
         return root
-    with FileLock(root.with_suffix(".lock")):
-        if not _is_complete(root, spec, layout):  # nobody built it while we waited
-            if root.exists():
-                shutil.rmtree(root)
-            write_phantom(root, spec, layout)
-    return root
+
+    return made_once(root, read, build)
 
 
 def _fingerprint(spec: object, layout: Layout) -> str:

@@ -43,8 +43,9 @@ def test_trained_once_then_read(source, row, count):
     first, second = lessons.trained(row, source), lessons.trained(row, source)
     assert len(count) == 1
     assert same_weights(first, second)
-    kept = [path.name for path in (lessons.cache_root() / "trained").iterdir() if path.is_dir()]
-    assert kept == [lessons.fingerprint(row, source)]
+    kept = [path.name for path in (lessons.cache_root() / "trained").iterdir()]
+    entry = lessons.fingerprint(row, source)
+    assert sorted(kept) == [entry, f"{entry}.lock"]
 
 
 def test_of_two_at_once_one_trains_and_the_other_waits(source, row, count, monkeypatch):

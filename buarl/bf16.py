@@ -31,7 +31,7 @@ def is_wrong_in_bf16(feature: Tensor) -> bool:
 class Bf16Gradients(TorchDispatchMode):
     """While entered, gradients of convolutions are computed in bf16, from fp32 and to fp32.
 
-    Two thirds of a step's work. Rounding it leaves every layer's gradient where it was (cosines
+    Two thirds of a student's work. Rounding it leaves each layer's gradient as it was (cosines
     from 0.999); rounding the forward pass as well, as autocast does, turns those of a fresh network
     (to 0.9 in a U-Net, 0.4 in a V-Net): activations change sign, maxima their place. Measured by
     tools/bf16_gradients.py on ACDC and LA.

@@ -35,16 +35,24 @@ class Bf16Gradients(TorchDispatchMode):
     from 0.999); rounding the forward pass as well, as autocast does, turns those of a fresh network
     (to 0.9 in a U-Net, 0.4 in a V-Net): activations change sign, maxima their place. Measured by
     tools/bf16_gradients.py on ACDC and LA.
+
+    Args:
+        native: False keeps the roundings and computes in fp32 between them; where bf16 is not
+            native its kernels take 14 times as long (U-Net, AVX2).
     """
+
+    def __init__(self, native: bool = True) -> None:
+        super().__init__()
+        self.arithmetic = torch.bfloat16 if native else torch.float32
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """The operation, in bf16 if it is the gradient of a convolution."""
+        """The operation, with bf16's roundings if it is the gradient of a convolution."""
         gradient_of = torch.ops.aten.convolution_backward.default
         if operation is not gradient_of or is_wrong_in_bf16(args[1]):
             return operation(*args, **(kwargs or {}))
         gradient, feature, weight, *rest = args
-        low = (tensor.to(torch.bfloat16) for tensor in (gradient, feature, weight))
+        low = (t.to(torch.bfloat16).to(self.arithmetic) for t in (gradient, feature, weight))
         found = operation(*low, *rest)
-        return tuple(None if t is None else t.to(weight.dtype) for t in found)
+        return tuple(None if t is None else t.to(torch.bfloat16).to(weight.dtype) for t in found)

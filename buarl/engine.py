@@ -37,7 +37,8 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         """Fill the gradients; with "bf16_backward" convolutions go back in bf16."""
         low = self.precision == "bf16_backward"
-        with Bf16Gradients() if low else contextlib.nullcontext():
+        native = low and has_fast_bf16(self.device)
+        with Bf16Gradients(native) if low else contextlib.nullcontext():
             loss.backward()
 
     def place(self, module: nn.Module) -> nn.Module:

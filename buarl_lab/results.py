@@ -95,18 +95,25 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
 
     Args:
         rows: Per title an experiment; its seed does not matter. ledger: As `read_ledger` returns
-            it; a row with fewer than two entries is left out.
+            it; every precision is a line of its own, one with fewer than two entries is left out.
     """
     lines = [["", *COLUMNS.values(), "seeds"]]
     for title, row in rows.items():
         wanted = json.loads(json.dumps(row.as_dict()))
-        entries = [e for e in ledger if {**e["experiment"], "seed": row.seed} == wanted]
-        if len(entries) > 1:
-            scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
-            cells = [_mean_and_spread(key, values) for key, values in scores.items()]
-            seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
-            lines.append([title, *cells, seeds])
+        of_row = [e for e in ledger if {**e["experiment"], "seed": row.seed} == wanted]
+        for precision in dict.fromkeys(map(_precision, of_row)):
+            entries = [entry for entry in of_row if _precision(entry) == precision]
+            if len(entries) > 1:
+                scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
+                cells = [_mean_and_spread(key, values) for key, values in scores.items()]
+                seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
+                lines.append([f"{title}, {precision}", *cells, seeds])
     return _markdown(lines)
+
+
+def _precision(entry: Mapping[str, Any]) -> str:
+    """Entries of the time before it was recorded are of CPUs without bf16."""
+    return entry["environment"].get("precision", "fp32")
 
 
 def _mean_and_spread(key: str, values: Sequence[float | None]) -> str:

@@ -1,7 +1,7 @@
 """Train and score the rows of the ledger, one after another, and enter them into results/.
 
     python tools/run_ledger.py FOLDER [--source acdc|la] [--runs DIR] [--threads N] [NAME ...]
-    python tools/run_ledger.py FOLDER NAME --seeds 1337 1338 1339      into results/seeds/
+    python tools/run_ledger.py FOLDER NAME --seeds 1337 1338 [--precision P]   into results/seeds/
     python tools/run_ledger.py --table           only rewrite results/README.md
 
 A row that is in the ledger is skipped, an interrupted one is resumed, so the command can be given
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source, open_source
+from buarl.engine import Precision
 from buarl.evaluate import ceiling, summary
 from buarl.regions import crl, url
 from buarl.run import run_experiment
@@ -105,9 +107,12 @@ def experiment(name: str, seed: int = 1337) -> Experiment:
     return Experiment(source=source, preset="mini", labeled=LABELED[source], seed=seed, **row)
 
 
-def run_row(name: str, source: Source, runs: Path, row: Experiment, ledger: Path) -> None:
+def run_row(
+    name: str, source: Source, runs: Path, row: Experiment, ledger: Path, precision: Precision
+) -> None:
     folder = runs / name
-    run_experiment(row, source, folder, resume=folder.exists(), progress=True)
+    how = {"precision": precision, "progress": True}
+    run_experiment(row, source, folder, resume=folder.exists(), **how)
     scored = score_run(folder, source.root)
     add_to_ledger(ledger, name, folder)
     print(name, text_table({name: summary(scored.rows)}), sep="\n")
@@ -142,8 +147,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", nargs="+", type=int, default=[])
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_intermixed_args()
+    precision = options.precision
+    named = [] if precision == "auto" else [precision]
+    if named and not options.seeds:
+        parser.error("--precision needs --seeds: the tables of results/ are of one precision")
     ceilings = {}
     if not options.table:
         torch.set_num_threads(options.threads)
@@ -152,10 +162,10 @@ def main() -> None:
         done = {entry["name"] for entry in read_ledger(RESULTS)}
         for name in options.names or [name for name in ROWS[options.source] if name not in done]:
             if not options.seeds:
-                run_row(name, source, options.runs, experiment(name), RESULTS)
+                run_row(name, source, options.runs, experiment(name), RESULTS, precision)
             for seed in options.seeds:
-                row = experiment(name, seed)
-                run_row(f"{name}_{seed}", source, options.runs, row, SEEDS)
+                row, title = experiment(name, seed), "_".join([name, *named, str(seed)])
+                run_row(title, source, options.runs, row, SEEDS, precision)
     write_page(ceilings)
 
 

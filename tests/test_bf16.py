@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tiny import tiny_config, tiny_method, write_tiny
 from torch import nn
 from torch.nn.functional import cosine_similarity
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from buarl.bf16 import Bf16Gradients, has_fast_bf16, is_wrong_in_bf16
 from buarl.data.acdc import Acdc
@@ -72,21 +74,58 @@ def test_every_layers_gradient_keeps_its_direction(kind, classes, shape):
 )
 @pytest.mark.parametrize("of_image", [False, True])
 def test_every_kind_of_convolution(layer, of_image):
+    """In fp32, in bf16, and with bf16's roundings around fp32."""
     torch.manual_seed(0)
     rank = layer.weight.dim() - 2
     image = torch.randn(3, 4, *[8] * rank, requires_grad=of_image)
     wanted = [*layer.parameters(), *[image] * of_image]
     found = []
-    for low in (False, True):
+    for mode in (contextlib.nullcontext(), Bf16Gradients(), Bf16Gradients(native=False)):
         loss = layer(image).tanh().square().sum()
         for tensor in wanted:
             tensor.grad = None
-        Engine(CPU, "bf16_backward" if low else "fp32").backward(loss)
+        with mode:
+            loss.backward()
         found.append([tensor.grad for tensor in wanted])
-    for exact, ours in zip(*found, strict=True):
-        assert ours.dtype == torch.float32
+    for exact, ours, imitated in zip(*found, strict=True):
+        assert ours.dtype == imitated.dtype == torch.float32
         assert not torch.equal(ours, exact)
-        torch.testing.assert_close(ours, exact, rtol=0.02, atol=0.02 * float(exact.abs().max()))
+        assert torch.equal(imitated, imitated.bfloat16().float())
+        bound = {"rtol": 0.02, "atol": 0.02 * float(exact.abs().max())}
+        torch.testing.assert_close(ours, exact, **bound)
+        torch.testing.assert_close(imitated, exact, **bound)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_cpu_without_bf16_imitates_it(native, monkeypatch):
+    """Its kernels are there and slow: 14 times fp32's time (AVX2)."""
+    monkeypatch.setattr("buarl.engine.has_fast_bf16", lambda device: native)
+    layer, computed = nn.Conv2d(2, 3, 3), []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.convolution_backward.default:
+                computed.append(args[0].dtype)
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        Engine(CPU, "bf16_backward").backward(layer(torch.randn(1, 2, 8, 8)).square().sum())
+    assert computed == [torch.bfloat16 if native else torch.float32]
+
+
+def test_a_compiled_network_has_the_same_gradients():
+    """The mode reaches into the backward pass that a compiler made."""
+    torch.manual_seed(0)
+    network, image = UNet(4, 8), torch.randn(2, 1, 32, 32)
+    torch.compiler.reset()
+    found = []
+    for engine in (Engine(CPU, "bf16_backward"), Engine(CPU, "bf16_backward", "aot_eager")):
+        twin = copy.deepcopy(network).train()
+        engine.compile([twin])
+        torch.manual_seed(1)
+        engine.backward(twin(image).square().mean())
+        found.append({n: p.grad for n, p in twin.named_parameters() if n.endswith("weight")})
+    assert min(cosines(*found)) > 0.9999
 
 
 def test_everything_but_convolutions_stays_exact():

@@ -154,20 +154,26 @@ def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
 def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     path = add_to_ledger(tmp_path, "url_1", finished)
     entry = json.loads(path.read_text())
-    for seed, dice in ((8, 0.5), (9, 0.7)):
+    for precision, seed, dice in (
+        *(("fp32", 8, 0.5), ("fp32", 9, 0.7)),
+        *(("bf16_backward", 8, 0.3), ("bf16_backward", 9, 0.4), ("bf16", 8, 0.9)),
+    ):
         changed = {
             **entry,
             "experiment": {**entry["experiment"], "seed": seed},
+            "environment": {**entry["environment"], "precision": precision},
             "summary": {**entry["summary"], "dice": dice, "asd": None},
         }
-        write_json(tmp_path / f"url_{seed}.json", changed)
+        write_json(tmp_path / f"url_{precision}_{seed}.json", changed)
     rows = {"URL": ROW, "one": replace(ROW, preset="paper")}
     lines = spread_table(rows, read_ledger(tmp_path)).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert len(cells) == 3  # nothing to say of a row without seeds
+    assert len(cells) == 4  # nothing to say of a row without seeds, nor of one seed in bf16
     assert cells[0] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed", "seeds"]
-    assert cells[2][:5] == ["URL", "0.600 ± 0.100", "0.500 ± 0.000", "4.00 ± 0.00", "-"]
+    assert cells[2][:5] == ["URL, fp32", "0.600 ± 0.100", "0.500 ± 0.000", "4.00 ± 0.00", "-"]
     assert cells[2][6] == f"{ROW.seed}, 8, 9"
+    assert cells[3][:2] == ["URL, bf16_backward", "0.350 ± 0.071"]
+    assert cells[3][6] == "8, 9"
 
 
 def test_the_readmes_scores_are_the_ledgers():

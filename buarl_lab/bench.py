@@ -42,7 +42,8 @@ class Plan:
     scans and the slices are the phantom's. size, batch, width: Of the slices, labeled (and as many
     unlabeled) per step, and of the networks. patch, batch_3d: Of the 3-D step; None is the paper's
     on a GPU, less on a CPU. repeats: Pairs per part. record: Whole steps also recorded; None: on a
-    GPU. growth_*: Points of the three curves.
+    GPU. compiler: Whole steps also compiled, by this backend of torch.compile. growth_*: Points of
+    the three curves.
     """
 
     device: str = "auto"
@@ -56,6 +57,7 @@ class Plan:
     batch_3d: int = 4
     repeats: int = 7
     record: bool | None = None
+    compiler: str | None = None
     growth_size: Sequence[int] = (64, 96, 128, 192, 256)
     growth_batch: Sequence[int] = (2, 6, 12, 24)
     growth_classes: Sequence[int] = (2, 4, 8)
@@ -97,7 +99,7 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
     """
     engine = choose_engine(plan.device, plan.precision)
     on_gpu = engine.device.type == "cuda"
-    recorded = (False, True) if plan.record or (plan.record is None and on_gpu) else (False,)
+    record = on_gpu if plan.record is None else plan.record
     patch = plan.patch or ((112, 112, 80) if on_gpu else (64, 64, 48))
     slices: Source = open_source(plan.source, plan.root)
     scans: Source = MadeVolumes(tuple(n + 16 for n in patch), 4 * plan.batch_3d)
@@ -109,9 +111,9 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
         (slices, (plan.size, plan.size), plan.batch),
         (scans, patch, plan.batch_3d),
     ):
-        for at, record in product(_engines(engine, engine.precision), recorded):
-            say(f"whole step, {source.rank}-D, {at.precision}" + ", recorded" * record)
-            step = WholeStep(at, few(source, 3 * batch), size, plan.width, batch, record)
+        for at, recorded in step_forms(engine, record, plan.compiler):
+            step = WholeStep(at, few(source, 3 * batch), size, plan.width, batch, recorded)
+            say(step.name)
             lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
     say("growth")
     machine = {**environment(), "cores": os.cpu_count(), "precision": engine.precision}
@@ -151,9 +153,6 @@ def measure(part: Part, repeats: int, engine: Engine) -> Line:
 
 def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
     """The whole step as a line of the table."""
-    size = "x".join(map(str, step.image_size))
-    name = f"whole BCP step, {step.size} + {step.size} of {size}, {step.engine.precision}"
-    name += ", recorded" * step.record
     difference = step.difference()
     gflop = count_flops(step.plain_once)
     memory = (
@@ -163,22 +162,39 @@ def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
     step.measure(repeats)
     read = "files read" if step.from_files else "in memory"
     return Line(
-        *(name, f"fp32 contiguous, {read}", step.ours, step.plain, difference),
+        *(step.name, f"fp32 contiguous, {read}", step.ours, step.plain, difference),
         *("loss, relative", goal, "convolutions", gflop, *memory),
         first_stage=step.first_stage,
     )
 
 
-def _engines(engine: Engine, first: str) -> list[Engine]:
-    """The engine in one precision and, unless it is all fp32, also with everything in bf16."""
-    lowest = "fp32" if engine.precision == "fp32" else "bf16"
-    return [replace(engine, precision=precision) for precision in dict.fromkeys((first, lowest))]
+def step_forms(engine: Engine, record: bool, compiler: str | None) -> list[tuple[Engine, bool]]:
+    """Engines of the whole steps, and whether a step is recorded; the engine's own form first.
+
+    On a GPU fp32 is among them: its convolutions wait for memory, where rounding tensors may cost
+    more than it spares. What is compiled is the form of the lowest precision.
+    """
+    exact = ["fp32"] if engine.device.type == "cuda" else []
+    engines = _in_each(engine, engine.precision, *exact, _lowest(engine))
+    forms = list(product(engines, (False, True) if record else (False,)))
+    if compiler is not None:
+        forms.append((replace(engine, precision=_lowest(engine), compiler=compiler), record))
+    return forms
+
+
+def _in_each(engine: Engine, *precisions: str) -> list[Engine]:
+    return [replace(engine, precision=precision) for precision in dict.fromkeys(precisions)]
+
+
+def _lowest(engine: Engine) -> str:
+    return "fp32" if engine.precision == "fp32" else "bf16"
 
 
 def _part_lines(
     plan: Plan, engine: Engine, slices: Source, patch: Sequence[int], say: Say
 ) -> Iterator[Line]:
     """Every part but the whole steps; a part is made when its turn comes."""
+    engines = _in_each(engine, "fp32", _lowest(engine))  # what an evaluation can predict in
     size, batch, classes = (plan.size, plan.size), plan.batch, slices.num_classes
     small = few(slices, 3 * batch)
     batches = Batches(small, None, size)
@@ -191,7 +207,7 @@ def _part_lines(
         lambda: bench_parts.student_step(scene),
         lambda: bench_parts.optimizer(classes, plan.width, engine),
         lambda: bench_volumes.metrics(slices),
-        *(partial(bench_volumes.windows, at, patch, plan.width) for at in _engines(engine, "fp32")),
+        *(partial(bench_volumes.windows, at, patch, plan.width) for at in engines),
     ):
         part = make()
         say(part.name)

@@ -95,6 +95,13 @@ class WholeStep:
         self.new = lambda: new_bcp(rank, self.source.num_classes, self.width, **SETTINGS[rank])
         self.twin = self.new_twin()
 
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+        size = "x".join(map(str, self.image_size))
+        name = f"whole BCP step, {self.size} + {self.size} of {size}, {self.engine.precision}"
+        return name + ", compiled" * bool(self.engine.compiler) + ", recorded" * self.record
+
     def new_twin(self) -> PlainBcp:
         """A plain counterpart with the first weights."""
         return twin_of(self.new(), self.engine.device)
@@ -122,6 +129,7 @@ class WholeStep:
             self.source,
             config,
             device=device,
+            compiler=self.engine.compiler,
             record=self.record,
             callback=callback,
         )

@@ -224,6 +224,8 @@ class Bench:
     """Of the 3-D step; by default 112 112 80, the paper's, on a GPU and 64 64 48 on a CPU."""
     repeats: int = 7
     """Pairs of measurements per part."""
+    compile: bool = False
+    """Whole steps also with torch.compile; minutes of compiling."""
     json: Path | None = None
     """File for all raw times."""
     plot: Path | None = None
@@ -241,6 +243,7 @@ class Bench:
         from buarl_lab.bench_report import report, save_json, save_plot
 
         where = {key: getattr(self, key) for key in ("device", "precision", "source", "root")}
+        where["compiler"] = "inductor" if self.compile else None
         if self.quick:
             plan = Plan.quick(**where)
         else:

@@ -14,9 +14,9 @@ from tiny import rings, write_case, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.engine import choose_engine
+from buarl.engine import Engine, choose_engine
 from buarl_lab import bench, bench_parts, bench_volumes
-from buarl_lab.bench import Plan, measure, run_bench
+from buarl_lab.bench import Plan, measure, run_bench, step_forms
 from buarl_lab.bench_growth import made_slices
 from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
 from buarl_lab.bench_report import budget, ratios_of, report, save_json, save_plot, table
@@ -114,6 +114,26 @@ def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatc
     assert [name.split()[-1] for name in windows] == ["fp32", "bf16"]
     steps = [name for name in measured if name in ("fp32", "bf16_backward", "bf16")]
     assert steps == list(dict.fromkeys((precision, "bf16"))) * 2
+
+
+def test_forms_of_a_step_on_a_gpu():
+    engine = Engine(torch.device("cuda"), "bf16_backward")
+    forms = [
+        (at.precision, at.compiler, record) for at, record in step_forms(engine, True, "eager")
+    ]
+    precisions = ("bf16_backward", "fp32", "bf16")
+    written = [(precision, None, record) for precision in precisions for record in (False, True)]
+    assert forms == [*written, ("bf16", "eager", True)]
+
+
+def test_a_compiled_step_is_measured_too(root):
+    """Its values are those of the step as written, of the plain counterpart that is."""
+    (_, forms) = step_forms(ENGINE, False, "aot_eager")
+    step = WholeStep(forms[0], few(Acdc(root), 6), (32, 32), 2, 4, forms[1])
+    line = bench.whole_line(step, 1, "")
+    assert line.name == "whole BCP step, 4 + 4 of 32x32, fp32, compiled"
+    assert line.difference < 1e-4
+    assert len(line.ours) == len(line.first_stage) == 1
 
 
 def test_windows_are_measured_in_the_precision_of_the_engine():
@@ -233,6 +253,8 @@ def test_the_command_prints_the_table_and_writes_the_files(result, tmp_path, mon
     files = {"json": tmp_path / "a.json", "plot": tmp_path / "a.png"}
     Bench(source="acdc", size=64, patch=(32, 32, 16), **files).run()
     Bench(quick=True).run()
+    Bench(compile=True).run()
+    assert [plan.compiler for plan in plans] == [None, None, "inductor"]
     assert (plans[0].size, plans[0].patch, plans[0].batch) == (64, (32, 32, 16), 12)
     assert plans[1] == Plan.quick()
     assert "| plain ms | ours ms | ratio |" in " ".join(capsys.readouterr().out.split())

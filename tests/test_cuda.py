@@ -23,7 +23,7 @@ from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
 from buarl.models import UNet, VNet
 from buarl.predict import predict_slices, predict_windows
-from buarl.regions import crl
+from buarl.regions import crl, whole
 from buarl.signed_distance import signed_distance
 from buarl.train import _Run, fit
 
@@ -163,6 +163,19 @@ def test_a_recorded_training_is_the_training(name, source):
     fit(written, source, config, device="cuda")
     fit(recorded, source, config, device="cuda", record=True)
     assert apart(recorded, written) < 0.05
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 0.05), ("bf16_backward", 0.2)])
+def test_a_compiled_and_recorded_training_is_the_training(source, precision, bound):
+    """On a CPU 1e-6 and 0.02, where a last digit decides how a gradient is rounded."""
+    rules = {"labeled_rule": whole(), "unlabeled_rule": whole()}  # no percentile to hang on
+    written, compiled = (tiny_method("bcp", **rules) for _ in range(2))
+    config = tiny_config("bcp", precision=precision, seed=1)
+    torch.compiler.reset()
+    fit(written, source, config, device="cuda")
+    with torch._inductor.config.patch(fallback_random=True):  # else it draws its own dropout
+        fit(compiled, source, config, device="cuda", compiler="inductor", record=True)
+    assert apart(compiled, written) < bound
 
 
 @pytest.mark.parametrize("rank", [2, 3])

@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PORT ?= 8866
 TEST_JOBS ?= 2
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -14,7 +15,7 @@ demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

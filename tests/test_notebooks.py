@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -198,6 +199,19 @@ def test_readme_names_it(path):
     if not readme.is_file():
         pytest.skip("no README.md yet")
     assert path.name in readme.read_text()
+
+
+def test_make_test_compares_outputs_and_pytest_alone_needs_no_plugin():
+    """A server with a GPU has pytest and no notebooks: `pytest tests/test_cuda.py` runs there."""
+    command = ["make", "--dry-run", "--always-make", "test"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"-m pytest .*--nbval-lax", made)
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "notebooks" in options["testpaths"]
+    bare = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/test_cuda.py"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(bare, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # The solutions

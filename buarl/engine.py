@@ -89,8 +89,9 @@ def choose_engine(
     Args:
         device: "auto" (CUDA if there, else CPU) or a torch device name.
         precision: "fp32"; "bf16_backward", which predicts in fp32 and computes the gradients of
-            convolutions in bf16; "bf16", faster still and not shown to give the same results; or
-            "auto": "bf16_backward" where bf16 is native, else "fp32".
+            convolutions in bf16 (where that is not native, in fp32 between its roundings); "bf16",
+            faster still and not shown to give the same results; or "auto": "bf16_backward" where
+            bf16 is native, else "fp32".
         compiler: "inductor" compiles the networks at the first step of a stage. Not the default:
             two cores spend 1 to 2 minutes on it, and BCP's step got no faster to speak of: stage 1
             from 0.32 to 0.50 s, stage 2 from 1.24 to 1.19 s (AVX2, 128x128); from 0.45 to 0.59 s

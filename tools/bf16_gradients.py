@@ -3,8 +3,8 @@
     python tools/bf16_gradients.py acdc|la FOLDER [RUN ...]    fresh networks, then those of runs
 
 At the size of preset mini. Dropout is off, so that all see the same network; biases in front of a
-normalisation are left out, their true gradient is 0. On hardware without bf16 the arithmetic is
-emulated: slow, same rounding.
+normalisation are left out, their true gradient is 0. On hardware without bf16 bf16_backward is fp32
+between bf16's roundings, and bf16 emulated: slow, same rounding.
 """
 
 from __future__ import annotations

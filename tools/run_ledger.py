@@ -19,7 +19,7 @@ import torch
 
 from buarl.config import Experiment, config_for
 from buarl.data.source import Source, open_source
-from buarl.engine import Precision
+from buarl.engine import Precision, choose_engine
 from buarl.evaluate import ceiling, summary
 from buarl.regions import crl, url
 from buarl.run import run_experiment
@@ -111,8 +111,8 @@ def run_row(
     name: str, source: Source, runs: Path, row: Experiment, ledger: Path, precision: Precision
 ) -> None:
     folder = runs / name
-    how = {"precision": precision, "progress": True}
-    run_experiment(row, source, folder, resume=folder.exists(), **how)
+    how = {"resume": folder.exists(), "precision": precision, "progress": True}
+    run_experiment(row, source, folder, **how)
     scored = score_run(folder, source.root)
     add_to_ledger(ledger, name, folder)
     print(name, text_table({name: summary(scored.rows)}), sep="\n")
@@ -151,8 +151,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_intermixed_args()
     precision = options.precision
-    named = [] if precision == "auto" else [precision]
-    if named and not options.seeds:
+    chosen = choose_engine(precision=precision).precision
+    named = [chosen] if chosen != "fp32" else []  # else bf16 hardware would overwrite fp32's seeds
+    if precision != "auto" and not options.seeds:
         parser.error("--precision needs --seeds: the tables of results/ are of one precision")
     ceilings = {}
     if not options.table:

@@ -33,7 +33,7 @@ class Bf16Gradients(TorchDispatchMode):
 
     Two thirds of a student's work. Rounding it leaves each layer's gradient as it was (cosines
     from 0.999); rounding the forward pass as well, as autocast does, turns those of a fresh network
-    (to 0.9 in a U-Net, 0.4 in a V-Net): activations change sign, maxima their place. Measured by
+    (to 0.9 in a U-Net, -0.2 in a V-Net): activations change sign, maxima their place. Measured by
     tools/bf16_gradients.py on ACDC and LA.
 
     Args:

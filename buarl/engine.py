@@ -37,8 +37,7 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         """Fill the gradients; with "bf16_backward" convolutions go back in bf16."""
         low = self.precision == "bf16_backward"
-        native = low and has_fast_bf16(self.device)
-        with Bf16Gradients(native) if low else contextlib.nullcontext():
+        with Bf16Gradients(has_fast_bf16(self.device)) if low else contextlib.nullcontext():
             loss.backward()
 
     def place(self, module: nn.Module) -> nn.Module:

@@ -54,8 +54,8 @@ def run_experiment(
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, data, seed, labeled rule and its normaliser) must be the same.
-        precision: See `choose_engine`; None is the preset's. To resume, name the
-            same; "auto" then stays what it was where the run began.
+        precision: See `choose_engine`; None is the preset's. To resume, name the same; "auto" then
+            stays what it was where the run began.
         device, compiler, record, progress, callback: See `fit`.
     Raises:
         FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.

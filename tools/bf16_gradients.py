@@ -2,20 +2,25 @@
 
     python tools/bf16_gradients.py acdc|la FOLDER [RUN ...]    fresh networks, then those of runs
 
-At the size of preset mini. Dropout is off, so that all see the same network; biases in front of a
-normalisation are left out, their true gradient is 0. On hardware without bf16 bf16_backward is fp32
-between bf16's roundings, and bf16 emulated: slow, same rounding.
+Prints, and writes results/bench/gradients_acdc.json (_la) after every network, so that what is there
+stays when the rest is cut short. At the size of preset mini. Dropout is off, so that all see the
+same network; biases in front of a normalisation are left out, their true gradient is 0. On hardware
+without bf16, bf16_backward is fp32 between bf16's roundings, and bf16 emulated: slow, same rounding.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from buarl.checkpoint import write_json
 from buarl.config import Experiment, build_method, config_for
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import open_source
@@ -23,8 +28,9 @@ from buarl.engine import choose_engine
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
 from buarl.regions import crl, url
-from buarl.run import load_method
+from buarl.run import environment, load_method
 
+BENCH = Path(__file__).resolve().parent.parent / "results" / "bench"
 SAMPLES = {"acdc": (400, 4), "la": (6, 2)}  # looked at; labeled per step, and as many unlabeled
 PERCENTILE = {"acdc": 99, "la": 95}
 
@@ -45,7 +51,8 @@ def gradients(method: Method, precision: str, batch: SemiBatch) -> dict[str, tor
     return {name: gradient.double().flatten() for name, gradient in reached}
 
 
-def report(title: str, make, batch: SemiBatch) -> None:
+def cosines(make: Callable[[], Method], batch: SemiBatch) -> Iterator[dict]:
+    """For each precision the lowest cosine to fp32 over the weights, its layer, the median."""
     exact = gradients(make(), "fp32", batch)
     for precision in ("bf16_backward", "bf16"):
         low = gradients(make(), precision, batch)
@@ -54,9 +61,13 @@ def report(title: str, make, batch: SemiBatch) -> None:
             for name in exact
         }
         worst = min(cosine, key=cosine.get)
-        median = sorted(cosine.values())[len(cosine) // 2]
-        found = f"lowest {cosine[worst]:.5f} ({worst}), median {median:.5f}"
-        print(f"{title}, {precision}: {found}", flush=True)
+        middle = statistics.median(cosine.values())
+        yield {
+            "precision": precision,
+            "lowest": round(cosine[worst], 5),
+            "layer": worst,
+            "median": round(middle, 5),
+        }
 
 
 def main() -> None:
@@ -70,11 +81,18 @@ def main() -> None:
     how = {"shrink": config.shrink, "standardise": config.standardise}
     batch = Batches(source, 3, config.image_size, **how).batch((0, 0), 0, size, size)
     classes = source.num_classes
-    for method in METHODS:
-        fresh = replace(row, method=method)
-        report(f"{method}, fresh", lambda fresh=fresh: build_method(fresh, classes), batch)
-    for run in map(Path, runs):
-        report(f"{run.name}, trained", lambda run=run: load_method(run, classes), batch)
+    networks = {
+        (method, "fresh"): partial(build_method, replace(row, method=method), classes)
+        for method in METHODS
+    }
+    networks |= {(run, "trained"): partial(load_method, Path(run), classes) for run in runs}
+    lines = []
+    for (title, state), make in networks.items():
+        for line in cosines(make, batch):
+            lines.append({"network": Path(title).name, "state": state, **line})
+            print(*lines[-1].values(), flush=True)
+        about = {"source": name, "environment": environment()}
+        write_json(BENCH / f"gradients_{name}.json", {**about, "lines": lines})
 
 
 if __name__ == "__main__":

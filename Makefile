@@ -1,10 +1,12 @@
 # Needs Python 3.11+ and make, nothing else. PYTHON=python3.12 make test picks an interpreter.
 # TEST_JOBS=4 make test runs as many files of tests at once, each on one thread (1.5 GB a job).
+# GOMP_SPINCOUNT is explained in buarl/__main__.py; here it is for the kernels of notebooks.
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
 PYTHON ?= python3
 TORCH_INDEX ?=
 PORT ?= 8866
 TEST_JOBS ?= 2
+export GOMP_SPINCOUNT ?= 3000
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 BIN := .venv/bin
 READY := .venv/.ready

@@ -261,7 +261,7 @@ class Bench:
 class Demo:
     """Four short trainings on the phantom, a table and three figures."""
 
-    figures: Path = Path("figures")
+    figures: Path = Path("runs/demo")
     """Folder for the pictures."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""

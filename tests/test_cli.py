@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import get_args
@@ -185,3 +186,22 @@ def test_training_needs_neither_medpy_nor_notebook_packages():
 
 def test_every_source_that_the_command_line_offers_has_a_recipe():
     assert set(get_args(SourceName)) == set(FAMILY)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_how_long_threads_wait_is_said_before_torch_reads_it(given, expected, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    watch = """
+import os, runpy, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ["GOMP_SPINCOUNT"])
+sys.meta_path.insert(0, Watch())
+sys.argv[1:] = ["--help"]
+runpy.run_module("buarl", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", watch], capture_output=True, text=True, env={**os.environ, **given}
+    )
+    assert done.stdout.split()[0] == expected

@@ -15,7 +15,8 @@ from tiny import PRESET, same_weights, write_tiny
 import buarl_lab.lessons as lessons
 from buarl.config import PRESETS, Experiment, build_method, config_for
 from buarl.data.acdc import Acdc
-from buarl_lab.demo import ROWS, run_demo
+from buarl.data.source import open_source
+from buarl_lab.demo import ROWS, run_demo, train_rows
 
 
 @pytest.fixture
@@ -125,6 +126,16 @@ def test_demo_reports_every_row_and_writes_three_figures(tmp_path, monkeypatch):
         "fig3_predictions.png",
         "fig5_entropy_cuts.png",
     }
+
+
+def test_demo_trains_the_same_networks_in_processes_of_their_own(monkeypatch):
+    monkeypatch.setitem(PRESETS, "toy", replace(PRESETS["toy"], steps=2, width=2, labeled_batch=2))
+    source = open_source("phantom")
+    alone, shared = (list(train_rows(source, workers)) for workers in (1, 2))
+    assert [row[0] for row in alone] == [row[0] for row in shared] == list(ROWS)
+    for (_, method, scores, _), (_, other, other_scores, _) in zip(alone, shared, strict=True):
+        assert same_weights(method, other)
+        assert scores == other_scores
 
 
 @pytest.mark.parametrize(("name", "rank"), [("phantom", 2), ("phantom_la", 3), ("la", 3)])

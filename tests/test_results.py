@@ -16,6 +16,7 @@ from buarl.checkpoint import write_json
 from buarl.config import PRESETS, Experiment
 from buarl.data.acdc import Acdc
 from buarl.evaluate import write_metrics
+from buarl.methods import METHODS
 from buarl.regions import url
 from buarl.run import SELECTION, read_run, run_experiment
 from buarl_lab.bench_report import ratios_of
@@ -239,3 +240,22 @@ def test_the_readmes_speeds_are_the_committed_benchmarks(name):
     cells[-1] += f", {statistics.median(lines[-1]['ours']):.1f} s"
     assert [cell.strip() for cell in said.split("|")] == cells
     assert f"{lines[-1]['gflop']:.0f} GFLOP" in (home / "README.md").read_text()
+
+
+def test_the_readmes_cosines_are_the_committed_ones():
+    home = Path(__file__).parent.parent
+    said = " ".join((home / "README.md").read_text().split())
+    lowest = {}
+    for source in ("acdc", "la"):
+        path = home / "results" / "bench" / f"gradients_{source}.json"
+        lines = json.loads(path.read_text())["lines"]
+        fresh = [line for line in lines if line["state"] == "fresh"]
+        for precision in ("bf16_backward", "bf16"):
+            of_methods = {x["network"]: x["lowest"] for x in fresh if x["precision"] == precision}
+            assert set(of_methods) == set(METHODS)
+            lowest[source, precision] = min(of_methods.values())
+    acdc, la = (math.floor(lowest[name, "bf16_backward"] * 1e4) / 1e4 for name in ("acdc", "la"))
+    assert f"the lowest cosine is {acdc:.4f} on ACDC and {la:.4f} on LA" in said
+    assert (
+        f"cosines down to {lowest['acdc', 'bf16']:.2f} on ACDC and {lowest['la', 'bf16']:.2f} on LA"
+    ) in said

@@ -2,10 +2,10 @@
 
     python tools/bf16_gradients.py acdc|la FOLDER [RUN ...]    fresh networks, then those of runs
 
-Prints, and writes results/bench/gradients_acdc.json (_la) after every network, so that what is there
-stays when the rest is cut short. At the size of preset mini. Dropout is off, so that all see the
-same network; biases in front of a normalisation are left out, their true gradient is 0. On hardware
-without bf16, bf16_backward is fp32 between bf16's roundings, and bf16 emulated: slow, same rounding.
+Prints, and writes results/bench/gradients_acdc.json (_la) after every network: what is there stays
+when the rest is cut short. At the size of preset mini. Dropout is off, so that all see the same
+network; biases in front of a normalisation are left out, their true gradient is 0. On hardware
+without bf16, bf16_backward is fp32 between bf16's roundings and bf16 is emulated, slowly.
 """
 
 from __future__ import annotations

@@ -150,11 +150,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_intermixed_args()
-    precision = options.precision
-    chosen = choose_engine(precision=precision).precision
-    named = [chosen] if chosen != "fp32" else []  # else bf16 hardware would overwrite fp32's seeds
-    if precision != "auto" and not options.seeds:
-        parser.error("--precision needs --seeds: the tables of results/ are of one precision")
+    if options.precision != "auto" and not options.seeds:
+        parser.error("--precision needs --seeds: the tables of results/ are of fp32")
+    precision = choose_engine(precision=options.precision if options.seeds else "fp32").precision
+    named = [precision] if precision != "fp32" else []
     ceilings = {}
     if not options.table:
         torch.set_num_threads(options.threads)

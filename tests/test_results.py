@@ -184,8 +184,9 @@ def test_the_readmes_scores_are_the_ledgers():
     voxel, region = "url_crl_voxel", "url_crl_region"
     assert (
         f"BCP {dice['bcp']} plain, {dice[f'bcp_{voxel}']} with URL + CRL per voxel, "
-        f"{dice[f'bcp_{region}']} per region; Mean Teacher {dice['mean_teacher']}, "
-        f"{dice[f'mean_teacher_{voxel}']} and {dice[f'mean_teacher_{region}']}"
+        f"{dice[f'bcp_{region}']} per region; Mean Teacher {dice['mean_teacher']} plain, with its own "
+        f"squared error, on pseudo-labels {dice[f'mean_teacher_{voxel}']} per voxel and "
+        f"{dice[f'mean_teacher_{region}']} per region"
     ) in said
     assert (
         f"supervised {dice['la_supervised']} and {dice['la_supervised_url_voxel']} (URL alone), "
@@ -199,9 +200,11 @@ def test_the_readmes_seeds_are_the_ledgers():
     home = Path(__file__).parent.parent
     dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(home / "results" / "seeds")}
     said = " ".join((home / "README.md").read_text().split())
-    plain, ruled, low = (
+    rows = ("bcp", "bcp_url_crl_voxel", "bcp_bf16_backward")
+    rows += ("mean_teacher_pseudo_label", "mean_teacher_url_crl_voxel")
+    plain, ruled, low, control, weighted = (
         {name[-4:]: value for name, value in dice.items() if re.fullmatch(rf"{row}_\d+", name)}
-        for row in ("bcp", "bcp_url_crl_voxel", "bcp_bf16_backward")
+        for row in rows
     )
     number = {3: "three", 4: "four", 5: "five"}
     mean, spread = statistics.mean(plain.values()), statistics.stdev(plain.values())
@@ -218,6 +221,15 @@ def test_the_readmes_seeds_are_the_ledgers():
         f"{mean:.3f} ± {spread:.3f} in fp32 over {number[len(plain)]}: apart by less than either "
     ) in said
     assert abs(low_mean - mean) < min(low_spread, spread)
+    means = [statistics.mean(x.values()) for x in (control, weighted)]
+    spreads = [statistics.stdev(x.values()) for x in (control, weighted)]
+    assert (
+        f"Mean Teacher on pseudo-labels, {number[len(control)]} seeds: {means[0]:.3f} ± "
+        f"{spreads[0]:.3f} plain and {means[1]:.3f} ± {spreads[1]:.3f} with URL + CRL per voxel, "
+        "more with each of them, apart by less than either spread"
+    ) in said
+    assert all(weighted[seed] > control[seed] for seed in control)
+    assert means[1] - means[0] < min(spreads)
 
 
 @pytest.mark.parametrize("name", ["acdc_two_avx2_cores", "acdc_two_zen4_cores"])

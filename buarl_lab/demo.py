@@ -43,11 +43,11 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     config = config_for(lesson_row("BCP", source))
     started = time.perf_counter()
     workers = min(len(ROWS), torch.get_num_threads())
-    bar = tqdm(train_rows(source, workers), total=len(ROWS), unit="row", disable=not progress)
-    bar.set_description(f"training, {workers} at once")
+    rows, title = train_rows(source, workers), f"training, {workers} at once"
+    bar = tqdm(rows, title, len(ROWS), unit="row", disable=not progress)
     methods, scores = {}, {}
-    for name, method, rows, seconds in bar:
-        methods[name], scores[name] = method, {**summary(rows), "seconds": f"{seconds:.0f}"}
+    for name, method, scored, seconds in bar:
+        methods[name], scores[name] = method, {**summary(scored), "seconds": f"{seconds:.0f}"}
     scores["ceiling: label to 64x64 and back"] = summary(ceiling(source, "val", config))
     figures.mkdir(parents=True, exist_ok=True)
     for name, figure in draw_figures(methods, source, config).items():

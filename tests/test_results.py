@@ -36,6 +36,7 @@ SCORES = [
     {"case": "p91", "class": "RV", "dice": 0.5, "jaccard": 0.25, "hd95": 4.0, "asd": 1.5},
     {"case": "p91", "class": "LV", "dice": 0.7, "jaccard": 0.75, "hd95": math.nan, "asd": 0.5},
 ]
+HOME = Path(__file__).parent.parent
 ROWS = [{**row, "missed": row["class"] == "LV"} for row in SCORES]
 
 
@@ -177,10 +178,20 @@ def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     assert cells[3][6] == "8, 9"
 
 
+def readme() -> str:
+    """Its words, without line breaks."""
+    return " ".join((HOME / "README.md").read_text().split())
+
+
+def around(scores: dict[str, float]) -> tuple[float, float, str]:
+    """Mean and standard deviation between seeds, and both as README writes them."""
+    mean, spread = statistics.mean(scores.values()), statistics.stdev(scores.values())
+    return mean, spread, f"{mean:.3f} ± {spread:.3f}"
+
+
 def test_the_readmes_scores_are_the_ledgers():
-    home = Path(__file__).parent.parent
-    dice = {e["name"]: f"{e['summary']['dice']:.3f}" for e in read_ledger(home / "results")}
-    said = " ".join((home / "README.md").read_text().split())
+    dice = {e["name"]: f"{e['summary']['dice']:.3f}" for e in read_ledger(HOME / "results")}
+    said = readme()
     voxel, region = "url_crl_voxel", "url_crl_region"
     assert (
         f"BCP {dice['bcp']} plain, {dice[f'bcp_{voxel}']} with URL + CRL per voxel, "
@@ -197,9 +208,8 @@ def test_the_readmes_scores_are_the_ledgers():
 
 
 def test_the_readmes_seeds_are_the_ledgers():
-    home = Path(__file__).parent.parent
-    dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(home / "results" / "seeds")}
-    said = " ".join((home / "README.md").read_text().split())
+    dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(HOME / "results" / "seeds")}
+    said = readme()
     rows = ("bcp", "bcp_url_crl_voxel", "bcp_bf16_backward")
     rows += ("mean_teacher_pseudo_label", "mean_teacher_url_crl_voxel")
     plain, ruled, low, control, weighted = (
@@ -207,38 +217,34 @@ def test_the_readmes_seeds_are_the_ledgers():
         for row in rows
     )
     number = {3: "three", 4: "four", 5: "five"}
-    mean, spread = statistics.mean(plain.values()), statistics.stdev(plain.values())
-    ruled_mean, ruled_spread = statistics.mean(ruled.values()), statistics.stdev(ruled.values())
+    mean, spread, written = around(plain)
     assert (
-        f"plain BCP had {mean:.3f} ± {spread:.3f} over {number[len(plain)]} seeds and URL + CRL "
-        f"per voxel {ruled_mean:.3f} ± {ruled_spread:.3f} over {number[len(ruled)]}, less with each "
-        "of them"
+        f"plain BCP had {written} over {number[len(plain)]} seeds and URL + CRL per voxel "
+        f"{around(ruled)[2]} over {number[len(ruled)]}, less with each of them"
     ) in said
     assert all(ruled[seed] < plain[seed] for seed in ruled)
-    low_mean, low_spread = statistics.mean(low.values()), statistics.stdev(low.values())
+    low_mean, low_spread, low_written = around(low)
     assert (
-        f"had Dice {low_mean:.3f} ± {low_spread:.3f} in it over {number[len(low)]} seeds and "
-        f"{mean:.3f} ± {spread:.3f} in fp32 over {number[len(plain)]}: apart by less than either "
+        f"had Dice {low_written} in it over {number[len(low)]} seeds and {written} in fp32 over "
+        f"{number[len(plain)]}: apart by less than either "
     ) in said
     assert abs(low_mean - mean) < min(low_spread, spread)
-    means = [statistics.mean(x.values()) for x in (control, weighted)]
-    spreads = [statistics.stdev(x.values()) for x in (control, weighted)]
+    control_mean, control_spread, control_written = around(control)
+    weighted_mean, weighted_spread, weighted_written = around(weighted)
     assert (
-        f"Mean Teacher on pseudo-labels, {number[len(control)]} seeds: {means[0]:.3f} ± "
-        f"{spreads[0]:.3f} plain and {means[1]:.3f} ± {spreads[1]:.3f} with URL + CRL per voxel, "
-        "more with each of them, apart by less than either spread"
+        f"Mean Teacher on pseudo-labels, {number[len(control)]} seeds: {control_written} plain and "
+        f"{weighted_written} with URL + CRL per voxel, more with each of them, apart by less than "
+        "either spread"
     ) in said
     assert all(weighted[seed] > control[seed] for seed in control)
-    assert means[1] - means[0] < min(spreads)
+    assert weighted_mean - control_mean < min(control_spread, weighted_spread)
 
 
 @pytest.mark.parametrize("name", ["acdc_two_avx2_cores", "acdc_two_zen4_cores"])
 def test_the_readmes_speeds_are_the_committed_benchmarks(name):
-    home = Path(__file__).parent.parent
-    bench = json.loads((home / "results" / "bench" / f"{name}.json").read_text())
-    (said,) = re.findall(
-        rf"\(results/bench/{name}\.json\) \|(.*)\|", (home / "README.md").read_text()
-    )
+    bench = json.loads((HOME / "results" / "bench" / f"{name}.json").read_text())
+    text = (HOME / "README.md").read_text()
+    (said,) = re.findall(rf"\(results/bench/{name}\.json\) \|(.*)\|", text)
     parts = (
         "load and augment",
         "largest components",
@@ -251,15 +257,13 @@ def test_the_readmes_speeds_are_the_committed_benchmarks(name):
     cells = [f"{ratio:.{0 if ratio > 20 else 1}f} x" for ratio in ratios]
     cells[-1] += f", {statistics.median(lines[-1]['ours']):.1f} s"
     assert [cell.strip() for cell in said.split("|")] == cells
-    assert f"{lines[-1]['gflop']:.0f} GFLOP" in (home / "README.md").read_text()
+    assert f"{lines[-1]['gflop']:.0f} GFLOP" in text
 
 
 def test_the_readmes_cosines_are_the_committed_ones():
-    home = Path(__file__).parent.parent
-    said = " ".join((home / "README.md").read_text().split())
-    lowest = {}
+    said, lowest = readme(), {}
     for source in ("acdc", "la"):
-        path = home / "results" / "bench" / f"gradients_{source}.json"
+        path = HOME / "results" / "bench" / f"gradients_{source}.json"
         lines = json.loads(path.read_text())["lines"]
         fresh = [line for line in lines if line["state"] == "fresh"]
         for precision in ("bf16_backward", "bf16"):

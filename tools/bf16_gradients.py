@@ -86,12 +86,11 @@ def main() -> None:
         for method in METHODS
     }
     networks |= {(run, "trained"): partial(load_method, Path(run), classes) for run in runs}
-    lines = []
+    about, lines = {"source": name, "environment": environment()}, []
     for (title, state), make in networks.items():
         for line in cosines(make, batch):
             lines.append({"network": Path(title).name, "state": state, **line})
             print(*lines[-1].values(), flush=True)
-        about = {"source": name, "environment": environment()}
         write_json(BENCH / f"gradients_{name}.json", {**about, "lines": lines})
 
 

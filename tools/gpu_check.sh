@@ -3,13 +3,13 @@
 # the CUDA tests, the benchmark, and the published ACDC schedule of BCP against its goal of 4 minutes
 # (the goal counts loading and validation every 200 steps).
 #
-#   bash tools/gpu_check.sh OUT [FOLDER]     FOLDER: ACDC as h5; without it the phantom, which has
-#                                            as large slices, so that times mean the same
+#   bash tools/gpu_check.sh OUT [FOLDER]     FOLDER: ACDC as h5; without it the phantom, trained
+#                                            at the same size, but with 12 small validation volumes
 #   DEVICE=cpu PRESET=toy BENCH=--quick RECORD= bash tools/gpu_check.sh OUT     a rehearsal
 set -uo pipefail
 out=${1:?OUT: a folder for logs and numbers}
 data=(--source phantom)
-[ $# -gt 1 ] && data=(--source acdc --root "$2")
+[ $# -gt 1 ] && data=(--source acdc --root "$(realpath "$2")")
 mkdir -p "$out" && out=$(cd "$out" && pwd) && cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3} device=${DEVICE:-cuda} failed=0
 

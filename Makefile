@@ -11,7 +11,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab app figures notebooks lint clean
+.PHONY: demo test lab app bench figures notebooks lint clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
@@ -25,6 +25,9 @@ lab: $(READY)
 app: $(READY)  # a page without Jupyter; PORT=8866 make app
 	@echo "open http://localhost:$(PORT) (the first time, training a small network takes a minute)"
 	JUPYTER_PATH="$(CURDIR)/app/jupyter" $(BIN)/voila app/explorers.ipynb --no-browser --port=$(PORT) --template=buarl --strip_sources=True
+
+bench: $(READY)  # BENCH='--json FILE' make bench
+	$(BIN)/python -m benchmarks $(BENCH)
 
 figures: $(READY)
 	$(BIN)/python tools/make_figures.py

@@ -6,54 +6,51 @@ In your own loop, two lines:
     loss = buarl.region_loss(logits, label, regions, reduction="voxel")
 """
 
-from importlib import import_module
-from typing import Any
-
 __version__ = "0.1.0"
 
-_HOME = {  # name -> module; loaded on first use, so that `import buarl` costs nothing
-    "entropy_map": "entropy",
-    "entropy_of_probs": "entropy",
-    "entropy_threshold": "entropy",
-    "uncertain_mask": "entropy",
-    "Region": "regions",
-    "Rule": "regions",
-    "whole": "regions",
-    "url": "regions",
-    "crl": "regions",
-    "drop": "regions",
-    "within": "regions",
-    "Dice": "losses",
-    "D2": "losses",
-    "D2_BCP": "losses",
-    "D3": "losses",
-    "DF": "losses",
-    "DB": "losses",
-    "region_loss": "losses",
-    "consistency_loss": "losses",
-    "update_teacher": "ema",
-    "METHODS": "methods",
-    "Experiment": "config",
-    "build_method": "config",
-    "config_for": "config",
-    "open_source": "data.source",
-    "fit": "train",
-    "run_experiment": "run",
-    "load_run": "run",
-    "case_metrics": "metrics",
-}
-_MODULES = ("models", "data")
+from buarl import data, networks
+from buarl.data.source import open_source
+from buarl.ema import update_teacher
+from buarl.entropy import entropy_map, entropy_of_probs, entropy_threshold, uncertain_mask
+from buarl.evaluation.metrics import case_metrics
+from buarl.losses import D2, D2_BCP, D3, DB, DF, Dice, consistency_loss, region_loss
+from buarl.methods import METHODS
+from buarl.regions import Region, Rule, crl, drop, url, whole, within
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
+from buarl.training.run import load_run, run_experiment
 
-__all__ = ["__version__", *_HOME, *_MODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"buarl.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"buarl.{name}")
-    raise AttributeError(f"module 'buarl' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [
+    "D2",
+    "D2_BCP",
+    "D3",
+    "DB",
+    "DF",
+    "METHODS",
+    "Dice",
+    "Experiment",
+    "Region",
+    "Rule",
+    "__version__",
+    "build_method",
+    "case_metrics",
+    "config_for",
+    "consistency_loss",
+    "crl",
+    "data",
+    "drop",
+    "entropy_map",
+    "entropy_of_probs",
+    "entropy_threshold",
+    "fit",
+    "load_run",
+    "networks",
+    "open_source",
+    "region_loss",
+    "run_experiment",
+    "uncertain_mask",
+    "update_teacher",
+    "url",
+    "whole",
+    "within",
+]

@@ -7,6 +7,6 @@ import os
 # (paper's size, two cores; alone no difference). Read when torch is loaded, so before that.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-from buarl.cli import main
+from buarl.commands.main import main
 
 raise SystemExit(main())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from buarl.union_find import largest_component_on_device
+from buarl.fast.union_find import largest_component_on_device
 
 
 def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Keep the largest connected component per sample and foreground class, drop the others.
 
     Neighbours touch by face, edge or corner (8 in 2-D, 26 in 3-D), as in the clean-up of BCP's
-    pseudo-labels and of LA test masks (protocol 1.4; 6.23 on what it costs). Of equally large
+    pseudo-labels and of LA test masks (docs/protocol.md 1.4; 6.23 on what it costs). Of equally large
     components the one met first in raster order stays. A class without voxels stays empty.
 
     Args:

@@ -16,7 +16,7 @@ Reduction = Literal["region", "voxel"]
 
 @dataclass(frozen=True)
 class Dice:
-    """Which soft Dice: the field uses several under one name (protocol section 4.1).
+    """Which soft Dice: the field uses several under one name (docs/protocol.md 4.1).
 
     squared: sums of p^2 in the denominator instead of p. per_sample: one Dice per image, then the
     mean, instead of sums over the batch. background: class 0 counts. smooth: added above and below.
@@ -100,7 +100,7 @@ def region_loss(
 
 
 def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tensor:
-    """Soft Dice loss of every region; masks stand inside all three sums (protocol section 4.1).
+    """Soft Dice loss of every region; masks stand inside all three sums (docs/protocol.md 4.1).
 
     Args:
         probs: float32 (B, C, N). target: int64 (B, N), or soft, float32 (B, C, N). masks: float32

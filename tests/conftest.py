@@ -68,6 +68,6 @@ def parity():
 @pytest.fixture
 def repeated(monkeypatch) -> type[Repeated]:
     """`fit(record=True)` on the CPU; `recordings` counts."""
-    monkeypatch.setattr("buarl.train.Recorder", Repeated)
+    monkeypatch.setattr("buarl.training.loop.Recorder", Repeated)
     monkeypatch.setattr(Repeated, "recordings", 0)
     return Repeated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from buarl_lab.scrub_pack import Side
+from buarl.widgets.scrub_pack import Side
 
 
 def make_side(rule: str = "url", seed: int = 0, spatial: tuple[int, ...] = (20, 24)) -> Side:

@@ -13,7 +13,7 @@ from tiny import InMemory, slice_path, write_tiny
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch, stream_indices
 from buarl.data.h5 import DataError, Sample
-from buarl.resample import resize_nearest
+from buarl.data.resample import resize_nearest
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,19 @@ import pytest
 import torch
 from tiny import rings, write_case, write_tiny
 
+from benchmarks import bench
+from benchmarks import parts as bench_parts
+from benchmarks import volumes as bench_volumes
+from benchmarks.bench import Plan, measure, run_bench, step_forms
+from benchmarks.growth import made_slices
+from benchmarks.plain import FilesEveryStep, masked_loss, window_by_window
+from benchmarks.report import budget, ratios_of, report, save_json, save_plot, table
+from benchmarks.scene import few, new_scene, without_dropout
+from benchmarks.step import WholeStep
+from buarl.commands.runs import Bench
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.engine import Engine, choose_engine
-from buarl_lab import bench, bench_parts, bench_volumes
-from buarl_lab.bench import Plan, measure, run_bench, step_forms
-from buarl_lab.bench_growth import made_slices
-from buarl_lab.bench_plain import FilesEveryStep, masked_loss, window_by_window
-from buarl_lab.bench_report import budget, ratios_of, report, save_json, save_plot, table
-from buarl_lab.bench_scene import few, new_scene, without_dropout
-from buarl_lab.bench_step import WholeStep
-from buarl_lab.commands import Bench
+from buarl.training.engine import Engine, choose_engine
 
 PARTS = (
     "load and augment 8 slices",

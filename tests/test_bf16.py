@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from buarl.bf16 import Bf16Gradients, has_fast_bf16, is_wrong_in_bf16
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.engine import Engine, choose_engine
+from buarl.fast.bf16 import Bf16Gradients, has_fast_bf16, is_wrong_in_bf16
 from buarl.methods import METHODS
 from buarl.methods.base import Step
-from buarl.models import UNet, VNet
-from buarl.train import fit
+from buarl.networks import UNet, VNet
+from buarl.training.engine import Engine, choose_engine
+from buarl.training.loop import fit
 
 CPU = torch.device("cpu")
 
@@ -99,7 +99,7 @@ def test_every_kind_of_convolution(layer, of_image):
 @pytest.mark.parametrize("native", [False, True])
 def test_a_cpu_without_bf16_imitates_it(native, monkeypatch):
     """Its kernels are there and slow: 14 times fp32's time (AVX2)."""
-    monkeypatch.setattr("buarl.engine.has_fast_bf16", lambda device: native)
+    monkeypatch.setattr("buarl.training.engine.has_fast_bf16", lambda device: native)
     layer, computed = nn.Conv2d(2, 3, 3), []
 
     class Watch(TorchDispatchMode):

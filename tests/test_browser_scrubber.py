@@ -9,10 +9,10 @@ from browser import PATIENCE, wait_until
 from scrubbed import make_side, make_sides
 
 from buarl.entropy import uncertain_mask
-from buarl_lab.scrub_pack import PERCENTILES, SCOPES, pack
-from buarl_lab.scrub_readings import readings
+from buarl.widgets.scrub_pack import PERCENTILES, SCOPES, pack
+from buarl.widgets.scrub_readings import readings
 
-scrubber = pytest.importorskip("buarl_lab.scrubber", exc_type=ImportError)
+scrubber = pytest.importorskip("buarl.widgets.scrub", exc_type=ImportError)
 
 STATE = """(root) => {
   const canvas = root.querySelector("canvas[data-view=uncertain]");
@@ -169,7 +169,7 @@ def test_a_volume_scrubs_through_its_slices(tab, tmp_path):
 CELL = """import sys
 sys.path.insert(0, {tests!r})
 from scrubbed import make_sides
-from buarl_lab.scrub_pack import pack
+from buarl.widgets.scrub_pack import pack
 from buarl.widgets import Scrubber
 first, second = Scrubber(pack(make_sides())), Scrubber(pack(make_sides()[1:]))
 """

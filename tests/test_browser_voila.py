@@ -11,8 +11,8 @@ import pytest
 from browser import PATIENCE, Tab, browser, new_tab, server, wait_until  # noqa: F401 (fixtures)
 
 import buarl
-from buarl_lab.lessons import lesson_row, trained
-from buarl_lab.scrubber import lesson_scrubber
+from buarl.lessons.trained import lesson_row, trained
+from buarl.widgets.scrub import lesson_scrubber
 
 pytest.importorskip("voila")
 ROOT = Path(__file__).resolve().parent.parent

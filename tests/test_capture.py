@@ -16,18 +16,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from buarl.capture import Recorder
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch
-from buarl.data.resident import ResidentBatches
-from buarl.engine import Engine
+from buarl.fast.recorder import Recorder
+from buarl.fast.resident import ResidentBatches
+from buarl.fast.union_find import largest_component_on_device
 from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
-from buarl.models import VNet
+from buarl.methods.signed_distance.maps import signed_distance_on_device
+from buarl.networks import VNet
 from buarl.regions import whole
-from buarl.signed_distance import signed_distance_on_device
-from buarl.train import _Run, fit
-from buarl.union_find import largest_component_on_device
+from buarl.training.engine import Engine
+from buarl.training.loop import _Run, fit
 
 META = torch.device("meta")
 RECORDED = ("supervised", "mean_teacher", "sassnet", "dtc", "urpc", "mc_net", "bcp")
@@ -126,7 +126,7 @@ def test_the_loop_around_a_step_waits_for_nothing(name, source, monkeypatch):
         with no_waiting(monkeypatch):
             plain(run, *place)
 
-    monkeypatch.setattr("buarl.train.choose_engine", lambda *_, **__: Engine(META, "fp32"))
+    monkeypatch.setattr("buarl.training.loop.choose_engine", lambda *_, **__: Engine(META, "fp32"))
     monkeypatch.setattr(_Run, "_step", step)
     monkeypatch.setattr(_Run, "_flush", lambda *_: 0.0)
     fit(tiny_method(name), source, tiny_config(name).shortened(2))
@@ -163,9 +163,11 @@ def traced(monkeypatch):
     monkeypatch.setattr("buarl.losses._check_classes", lambda *_: None)
     monkeypatch.setattr("buarl.regions._check_probs", lambda *_: None)
     monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
-    monkeypatch.setattr("buarl.signed_distance.signed_distance", signed_distance_on_device)
+    monkeypatch.setattr(
+        "buarl.methods.signed_distance.maps.signed_distance", signed_distance_on_device
+    )
     monkeypatch.setattr("buarl.entropy._order_statistic", sorted_statistic)
-    monkeypatch.setattr("buarl.train.Recorder", Traced)
+    monkeypatch.setattr("buarl.training.loop.Recorder", Traced)
     monkeypatch.setattr(Traced, "recordings", 0)
     return Traced
 

@@ -12,13 +12,13 @@ import pytest
 import tyro
 from tiny import PRESET, write_tiny
 
-from buarl.cli import main
-from buarl.config import FAMILY, PRESETS, Experiment, build_method
+from buarl.commands.files import SourceName
+from buarl.commands.main import main
+from buarl.commands.runs import MethodName, Train
 from buarl.losses import D2_BCP
 from buarl.methods import METHODS
 from buarl.regions import crl, drop, url, whole
-from buarl_io.commands import SourceName
-from buarl_lab.commands import MethodName, Train
+from buarl.training.config import FAMILY, PRESETS, Experiment, build_method
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_import_is_light():
 
 def test_training_needs_neither_medpy_nor_notebook_packages():
     code = (
-        "import sys, buarl, buarl.evaluate; buarl.fit, buarl.METHODS, buarl.models.UNet;"
+        "import sys, buarl, buarl.evaluation.evaluate; buarl.fit, buarl.METHODS, buarl.networks.UNet;"
         "print(sorted({m.split('.')[0] for m in sys.modules}))"
     )
     loaded = subprocess.run(

@@ -12,9 +12,9 @@ import pytest
 from raw_files import AFFINE, image_of, label_of, write_acdc, write_nifti
 from tiny import PRESET
 
-from buarl.cli import main
-from buarl.config import PRESETS
-from buarl.evaluate import read_metrics
+from buarl.commands.main import main
+from buarl.evaluation.evaluate import read_metrics
+from buarl.training.config import PRESETS
 
 
 @pytest.fixture

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import PRESET, same_weights
 
-from buarl.config import (
+from buarl.losses import D2, D3, DF
+from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
+from buarl.networks import UNet, VNet
+from buarl.regions import Rule, crl, drop, url, whole
+from buarl.schedules import Constant, Poly, StepDecay
+from buarl.training.config import (
     FAMILY,
     PAPER,
     PRESETS,
@@ -20,11 +25,6 @@ from buarl.config import (
     build_method,
     config_for,
 )
-from buarl.losses import D2, D3, DF
-from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
-from buarl.models import UNet, VNet
-from buarl.regions import Rule, crl, drop, url, whole
-from buarl.schedules import Constant, Poly, StepDecay
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def paper(method, source="acdc"):
     return config_for(Experiment(method=method, source=source, preset="paper"))
 
 
-# The published numbers, protocol section 5
+# The published numbers, docs/protocol.md 5
 
 
 def test_paper_bcp_on_acdc():

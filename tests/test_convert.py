@@ -26,13 +26,13 @@ from tiny import PRESET
 pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
 
-from buarl.config import PRESETS, Experiment
+from buarl.commands.files import ConvertAcdc, ConvertLa
 from buarl.data.h5 import DataError
 from buarl.data.source import open_source
-from buarl.run import run_experiment
-from buarl_io.commands import ConvertAcdc, ConvertLa
-from buarl_io.convert_acdc import convert_acdc
-from buarl_io.convert_la import convert_la, crop_box
+from buarl.files.convert_acdc import convert_acdc
+from buarl.files.convert_la import convert_la, crop_box
+from buarl.training.config import PRESETS, Experiment
+from buarl.training.run import run_experiment
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +338,7 @@ def test_la_crop_is_a_part_of_the_whole_at_its_place(tmp_path):
 
 
 def test_crop_by_hand():
-    """Protocol 1.2: label 60..69 in x is 9 long, so (112 - 9) // 2 = 51 on each side."""
+    """docs/protocol.md 1.2: label 60..69 in x is 9 long, so (112 - 9) // 2 = 51 on each side."""
     label = np.zeros((300, 300, 6), bool)
     label[130:140, 100:250, 2:4] = True  # y is longer than the patch: margin only
     x, y, z = crop_box(label, "CASE", 1)

@@ -15,17 +15,17 @@ from tiny import Cut, apart, same_weights, tiny_config, tiny_method, write_tiny
 from buarl.components import largest_component
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.data.resident import ResidentBatches
-from buarl.engine import Engine
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
+from buarl.evaluation.predict import predict_slices, predict_windows
+from buarl.fast.resident import ResidentBatches
 from buarl.losses import DICES, region_loss
 from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
-from buarl.models import UNet, VNet
-from buarl.predict import predict_slices, predict_windows
+from buarl.methods.signed_distance.maps import signed_distance
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, whole
-from buarl.signed_distance import signed_distance
-from buarl.train import _Run, fit
+from buarl.training.engine import Engine
+from buarl.training.loop import _Run, fit
 
 GPU = torch.device("cuda")
 RECORDED = [name for name in METHODS if name not in ("ss_net", "ua_mt")]
@@ -181,7 +181,7 @@ def test_a_compiled_and_recorded_training_is_the_training(source, precision, bou
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_recorded_step_draws_anew(rank):
     """Dropout, boxes and noise of a repetition are those of its own seed."""
-    from buarl.capture import Recorder
+    from buarl.fast.recorder import Recorder
 
     batch = make_semi_batch(4, 4 if rank == 2 else 2, (32,) * rank).to(GPU)
     method = tiny_method("bcp", None if rank == 2 else VNet(2, 2), labeled_reduction="region")

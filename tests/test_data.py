@@ -249,7 +249,7 @@ def test_labeled_outside_the_patients_there_are(shared_root, labeled):
 
 
 @pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="the public ACDC lists are not here")
-def test_slices_of_the_first_patients_of_acdc():  # protocol 1.1
+def test_slices_of_the_first_patients_of_acdc():  # docs/protocol.md 1.1
     counts = {1: 32, 2: 48, 3: 68, 4: 84, 5: 102, 7: 136, 14: 256, 70: 1312}
     source = Acdc(REAL_LISTS)
     for patients, slices in counts.items():

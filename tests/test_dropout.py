@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from buarl.models.dropout import Dropout
+from buarl.fast.dropout import Dropout
 
 
 def drawn(p, *shape, seed=0, dtype=torch.float32):

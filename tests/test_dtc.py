@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 import buarl
-from buarl.config import Experiment, build_method, config_for
 from buarl.losses import D2, DF
 from buarl.methods import Dtc
 from buarl.methods.base import Step
-from buarl.models import SignedDistanceNet, UNet, VNet
+from buarl.methods.signed_distance.maps import signed_distance
+from buarl.networks import SignedDistanceNet, UNet, VNet
 from buarl.regions import crl, url, whole
-from buarl.signed_distance import signed_distance
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 every_rank = pytest.mark.parametrize("rank", [2, 3])

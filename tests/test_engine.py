@@ -9,14 +9,14 @@ import torch
 from tiny import tiny_config, tiny_method, write_tiny
 from torch import nn
 
-from buarl.checkpoint import load_state, save_state, write_atomic, write_json, write_text
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.engine import Engine, choose_engine, hold_memory
 from buarl.methods.base import Step
-from buarl.models import UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import whole
-from buarl.train import fit
+from buarl.training.checkpoint import load_state, save_state, write_atomic, write_json, write_text
+from buarl.training.engine import Engine, choose_engine, hold_memory
+from buarl.training.loop import fit
 
 CPU = torch.device("cpu")
 BF16 = Engine(CPU, "bf16")

@@ -13,12 +13,12 @@ import torch
 from tiny import rings, tiny_config, write_case, write_tiny
 from torch import nn
 
-import buarl.evaluate
-import buarl.score
-from buarl.config import Experiment, config_for
+import buarl.evaluation.evaluate
+import buarl.evaluation.score
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
-from buarl.evaluate import (
+from buarl.data.resample import resize_nearest
+from buarl.evaluation.evaluate import (
     CaseError,
     ceiling,
     evaluate,
@@ -27,10 +27,10 @@ from buarl.evaluate import (
     summary,
     write_metrics,
 )
-from buarl.metrics import multiclass_metrics
-from buarl.predict import predict_probs, predict_slices, predict_windows
-from buarl.resample import resize_nearest
-from buarl.score import score_run
+from buarl.evaluation.metrics import multiclass_metrics
+from buarl.evaluation.predict import predict_probs, predict_slices, predict_windows
+from buarl.evaluation.score import score_run
+from buarl.training.config import Experiment, config_for
 
 
 class Threshold(nn.Module):
@@ -136,8 +136,8 @@ def test_no_more_predictions_wait_than_promised(volumes, monkeypatch):
         waiting -= 1
         return multiclass_metrics(*arguments)
 
-    monkeypatch.setattr(buarl.evaluate, "predict_volume", predict)
-    monkeypatch.setattr(buarl.evaluate, "multiclass_metrics", slow)
+    monkeypatch.setattr(buarl.evaluation.evaluate, "predict_volume", predict)
+    monkeypatch.setattr(buarl.evaluation.evaluate, "multiclass_metrics", slow)
     evaluate(Threshold(), volumes, "val", tiny_config("supervised"), workers=1)
     assert most == 2  # one being scored, one just predicted: overlapped, and bounded
 
@@ -217,7 +217,9 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     row = Experiment(method="supervised", source="acdc")
     network = nn.Module()
     network.student = Threshold()
-    monkeypatch.setattr(buarl.score, "load_run", lambda folder, root: (row, volumes, network))
+    monkeypatch.setattr(
+        buarl.evaluation.score, "load_run", lambda folder, root: (row, volumes, network)
+    )
     scored = score_run(tmp_path, **options)
     assert scored.path == tmp_path / name
     text = scored.path.read_text()
@@ -240,7 +242,9 @@ def test_a_run_is_predicted_in_the_precision_asked_for(volumes, tmp_path, monkey
 
     row, network = Experiment(method="supervised", source="acdc"), nn.Module()
     network.student = Watched()
-    monkeypatch.setattr(buarl.score, "load_run", lambda folder, root: (row, volumes, network))
+    monkeypatch.setattr(
+        buarl.evaluation.score, "load_run", lambda folder, root: (row, volumes, network)
+    )
     score_run(tmp_path, precision=precision, device="cpu")
     assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from tiny import same_weights, tiny_config, write_tiny
 
-from buarl.config import Experiment, build_method, config_for
 from buarl.data.acdc import Acdc
 from buarl.methods import METHODS
 from buarl.methods.base import Step
-from buarl.models import UNet, VNet
-from buarl.recipes import PAPER
+from buarl.methods.recipes import PAPER
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, drop, url, whole
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 RULES = {
@@ -25,7 +25,7 @@ RULES = {
     "crl+url": (crl(80), url(80)),
 }
 UNLABELED = [name for name in METHODS if name != "supervised"]
-PARAMETERS = {  # protocol 3.5: student at width 16; URPC without the head nobody uses, in 3-D own
+PARAMETERS = {  # docs/protocol.md 3.5: student at width 16; URPC without the head nobody uses, in 3-D own
     "supervised": (1_813_764, 9_448_866),
     "mean_teacher": (1_813_764, 9_448_866),
     "ua_mt": (1_813_764, 9_448_866),

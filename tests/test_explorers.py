@@ -15,21 +15,27 @@ from medpy.metric import binary
 from tiny import PRESET, tiny_config, tiny_method, write_tiny
 
 import buarl
-from buarl import config
 from buarl.copy_paste import Box, copy_paste, outside_mask
 from buarl.data.acdc import Acdc
-from buarl.evaluate import evaluate, predict_volume, summary, write_metrics
+from buarl.evaluation.evaluate import evaluate, predict_volume, summary, write_metrics
+from buarl.evaluation.metrics import EMPTY_POLICIES, case_metrics
 from buarl.losses import D2_BCP, region_loss
-from buarl.metrics import EMPTY_POLICIES, case_metrics
 from buarl.regions import RULES, Region, crl, drop, url, whole
-from buarl_lab.explorers import live
-from buarl_lab.explorers.case_list import Cases, error_codes
-from buarl_lab.explorers.cases import CaseView, draw_case
-from buarl_lab.explorers.copy_paste import DIRECTIONS, CopyPasteView, Images, draw_copy_paste, mix
-from buarl_lab.explorers.definitions import ROWS, Blob, add_blob, every_definition
-from buarl_lab.explorers.metrics import MetricView, draw_metrics
-from buarl_lab.explorers.region_terms import Term, method_terms, read_term
-from buarl_lab.explorers.regions import RegionView, draw_regions
+from buarl.training import config
+from buarl.widgets.explorers import live
+from buarl.widgets.explorers.case_list import Cases, error_codes
+from buarl.widgets.explorers.cases import CaseView, draw_case
+from buarl.widgets.explorers.copy_paste import (
+    DIRECTIONS,
+    CopyPasteView,
+    Images,
+    draw_copy_paste,
+    mix,
+)
+from buarl.widgets.explorers.definitions import ROWS, Blob, add_blob, every_definition
+from buarl.widgets.explorers.metrics import MetricView, draw_metrics
+from buarl.widgets.explorers.region_terms import Term, method_terms, read_term
+from buarl.widgets.explorers.regions import RegionView, draw_regions
 
 pytest.importorskip("ipywidgets")
 from buarl.widgets import case_browser, copy_paste_explorer, metric_explorer, region_explorer

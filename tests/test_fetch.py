@@ -16,8 +16,8 @@ from tiny import rings, write_case
 
 from buarl.data.h5 import read_list
 from buarl.data.source import open_source
-from buarl_io import fetch, manifest
-from buarl_io.fetch import ContentError, FetchError, fetch_la
+from buarl.files import fetch, manifest
+from buarl.files.fetch import ContentError, FetchError, fetch_la
 
 LA_FOLDER = "2018LA_Seg_Training Set"  # of the public layout
 

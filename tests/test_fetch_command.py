@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from test_fetch import CASES, TEST_CASES, h5_files, root, server
 
-from buarl_io import fetch
-from buarl_io.commands import Fetch
+from buarl.commands.files import Fetch
+from buarl.files import fetch
 
 
 def test_without_accepted_terms_nothing_is_downloaded(server, root, capsys):

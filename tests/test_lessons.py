@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from tiny import PRESET, same_weights, write_tiny
 
-import buarl_lab.lessons as lessons
-from buarl.config import PRESETS, Experiment, build_method, config_for
+import buarl.lessons.trained as lessons
 from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
-from buarl_lab.demo import ROWS, run_demo, train_rows
+from buarl.lessons.demo import ROWS, run_demo, train_rows
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
 
 
 @pytest.fixture
@@ -102,9 +102,11 @@ def test_fingerprint_leaves_out_other_methods():
         name: lessons.training_code(build_method(Experiment(method=name, preset="toy"), 4))
         for name in ("supervised", "bcp")
     }
-    assert {"buarl.train", "buarl.losses", "buarl.entropy"} <= set(source_code["supervised"])
+    assert {"buarl.training.loop", "buarl.losses", "buarl.entropy"} <= set(
+        source_code["supervised"]
+    )
     assert {"buarl.methods.bcp", "buarl.copy_paste", "buarl.ema"} <= set(source_code["bcp"])
-    assert "buarl_phantom.phantom" in source_code["bcp"]
+    assert "buarl.data.phantom.heart" in source_code["bcp"]
     assert not {"buarl.methods.bcp", "buarl.ema"} & set(source_code["supervised"])
 
 

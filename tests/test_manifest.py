@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from tiny import rings, slice_path, write_case, write_tiny
 
-from buarl.cli import main
+from buarl.commands.main import main
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError, read_list
-from buarl_io import manifest
-from buarl_io.doctor import found_in, report
-from buarl_io.manifest import check_case, check_root, read_manifest
+from buarl.files import manifest
+from buarl.files.doctor import found_in, report
+from buarl.files.manifest import check_case, check_root, read_manifest
 
 REAL = Path(os.environ.get("BUARL_DATA", "/tmp/data"))
 LISTS = Path("/work/shared/data/lists")
@@ -71,7 +71,7 @@ def test_the_manifest_has_every_public_case_in_list_order():
     slices = [file for file in acdc if file.startswith("data/slices/")]
     assert slices == list(acdc)[:1312]
     assert {len(acdc[file].shape) for file in slices} == {2}
-    assert {entry.shape[2] for entry in la.values()} == {88}  # protocol 1.2
+    assert {entry.shape[2] for entry in la.values()} == {88}  # docs/protocol.md 1.2
     assert manifest.MANIFEST.stat().st_size < 300_000
     if LISTS.is_dir():
         listed = read_list(LISTS / "ACDC" / "train_slices.list")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import buarl
-from buarl.config import Experiment, build_method, config_for
 from buarl.losses import D2_BCP, D2_HALF, DB, region_loss
 from buarl.methods import McNet
 from buarl.methods.base import Step, detached_probs
-from buarl.models import MultiDecoder, UNet, VNet
-from buarl.mutual import mutual_consistency, sharpen
+from buarl.methods.mc_net.mutual import mutual_consistency, sharpen
+from buarl.networks import MultiDecoder, UNet, VNet
 from buarl.regions import crl, url, whole
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 KINDS = [(2, 2), (2, 3), (2, 4), (3, 2), (3, 3)]  # rank, decoders

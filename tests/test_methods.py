@@ -12,7 +12,7 @@ from buarl.data.batches import SemiBatch
 from buarl.losses import D3, region_loss
 from buarl.methods import Bcp, MeanTeacher, Supervised
 from buarl.methods.base import Step, detached_probs, frozen_copy
-from buarl.models import UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, drop, url, whole
 
 LATE = Step(90, 100)

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from medpy.metric import binary
 from scipy.ndimage import gaussian_filter
 
-from buarl.metrics import METRIC_DEFINITION, case_metrics, metric_definition, multiclass_metrics
+from buarl.evaluation.metrics import (
+    METRIC_DEFINITION,
+    case_metrics,
+    metric_definition,
+    multiclass_metrics,
+)
 
 SCORES = ("dice", "jaccard", "hd95", "asd")
 FIXTURE = Path(__file__).parent / "fixtures" / "surface_metrics.npz"

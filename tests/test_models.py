@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from buarl.models import UNet, VNet
-from buarl.models.vnet import Conv3d
+from buarl.networks import UNet, VNet
+from buarl.networks.vnet import Conv3d
 
 SIZES = {UNet: (32, 48), VNet: (16, 32, 16)}
 BOTH = pytest.mark.parametrize("model", [UNet, VNet])

@@ -124,7 +124,7 @@ def test_names_no_machine(path):
     for text in (*sources, *output_texts(path)):
         found = MACHINE_PATH.search(text)
         assert found is None, text[max(found.start() - 40, 0) : found.end() + 40]
-    assert not any(".cuda(" in source for source in sources)  # use buarl.engine
+    assert not any(".cuda(" in source for source in sources)  # use buarl.training.engine
 
 
 @pytest.mark.parametrize(

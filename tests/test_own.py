@@ -25,14 +25,14 @@ from tiny import tiny_config
 pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
 
+from buarl.commands.files import ConvertFolder
 from buarl.data.h5 import DataError
 from buarl.data.source import open_source
+from buarl.files.convert_folder import convert_folder
+from buarl.files.doctor import check_files
 from buarl.methods import METHODS
-from buarl.models import UNet
-from buarl.train import fit
-from buarl_io.commands import ConvertFolder
-from buarl_io.convert_folder import convert_folder
-from buarl_io.doctor import check_files
+from buarl.networks import UNet
+from buarl.training.loop import fit
 
 CASES = [f"p{n}_{scan}" for n in range(8) for scan in ("a", "b")]
 

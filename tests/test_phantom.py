@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from buarl_phantom import phantom_files
-from buarl_phantom.phantom import PhantomSpec, phantom_case
-from buarl_phantom.phantom_files import phantom_root, write_phantom
+from buarl.data.phantom import files as phantom_files
+from buarl.data.phantom.files import phantom_root, write_phantom
+from buarl.data.phantom.heart import PhantomSpec, phantom_case
 
 TINY = PhantomSpec(train_patients=3, val_patients=1, test_patients=2, side=(32, 44), depth=(5, 7))
 

@@ -12,15 +12,15 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import label as components
 
-from buarl.config import Experiment, build_method, config_for
 from buarl.data.h5 import DataError
 from buarl.data.la import PhantomLa
+from buarl.data.phantom import atrium as phantom_3d
+from buarl.data.phantom.atrium import LA_LAYOUT, Phantom3dSpec, phantom_la_root, phantom_scan
+from buarl.data.phantom.files import write_phantom
 from buarl.data.source import open_source
 from buarl.regions import crl, url
-from buarl.train import fit
-from buarl_phantom import phantom_3d
-from buarl_phantom.phantom_3d import LA_LAYOUT, Phantom3dSpec, phantom_la_root, phantom_scan
-from buarl_phantom.phantom_files import write_phantom
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 SMALL = Phantom3dSpec(train_scans=9, test_scans=2, spacing=2.8)
 BOX = np.ones((3, 3, 3))

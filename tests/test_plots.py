@@ -12,13 +12,13 @@ from tiny import tiny_config, write_tiny
 from buarl.copy_paste import Box
 from buarl.data.acdc import Acdc
 from buarl.entropy import entropy_threshold
-from buarl_lab import plots
-from buarl_lab.analysis import capture_table, error_capture
-from buarl_lab.demo import save_figure, unlabeled_slice
-from buarl_lab.plots_entropy import entropy_spread
-from buarl_lab.plots_maps import mid_planes
-from buarl_lab.plots_panels import panels
-from buarl_lab.plots_pseudo import mixed_pairs
+from buarl.evaluation.errors import capture_table, error_capture
+from buarl.figures import plots
+from buarl.figures.entropy import entropy_spread
+from buarl.figures.maps import mid_planes
+from buarl.figures.panels import panels
+from buarl.figures.pseudo_labels import mixed_pairs
+from buarl.lessons.demo import save_figure, unlabeled_slice
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(5)

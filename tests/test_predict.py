@@ -13,16 +13,16 @@ import torch
 from torch import nn
 
 from buarl.components import largest_component
+from buarl.data.resample import resize_nearest
 from buarl.entropy import entropy_of_probs
-from buarl.models import UNet, VNet
-from buarl.predict import (
+from buarl.evaluation.predict import (
     _channels_last_weights,
     predict_probs,
     predict_slices,
     predict_windows,
 )
-from buarl.resample import resize_nearest
-from buarl.sliding_window import sliding_window_probs
+from buarl.evaluation.sliding_window import sliding_window_probs
+from buarl.networks import UNet, VNet
 
 PATCH, STRIDE = (16, 16, 16), (7, 5, 3)
 
@@ -91,7 +91,7 @@ def test_the_faster_layout_stays_within_its_bound_and_leaves_the_network_alone()
 PEAK = """
 import numpy as np, torch
 from torch import nn
-from buarl.predict import predict_windows
+from buarl.evaluation.predict import predict_windows
 torch.set_num_threads(1)
 
 def peak():

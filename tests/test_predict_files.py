@@ -25,19 +25,19 @@ from raw_files import (
 from tiny import PRESET, write_case, write_tiny
 from torch import nn
 
-import buarl_io.predict_files
-from buarl.checkpoint import save_state, write_json
-from buarl.config import PRESETS, Experiment, build_method, config_for
+import buarl.files.predict_files
+from buarl.commands.files import Predict
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.data.la import La
-from buarl.evaluate import predict_volume
-from buarl.run import load_run, read_run, run_experiment
-from buarl_io.commands import Predict
-from buarl_io.convert_acdc import convert_acdc
-from buarl_io.convert_la import convert_la
-from buarl_io.layout import minmax, zscore
-from buarl_io.predict_files import Predicted, predict_each, predict_files
+from buarl.evaluation.evaluate import predict_volume
+from buarl.files.convert_acdc import convert_acdc
+from buarl.files.convert_la import convert_la
+from buarl.files.layout import minmax, zscore
+from buarl.files.predict_files import Predicted, predict_each, predict_files
+from buarl.training.checkpoint import save_state, write_json
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
+from buarl.training.run import load_run, read_run, run_experiment
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
@@ -87,7 +87,7 @@ def run(tmp_path, family):
 def thresholding(monkeypatch):
     """Every run holds the network `Threshold`."""
     monkeypatch.setattr(
-        buarl_io.predict_files,
+        buarl.files.predict_files,
         "load_method",
         lambda _, classes: SimpleNamespace(student=Threshold(classes)),
     )

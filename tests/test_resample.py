@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import zoom
 
-from buarl.resample import nearest_indices, resize_nearest
+from buarl.data.resample import nearest_indices, resize_nearest
 
 FIXTURE = Path(__file__).parent / "fixtures" / "zoom_nearest.npz"
 
@@ -48,7 +48,7 @@ def test_rule_by_hand_and_as_integers():
     assert nearest_indices(5, 3).tolist() == [0, 2, 4]
     assert nearest_indices(2, 3).tolist() == [0, 1, 1]
     assert nearest_indices(7, 7).tolist() == list(range(7))
-    for n in range(154, 513):  # protocol 1.4 in exact integers
+    for n in range(154, 513):  # docs/protocol.md 1.4 in exact integers
         j = np.arange(256)
         np.testing.assert_array_equal(nearest_indices(n, 256), (2 * j * (n - 1) + 255) // 510)
 

@@ -13,8 +13,8 @@ from buarl.data import augment
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
 from buarl.data.h5 import DataError, Sample
-from buarl.data.resident import ResidentBatches
-from buarl.train import fit
+from buarl.fast.resident import ResidentBatches
+from buarl.training.loop import fit
 
 CPU = torch.device("cpu")
 
@@ -99,12 +99,12 @@ def test_rules_are_the_same():
 
 
 def test_training_from_resident_batches_is_the_same_training(tmp_path, monkeypatch):
-    import buarl.train
+    import buarl.training.loop
 
     source = Acdc(write_tiny(tmp_path))
     plain = fit(tiny_method("bcp"), source, tiny_config("bcp"))
     monkeypatch.setattr(
-        buarl.train, "Batches", lambda *a, **k: ResidentBatches(Batches(*a, **k), CPU)
+        buarl.training.loop, "Batches", lambda *a, **k: ResidentBatches(Batches(*a, **k), CPU)
     )
     moved = fit(tiny_method("bcp"), source, tiny_config("bcp"))
     for a, b in zip(plain.network.parameters(), moved.network.parameters(), strict=True):

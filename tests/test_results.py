@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 from tiny import PRESET, write_tiny
 
-from buarl.checkpoint import write_json
-from buarl.config import PRESETS, Experiment
+from benchmarks.report import ratios_of
 from buarl.data.acdc import Acdc
-from buarl.evaluate import write_metrics
+from buarl.evaluation.evaluate import write_metrics
 from buarl.methods import METHODS
 from buarl.regions import url
-from buarl.run import SELECTION, read_run, run_experiment
-from buarl_lab.bench_report import ratios_of
-from buarl_lab.results import (
+from buarl.results.ledger import (
     KEYS,
     OPTIONAL,
     add_to_ledger,
@@ -28,6 +25,9 @@ from buarl_lab.results import (
     read_ledger,
     spread_table,
 )
+from buarl.training.checkpoint import write_json
+from buarl.training.config import PRESETS, Experiment
+from buarl.training.run import SELECTION, read_run, run_experiment
 
 ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7

@@ -7,7 +7,7 @@ import torch
 from tiny import Cut, cut_after, same_weights, tiny_config, tiny_method, trained, write_tiny
 
 from buarl.data.acdc import Acdc
-from buarl.train import fit
+from buarl.training.loop import fit
 
 
 @pytest.fixture(scope="module")

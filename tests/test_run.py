@@ -11,12 +11,12 @@ import pytest
 import torch
 from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 
-import buarl.run
-from buarl.config import PRESETS, Experiment, build_method, config_for
+import buarl.training.run
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.regions import crl, url, whole
-from buarl.run import SELECTION, load_run, read_run, run_experiment
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
+from buarl.training.run import SELECTION, load_run, read_run, run_experiment
 
 ROW = Experiment(
     labeled_rule=url(80), unlabeled_rule=crl(90), source="acdc", labeled=2, preset="tiny"
@@ -28,7 +28,7 @@ SUPERVISED = replace(ROW, method="supervised")
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", PRESET)
     monkeypatch.setattr(
-        buarl.run, "config_for", lambda row: replace(config_for(row), checkpoint_every=2)
+        buarl.training.run, "config_for", lambda row: replace(config_for(row), checkpoint_every=2)
     )
 
 
@@ -74,7 +74,7 @@ def test_a_resumed_run_keeps_its_precision_on_another_machine(source, tmp_path, 
     """ "auto" means what it meant where the run began."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
     native = []
-    monkeypatch.setattr("buarl.engine.has_fast_bf16", lambda device: bool(native))
+    monkeypatch.setattr("buarl.training.engine.has_fast_bf16", lambda device: bool(native))
     exact = run_experiment(SUPERVISED, source, tmp_path / "exact")
     with pytest.raises(Cut):
         run_experiment(SUPERVISED, source, tmp_path / "run", callback=cut_after("train", 3))
@@ -190,7 +190,9 @@ def test_resuming_a_finished_run_returns_it_at_once(source, finished):
     "change", [{"seed": 1}, {"unlabeled_rule": crl(95)}, {"labeled": 3}, {"options": {"a": 1}}]
 )
 def test_resume_refuses_another_row(source, finished, change, monkeypatch):
-    monkeypatch.setattr(buarl.run, "build_method", lambda row, classes: build_method(ROW, classes))
+    monkeypatch.setattr(
+        buarl.training.run, "build_method", lambda row, classes: build_method(ROW, classes)
+    )
     with pytest.raises(ValueError, match=f"bcp: experiment has {next(iter(change))} = "):
         run_experiment(replace(ROW, **change), source, finished[0], resume=True)
 

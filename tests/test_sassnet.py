@@ -9,17 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 
 import buarl
-from buarl.config import Experiment, StagePlan, build_method, config_for
 from buarl.data.acdc import Acdc
 from buarl.losses import D2, DF, region_mean, voxel_weights
 from buarl.methods import SassNet
 from buarl.methods.base import Adam, Method, Player, Sgd, Stage, Step, StepOutput
-from buarl.models import Discriminator, UNet, VNet
-from buarl.models.discriminator import paper_discriminator
+from buarl.methods.sassnet.discriminator import paper_discriminator
+from buarl.methods.signed_distance.maps import signed_distance
+from buarl.networks import Discriminator, UNet, VNet
 from buarl.regions import crl, drop, url, whole, within
 from buarl.schedules import Constant, StepDecay
-from buarl.signed_distance import signed_distance
-from buarl.train import fit
+from buarl.training.config import Experiment, StagePlan, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 every_rank = pytest.mark.parametrize("rank", [2, 3])

@@ -15,15 +15,17 @@ import torch
 from scrubbed import make_side, make_sides
 from tiny import PRESET, write_tiny
 
-from buarl.config import PRESETS
 from buarl.data.acdc import Acdc
 from buarl.entropy import entropy_threshold, uncertain_mask
-from buarl_lab.scrub_pack import PERCENTILES, SCOPES, pack, slices_of
-from buarl_lab.scrub_readings import readings
+from buarl.training.config import PRESETS
+from buarl.widgets.scrub_pack import PERCENTILES, SCOPES, pack, slices_of
+from buarl.widgets.scrub_readings import readings
 
 anywidget = pytest.importorskip("anywidget")
 
-from buarl_lab import lessons, scrubber, snapshots  # noqa: E402
+from buarl.lessons import trained as lessons  # noqa: E402
+from buarl.widgets import scrub as scrubber  # noqa: E402
+from buarl.widgets import snapshots  # noqa: E402
 
 
 def unpacked(packed):

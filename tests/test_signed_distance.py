@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import distance_transform_edt
 
-from buarl.signed_distance import signed_distance, signed_distance_on_device
+from buarl.methods.signed_distance.maps import signed_distance, signed_distance_on_device
 
 LABELS = st.one_of(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 3), *[st.integers(1, 9)] * 2), elements=labels)

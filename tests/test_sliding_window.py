@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from buarl.sliding_window import sliding_window_probs, window_starts
+from buarl.evaluation.sliding_window import sliding_window_probs, window_starts
 
 CASES = {
     "2d": ((23, 30), (8, 12), (3, 5)),

@@ -11,20 +11,20 @@ from torch import nn
 from torch.nn import functional as F
 
 import buarl
-from buarl.config import Experiment, build_method, config_for
 from buarl.losses import D2_BCP, DB
 from buarl.methods import SsNet
 from buarl.methods.base import Step, detached_probs
-from buarl.models import Projector, UNet, VNet
-from buarl.perturbation import (
+from buarl.methods.ss_net.perturbation import (
     adversarial_direction,
     dice_distance,
     frozen_statistics,
     unit_length,
 )
-from buarl.prototypes import PrototypeMemory, prototype_loss
+from buarl.methods.ss_net.prototypes import PrototypeMemory, prototype_loss
+from buarl.networks import Projector, UNet, VNet
 from buarl.regions import Region, crl, drop, url, whole
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 every_rank = pytest.mark.parametrize("rank", [2, 3])

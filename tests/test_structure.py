@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import buarl
-from buarl.config import build_method, config_for
-from buarl.paper import READINGS, table_rows
+from buarl.results.paper import READINGS, table_rows
+from buarl.training.config import build_method, config_for
 
 PACKAGE = Path(buarl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))

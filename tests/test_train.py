@@ -10,15 +10,15 @@ import torch
 from tiny import Cut, cut_after, same_weights, tiny_config, tiny_method, trained, write_tiny
 from torch import nn
 
-from buarl.checkpoint import load_state
-from buarl.config import StagePlan
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.methods import Supervised
 from buarl.methods.base import Method, Player, Sgd, Stage, StepOutput
-from buarl.models import UNet
+from buarl.networks import UNet
 from buarl.schedules import Poly, StepDecay
-from buarl.train import fit
+from buarl.training.checkpoint import load_state
+from buarl.training.config import StagePlan
+from buarl.training.loop import fit
 
 NAMES = ["supervised", "mean_teacher", "bcp"]
 

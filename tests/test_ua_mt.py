@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import buarl
-from buarl.config import Experiment, build_method, config_for
 from buarl.losses import DF
 from buarl.methods import UaMt
 from buarl.methods.base import Step
 from buarl.methods.ua_mt import smoothed_entropy
-from buarl.models import UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, drop, url
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 

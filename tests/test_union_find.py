@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buarl import union_find
 from buarl.components import largest_component
-from buarl.union_find import largest_component_on_device
+from buarl.fast import union_find
+from buarl.fast.union_find import largest_component_on_device
 
 SHAPES = ((1, 1), (1, 30), (17, 23), (40, 40), (5, 6, 7), (16, 12, 9))
 

@@ -10,15 +10,15 @@ from torch import nn
 from torch.nn import functional as F
 
 import buarl
-from buarl.config import Experiment, build_method, config_for
 from buarl.losses import region_loss
 from buarl.methods import Urpc
 from buarl.methods.base import Step
-from buarl.models import MultiScale, UNet, VNet
-from buarl.models.multi_scale import feature_dropout, feature_noise
-from buarl.rectified import log_mean_probs, rectified_consistency
+from buarl.methods.urpc.multi_scale import feature_dropout, feature_noise
+from buarl.methods.urpc.rectified import log_mean_probs, rectified_consistency
+from buarl.networks import MultiScale, UNet, VNet
 from buarl.regions import Region, crl, drop, url, whole
-from buarl.train import fit
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.loop import fit
 
 LATE = Step(90, 100)
 every_rank = pytest.mark.parametrize("rank", [2, 3])

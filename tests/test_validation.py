@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny import Cut, same_weights, tiny_config, tiny_method, write_case, write_tiny
 
-from buarl.config import Config
 from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
-from buarl.evaluate import evaluate, summary
+from buarl.evaluation.evaluate import evaluate, summary
+from buarl.evaluation.metrics import multiclass_metrics
+from buarl.evaluation.validation import DiceCurve, dice_of_classes
 from buarl.methods.base import Adam, Step
 from buarl.methods.supervised import Supervised
-from buarl.metrics import multiclass_metrics
-from buarl.models import VNet
-from buarl.train import fit
-from buarl_lab.validation import DiceCurve, dice_of_classes
+from buarl.networks import VNet
+from buarl.training.config import Config
+from buarl.training.loop import fit
 
 PLACES = [("pretrain", 5), ("pretrain", 10), ("pretrain", 12)]
 PLACES += [("selftrain", 5), ("selftrain", 10), ("selftrain", 14)]

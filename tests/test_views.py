@@ -10,8 +10,8 @@ from tiny import tiny_config, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import Sample
-from buarl.resample import resize_nearest
-from buarl_lab import views
+from buarl.data.resample import resize_nearest
+from buarl.figures import views
 
 RNG = np.random.default_rng(3)
 

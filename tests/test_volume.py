@@ -10,7 +10,7 @@ import pytest
 from raw_files import AFFINE, SHAPE, SPACING, image_of, write_nifti, write_nrrd
 
 from buarl.data.h5 import DataError
-from buarl_io.volume import read_volume, write_volume
+from buarl.files.volume import read_volume, write_volume
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")

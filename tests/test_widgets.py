@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
-from buarl_lab.analysis import error_capture
-from buarl_lab.threshold import PERCENTILES, ThresholdView, read_threshold
+from buarl.evaluation.errors import error_capture
+from buarl.widgets.threshold import PERCENTILES, ThresholdView, read_threshold
 
 
 @pytest.fixture(scope="module")

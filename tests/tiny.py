@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch.nn import Module
 
-from buarl.capture import Recorder
-from buarl.config import Config, Preset, StagePlan
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
+from buarl.fast.recorder import Recorder
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
-from buarl.models import UNet
+from buarl.networks import UNet
 from buarl.regions import crl, url
-from buarl.train import FitResult, fit
+from buarl.training.config import Config, Preset, StagePlan
+from buarl.training.loop import FitResult, fit
 
 SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
 PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={"acdc": (32, 32)}, precision="fp32")

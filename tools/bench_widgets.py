@@ -24,10 +24,10 @@ from playwright.sync_api import sync_playwright
 import buarl
 from buarl import widgets
 from buarl.data.batches import Batches
-from buarl.evaluate import predict_volume
-from buarl_lab.lessons import lesson_row, trained
-from buarl_lab.scrub_pack import Side, pack
-from buarl_lab.scrubber import write_page
+from buarl.evaluation.evaluate import predict_volume
+from buarl.lessons.trained import lesson_row, trained
+from buarl.widgets.scrub import write_page
+from buarl.widgets.scrub_pack import Side, pack
 
 TICKS = """async (key) => {
   const input = document.querySelector(`input[data-key=${key}]`), count = Number(input.max) + 1;

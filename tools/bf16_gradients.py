@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from buarl.checkpoint import write_json
-from buarl.config import Experiment, build_method, config_for
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import open_source
-from buarl.engine import choose_engine
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
 from buarl.regions import crl, url
-from buarl.run import environment, load_method
+from buarl.training.checkpoint import write_json
+from buarl.training.config import Experiment, build_method, config_for
+from buarl.training.engine import choose_engine
+from buarl.training.run import environment, load_method
 
 BENCH = Path(__file__).resolve().parent.parent / "results" / "bench"
 SAMPLES = {"acdc": (400, 4), "la": (6, 2)}  # looked at; labeled per step, and as many unlabeled

@@ -24,7 +24,7 @@ part() { # NAME SECONDS COMMAND...
 }
 
 part tests 150 "$python" -m pytest -q tests/test_cuda.py
-part bench 150 "$python" -m buarl bench --device "$device" "${data[@]}" ${BENCH-} --json "$out/bench.json"
+part bench 150 "$python" -m benchmarks --device "$device" "${data[@]}" ${BENCH-} --json "$out/bench.json"
 part bcp 270 "$python" -m buarl train --device "$device" "${data[@]}" --preset "${PRESET:-paper}" \
     --labeled 7 ${RECORD---record} --validate 200 --out "$out/bcp"
 part doctor 30 "$python" -m buarl doctor

@@ -18,16 +18,16 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from buarl.config import config_for
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
-from buarl.predict import predict_probs
-from buarl_lab import plots
-from buarl_lab.demo import ROWS, draw_figures, save_figure, unlabeled_slice
-from buarl_lab.lessons import after_stage, lesson_row, trained
-from buarl_lab.scrub_pack import pack
-from buarl_lab.scrubber import write_page
-from buarl_lab.snapshots import sides_of_lesson
+from buarl.evaluation.predict import predict_probs
+from buarl.figures import plots
+from buarl.lessons.demo import ROWS, draw_figures, save_figure, unlabeled_slice
+from buarl.lessons.trained import after_stage, lesson_row, trained
+from buarl.training.config import config_for
+from buarl.widgets.scrub import write_page
+from buarl.widgets.scrub_pack import pack
+from buarl.widgets.snapshots import sides_of_lesson
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 TEACHERS = {  # what Fig. 6 compares: title -> row

@@ -17,15 +17,15 @@ from typing import get_args
 
 import torch
 
-from buarl.config import Experiment, config_for
 from buarl.data.source import Source, open_source
-from buarl.engine import Precision, choose_engine
-from buarl.evaluate import ceiling, summary
+from buarl.evaluation.evaluate import ceiling, summary
+from buarl.evaluation.score import score_run
 from buarl.regions import crl, url
-from buarl.run import run_experiment
-from buarl.score import score_run
-from buarl_lab.results import add_to_ledger, ledger_table, read_ledger, spread_table
-from buarl_lab.table import text_table
+from buarl.results.ledger import add_to_ledger, ledger_table, read_ledger, spread_table
+from buarl.results.table import text_table
+from buarl.training.config import Experiment, config_for
+from buarl.training.engine import Precision, choose_engine
+from buarl.training.run import run_experiment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 SEEDS = RESULTS / "seeds"

@@ -1,4 +1,4 @@
-"""ACDC in the public h5 layout: 2-D slices to train on, 3-D volumes to evaluate (protocol 1.1)."""
+"""ACDC in the public h5 layout: 2-D slices to train on, 3-D volumes to evaluate (docs/protocol.md 1.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation in two steps: draw the parameters, then apply them (protocol 2.1, 2.2)."""
+"""Augmentation in two steps: draw the parameters, then apply them (docs/protocol.md 2.1, 2.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from buarl.resample import nearest_indices
+from buarl.data.resample import nearest_indices
 
 Arrays = tuple[np.ndarray, np.ndarray | None]
 
@@ -54,7 +54,7 @@ def apply_2d(
 
 
 def sample_3d(rng: np.random.Generator) -> Augmentation:
-    """Turn in the (x, y) plane, then flip x or y: always a mirror image (protocol 2.2)."""
+    """Turn in the (x, y) plane, then flip x or y: always a mirror image (docs/protocol.md 2.2)."""
     return Augmentation(int(rng.integers(4)), int(rng.integers(2)))
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from buarl.data import augment
 from buarl.data.h5 import DataError, Sample
+from buarl.data.resample import working_copy
 from buarl.data.source import Source
-from buarl.resample import working_copy
 
 
 class SemiBatch(NamedTuple):
@@ -31,7 +31,7 @@ class SemiBatch(NamedTuple):
 def stream_indices(
     seed: Sequence[int], step: int, count: int, batch: int, steps_per_epoch: int
 ) -> np.ndarray:
-    """Sample numbers of a step: chunks of a fresh permutation every epoch (protocol 2.3).
+    """Sample numbers of a step: chunks of a fresh permutation every epoch (docs/protocol.md 2.3).
 
     Needs no history, so a resumed run sees what an uninterrupted one would have seen.
     """

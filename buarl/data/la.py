@@ -1,4 +1,4 @@
-"""LA (2018 Atrial Segmentation Challenge) in the public h5 layout: 3-D scans (protocol 1.2)."""
+"""LA (2018 Atrial Segmentation Challenge) in the public h5 layout: 3-D scans (docs/protocol.md 1.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class La(Source):
 
     The last 10 scans of the training list serve as split "val" here and are never trained on, so
     that nothing has to be chosen on the test list. Paper note: the paper trains on all 80.
-    The public files are cropped around the label, test scans included (protocol 6.8).
+    The public files are cropped around the label, test scans included (docs/protocol.md 6.8).
     """
 
     name = "la"

@@ -1,4 +1,4 @@
-"""A data set of one's own as `buarl_io.convert_folder` writes it; some cases may lack a label."""
+"""A data set of your own, as `convert folder` writes it; some cases may lack a label."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OwnData(Source):
   ROOT/train.list        one volume a line; val.list and test.list if there are such
   ROOT/data/*.h5         3-D `image`, and `label` where there is one, of every volume
   ROOT/data/slices/*.h5  the same of every training slice, if the rank is 2
-`buarl_io.convert_folder` writes it"""
+`buarl.files.convert_folder` writes it"""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -128,9 +128,9 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
         raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
     if root is None:
         if name == "phantom":
-            from buarl_phantom.phantom_files import phantom_root as made
+            from buarl.data.phantom.files import phantom_root as made
         elif name == "phantom_la":
-            from buarl_phantom.phantom_3d import phantom_la_root as made
+            from buarl.data.phantom.atrium import phantom_la_root as made
         else:
             raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
         root = made()

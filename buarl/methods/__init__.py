@@ -3,13 +3,13 @@
 from buarl.methods.base import Method
 from buarl.methods.bcp import Bcp
 from buarl.methods.dtc import Dtc
-from buarl.methods.mc_net import McNet
+from buarl.methods.mc_net.method import McNet
 from buarl.methods.mean_teacher import MeanTeacher
-from buarl.methods.sassnet import SassNet
-from buarl.methods.ss_net import SsNet
+from buarl.methods.sassnet.method import SassNet
+from buarl.methods.ss_net.method import SsNet
 from buarl.methods.supervised import Supervised
 from buarl.methods.ua_mt import UaMt
-from buarl.methods.urpc import Urpc
+from buarl.methods.urpc.method import Urpc
 
 METHODS: dict[str, type[Method]] = {
     "supervised": Supervised,
@@ -22,6 +22,9 @@ METHODS: dict[str, type[Method]] = {
     "ss_net": SsNet,
     "bcp": Bcp,
 }
+
+for name, kind in METHODS.items():
+    kind.name = name
 
 __all__ = [
     "METHODS",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import D2, Dice, Reduction, region_loss
+from buarl.methods.recipes import PAPER, Recipe
 from buarl.regions import Region, Rule, whole
 from buarl.schedules import Schedule, ramp
 
@@ -36,7 +37,7 @@ class StepOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Sgd:
-    """Stochastic gradient descent as every method of the paper uses it (protocol section 5)."""
+    """Stochastic gradient descent as every method of the paper uses it (docs/protocol.md 5)."""
 
     lr: float = 0.01
     momentum: float = 0.9
@@ -103,6 +104,7 @@ class Method(nn.Module, ABC):
         optimizer: Of the student.
     """
 
+    name: str  # in rows and on the command line
     untouched: tuple[str, ...] = ()  # prefixes of student parameters that a step may not reach
 
     def __init__(
@@ -122,6 +124,11 @@ class Method(nn.Module, ABC):
         self.labeled_rule, self.unlabeled_rule = labeled_rule, unlabeled_rule
         self.labeled_reduction, self.unlabeled_reduction = labeled_reduction, unlabeled_reduction
         self.dice, self.ce_share, self.optimizer = dice, ce_share, optimizer
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """The published schedule and settings for images of a rank, 2 (ACDC) or 3 (LA)."""
+        return PAPER[{2: "acdc", 3: "la"}[rank], cls.name]
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -167,7 +174,7 @@ class Method(nn.Module, ABC):
 
 
 class RampedMethod(Method):
-    """A method of one stage whose unlabeled term is ramped up (protocol section 4.3).
+    """A method of one stage whose unlabeled term is ramped up (docs/protocol.md 4.3).
 
     Args:
         student: The network that learns.

@@ -1,4 +1,4 @@
-"""Bidirectional copy-paste (BCP), and the paper's Ours(BCP) (protocol 4.2, 7.9-7.13).
+"""Bidirectional copy-paste (BCP), and the paper's Ours(BCP) (docs/protocol.md 4.2, 7.9-7.13).
 
 Stage 1, on labeled images: one half of the batch is pasted onto the other through a box; URL cuts
 the mixed prediction. Stage 2: labeled images are pasted onto unlabeled ones and the other way

@@ -1,4 +1,4 @@
-"""DTC: dual-task consistency between segmentation and signed distance (protocol 4.5).
+"""DTC: dual-task consistency between segmentation and signed distance (docs/protocol.md 4.5).
 
 X. Luo, J. Chen, T. Song, G. Wang: Semi-supervised Medical Image Segmentation through Dual-task
 Consistency, AAAI 2021. Reference: HiLab-git/DTC; in 2-D pull request 37 of SSL4MIS, unmerged.
@@ -17,8 +17,8 @@ from torch import nn
 from buarl.data.batches import SemiBatch
 from buarl.losses import consistency_loss
 from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
-from buarl.models.signed_distance_net import SignedDistanceNet
-from buarl.signed_distance import signed_distance_loss
+from buarl.methods.signed_distance.maps import signed_distance_loss
+from buarl.methods.signed_distance.network import SignedDistanceNet
 
 
 class Dtc(RampedMethod):

@@ -1,4 +1,4 @@
-"""Mean Teacher, and the paper's Ours(MT) (paper section 3.4; protocol 4.4, 7.12).
+"""Mean Teacher, and the paper's Ours(MT) (paper section 3.4; docs/protocol.md 4.4, 7.12).
 
 One step: the student sees labeled and unlabeled images in one forward, the teacher the unlabeled
 ones with noise. The labeled term is Dice + cross-entropy (Eq. 7). The unlabeled term, ramped up,

@@ -8,7 +8,7 @@ import numpy as np
 import buarl
 from buarl.data.augment import Augmentation, apply_2d
 from buarl.data.batches import stream_indices
-from buarl.resample import resize_nearest
+from buarl.data.resample import resize_nearest
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 names = source.training_names()

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 import buarl
-from buarl import entropy, predict
-from buarl_lab import analysis, lessons, views
+from buarl import entropy
+from buarl.evaluation import errors as analysis
+from buarl.evaluation import predict
+from buarl.figures import views
+from buarl.lessons import trained as lessons
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)

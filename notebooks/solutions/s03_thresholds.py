@@ -9,8 +9,10 @@ import os
 import torch
 
 import buarl
-from buarl import entropy, predict
-from buarl_lab import lessons, views
+from buarl import entropy
+from buarl.evaluation import predict
+from buarl.figures import views
+from buarl.lessons import trained as lessons
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 row = lessons.lesson_row("BCP", source)

@@ -13,7 +13,7 @@ from torch.nn import functional
 import buarl
 from buarl import regions
 from buarl.data.batches import Batches
-from buarl_lab import lessons
+from buarl.lessons import trained as lessons
 
 NO_DICE = buarl.Dice(squared=True, per_sample=False, background=True, smooth=1e12)
 

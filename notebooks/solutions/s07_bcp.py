@@ -9,8 +9,8 @@ from torch.nn import functional as F
 import buarl
 from buarl.copy_paste import outside_mask, sample_box
 from buarl.data.batches import Batches
+from buarl.lessons.trained import lesson_row
 from buarl.methods.base import Step
-from buarl_lab.lessons import lesson_row
 
 source = buarl.open_source("phantom")
 row = lesson_row("BCP", source)

@@ -11,9 +11,9 @@ from statistics import mean, median, stdev
 import torch
 
 import buarl
-from buarl.config import PRESETS, Preset
-from buarl.evaluate import evaluate, write_metrics
-from buarl_lab.results import add_to_ledger, ledger_table, read_ledger
+from buarl.evaluation.evaluate import evaluate, write_metrics
+from buarl.results.ledger import add_to_ledger, ledger_table, read_ledger
+from buarl.training.config import PRESETS, Preset
 
 torch.set_num_threads(1)
 source = buarl.open_source("phantom")

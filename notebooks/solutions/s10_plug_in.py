@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 import buarl
-from buarl.config import StagePlan
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
-from buarl.evaluate import evaluate, summary
+from buarl.evaluation.evaluate import evaluate, summary
+from buarl.training.config import StagePlan
 
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)

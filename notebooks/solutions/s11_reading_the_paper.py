@@ -7,7 +7,7 @@ import torch
 
 import buarl
 from buarl.entropy import entropy_of_probs
-from buarl.paper import table_rows
+from buarl.results.paper import table_rows
 
 torch.manual_seed(0)
 logits = torch.randn(4, 4, 64, 64) * torch.rand(4, 1, 64, 64) * 4

@@ -7,13 +7,13 @@ from torch.nn import functional as F
 import buarl
 from buarl.data.batches import Batches
 from buarl.entropy import entropy_of_probs, uncertain_mask
+from buarl.lessons.trained import lesson_row, trained
 from buarl.losses import D2_BCP, D2_HALF, dice_loss, region_mean
 from buarl.methods.base import Step
+from buarl.methods.signed_distance.maps import signed_distance
+from buarl.methods.ss_net.prototypes import PrototypeMemory
 from buarl.methods.ua_mt import UaMt, smoothed_entropy
-from buarl.prototypes import PrototypeMemory
 from buarl.regions import within
-from buarl.signed_distance import signed_distance
-from buarl_lab.lessons import lesson_row, trained
 
 source = buarl.open_source("phantom")
 row = lesson_row("supervised", source)

@@ -1,0 +1,215 @@
+"""How fast is every part, against its plain counterpart, and what limits it? `run_bench`.
+
+Both are measured in one process in turn, A/B/A/B; medians, and ratios pair by pair with their
+spread, so that another program on the machine slows both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks import parts as bench_parts
+from benchmarks import volumes as bench_volumes
+from benchmarks.growth import case_seconds, growth, schedules
+from benchmarks.machine import (
+    count_flops,
+    memory_given_back,
+    peak_memory,
+    product_gflops,
+    seconds,
+)
+from benchmarks.scene import SEED, Part, few, new_scene
+from benchmarks.step import MadeVolumes, WholeStep
+from buarl.data.batches import Batches
+from buarl.data.source import Source, open_source
+from buarl.training.engine import Engine, Precision, choose_engine, hold_memory
+from buarl.training.run import environment
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    device, precision: See `choose_engine`. source, root: Slices; with "la" the 3-D step takes its
+    scans and the slices are the phantom's. size, batch, width: Of the slices, labeled (and as many
+    unlabeled) per step, and of the networks. patch, batch_3d: Of the 3-D step; None is the paper's
+    on a GPU, less on a CPU. repeats: Pairs per part. record: Whole steps also recorded; None: on a
+    GPU. compiler: Whole steps also compiled, by this backend of torch.compile. growth_*: Points of
+    the three curves.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    source: str = "phantom"
+    root: Path | None = None
+    size: int = 256
+    batch: int = 12
+    width: int = 16
+    patch: tuple[int, int, int] | None = None
+    batch_3d: int = 4
+    repeats: int = 7
+    record: bool | None = None
+    compiler: str | None = None
+    growth_size: Sequence[int] = (64, 96, 128, 192, 256)
+    growth_batch: Sequence[int] = (2, 6, 12, 24)
+    growth_classes: Sequence[int] = (2, 4, 8)
+
+    @classmethod
+    def quick(cls, **changes: Any) -> Plan:
+        """Seconds instead of minutes: every line, no meaning."""
+        tiny = {"size": 32, "batch": 4, "width": 2, "patch": (32, 32, 16), "batch_3d": 4}
+        curves = {"growth_size": (16, 32), "growth_batch": (2, 4), "growth_classes": (2, 3)}
+        return cls(**{**tiny, "repeats": 2, **curves, **changes})
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured part; times in seconds, memory in MiB, difference as `compared` says."""
+
+    name: str
+    plain_name: str
+    ours: list[float]
+    plain: list[float]
+    difference: float | None
+    compared: str
+    goal: str
+    limit: str
+    gflop: float | None = None
+    ours_mib: float | None = None
+    plain_mib: float | None = None
+    units: int = 1
+    first_stage: list[float] = field(default_factory=list)  # of a whole step
+
+
+def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        plan: What. say: Told what is being measured.
+    Returns:
+        Plain data for JSON: plan, environment, peak, lines, growth, schedules.
+    """
+    engine = choose_engine(plan.device, plan.precision)
+    on_gpu = engine.device.type == "cuda"
+    record = on_gpu if plan.record is None else plan.record
+    patch = plan.patch or ((112, 112, 80) if on_gpu else (64, 64, 48))
+    slices: Source = open_source(plan.source, plan.root)
+    scans: Source = MadeVolumes(tuple(n + 16 for n in patch), 4 * plan.batch_3d)
+    if slices.rank == 3:
+        slices, scans = open_source("phantom"), slices
+    peak = product_gflops(engine)
+    lines = [*_part_lines(plan, engine, slices, patch, say)]
+    for source, size, batch in (
+        (slices, (plan.size, plan.size), plan.batch),
+        (scans, patch, plan.batch_3d),
+    ):
+        for at, recorded in step_forms(engine, record, plan.compiler):
+            step = WholeStep(at, few(source, 3 * batch), size, plan.width, batch, recorded)
+            say(step.name)
+            lines.append(whole_line(step, plan.repeats, "1200 ms" if source.rank == 2 else ""))
+    say("growth")
+    machine = {**environment(), "cores": os.cpu_count(), "precision": engine.precision}
+    result = {
+        "plan": {
+            **asdict(plan),
+            "root": None,
+            "patch": patch,
+        },  # where data lie is nobody's business
+        "environment": {**machine, "device": str(engine.device)},
+        "product_gflops": peak,
+        "lines": [asdict(line) for line in lines],
+        "growth": list(growth(plan, engine)),
+        "schedules": schedules(lines, case_seconds(slices, (plan.size,) * 2, plan.width, engine)),
+    }
+    return json.loads(json.dumps(result))
+
+
+def measure(part: Part, repeats: int, engine: Engine) -> Line:
+    """One part in turn with its plain counterpart; the comparison of values warms both up."""
+    hold_memory()  # as `fit` does
+    difference, plain = part.difference(), part.plain
+    gflop = count_flops(plain or part.ours) if part.limit == "convolutions" else None
+    memory = [peak_memory(f, engine.device) if f else None for f in (part.ours, plain)]
+    line = Line(
+        *(part.name, part.plain_name, [], [], difference),
+        *(part.compared, part.goal, part.limit, gflop, *memory),
+        units=part.units,
+    )
+    for _ in range(repeats):
+        line.ours.append(seconds(part.ours, engine.device))
+        if plain is not None:
+            with memory_given_back():
+                line.plain.append(seconds(plain, engine.device))
+    return line
+
+
+def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
+    """The whole step as a line of the table."""
+    difference = step.difference()
+    gflop = count_flops(step.plain_once)
+    memory = (
+        peak_memory(lambda: step.fitted(3), step.engine.device),
+        peak_memory(step.plain_once, step.engine.device),
+    )
+    step.measure(repeats)
+    read = "files read" if step.from_files else "in memory"
+    return Line(
+        *(step.name, f"fp32 contiguous, {read}", step.ours, step.plain, difference),
+        *("loss, relative", goal, "convolutions", gflop, *memory),
+        first_stage=step.first_stage,
+    )
+
+
+def step_forms(engine: Engine, record: bool, compiler: str | None) -> list[tuple[Engine, bool]]:
+    """Engines of the whole steps, and whether a step is recorded; the engine's own form first.
+
+    On a GPU fp32 is among them: its convolutions wait for memory, where rounding tensors may cost
+    more than it spares. What is compiled is the form of the lowest precision.
+    """
+    exact = ["fp32"] if engine.device.type == "cuda" else []
+    engines = _in_each(engine, engine.precision, *exact, _lowest(engine))
+    forms = list(product(engines, (False, True) if record else (False,)))
+    if compiler is not None:
+        forms.append((replace(engine, precision=_lowest(engine), compiler=compiler), record))
+    return forms
+
+
+def _in_each(engine: Engine, *precisions: str) -> list[Engine]:
+    return [replace(engine, precision=precision) for precision in dict.fromkeys(precisions)]
+
+
+def _lowest(engine: Engine) -> str:
+    return "fp32" if engine.precision == "fp32" else "bf16"
+
+
+def _part_lines(
+    plan: Plan, engine: Engine, slices: Source, patch: Sequence[int], say: Say
+) -> Iterator[Line]:
+    """Every part but the whole steps; a part is made when its turn comes."""
+    engines = _in_each(engine, "fp32", _lowest(engine))  # what an evaluation can predict in
+    size, batch, classes = (plan.size, plan.size), plan.batch, slices.num_classes
+    small = few(slices, 3 * batch)
+    batches = Batches(small, None, size)
+    scene = new_scene(engine, batches.batch((SEED, 1), 0, batch, batch), classes, plan.width)
+    for make in (
+        lambda: bench_parts.loading(batches, small, engine, batch),
+        lambda: bench_parts.teacher_forward(scene),
+        lambda: bench_parts.components(scene.batch.label, classes),
+        lambda: bench_parts.masks(scene),
+        lambda: bench_parts.student_step(scene),
+        lambda: bench_parts.optimizer(classes, plan.width, engine),
+        lambda: bench_volumes.metrics(slices),
+        *(partial(bench_volumes.windows, at, patch, plan.width) for at in engines),
+    ):
+        part = make()
+        say(part.name)
+        yield measure(part, plan.repeats, engine)

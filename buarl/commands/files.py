@@ -1,0 +1,194 @@
+"""Commands around files: convert, fetch, doctor, predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+SourceName = Literal["phantom", "phantom_la", "acdc", "la", "own_2d", "own_3d"]
+
+
+@dataclass
+class ConvertAcdc:
+    """Convert the official ACDC release (NIfTI) into the h5 layout."""
+
+    raw: Annotated[Path, tyro.conf.Positional]
+    """Folder of the release, with training/ and testing/ or with the patients themselves."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """New or empty folder."""
+    lists: Path | None = None
+    """Folder with the public train_slices.list, val.list, test.list; without it, by the seed."""
+    val: float = 0.1
+    """Share of patients to validate on (without --lists)."""
+    test: float = 0.2
+    """Share of patients to test on (without --lists)."""
+    seed: int = 1337
+    """Draws the patients (without --lists)."""
+    check_affine: bool = True
+    """Refuse a label that lies elsewhere than its image."""
+
+    def run(self) -> None:
+        """Convert, say what was written and what to do next."""
+        from buarl.files.convert_acdc import convert_acdc
+
+        print(convert_acdc(**vars(self)).text())
+        print(f"next: python -m buarl doctor --source acdc --root {_quoted(self.out)}")
+
+
+@dataclass
+class ConvertLa:
+    """Convert scans of the 2018 LA challenge (NRRD) into the h5 layout."""
+
+    raw: Annotated[Path, tyro.conf.Positional]
+    """Folder of scans, each with lgemri.nrrd and laendo.nrrd."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """New or empty folder."""
+    crop: Literal["label", "none"] = "label"
+    """label: cut around the label as published, which leaks where it lies. none: whole volumes."""
+    lists: Path | None = None
+    """Folder with the public train.list and test.list; without it, by the seed."""
+    test: float = 0.2
+    """Share of scans to test on (without --lists)."""
+    seed: int = 1337
+    """Draws scans and margins."""
+    check_affine: bool = True
+    """Refuse a label that lies elsewhere than its image."""
+
+    def run(self) -> None:
+        """Convert, say what was written and what to do next."""
+        from buarl.files.convert_la import convert_la
+
+        print(convert_la(**vars(self)).text())
+        print(f"next: python -m buarl doctor --source la --root {_quoted(self.out)}")
+
+
+@dataclass
+class ConvertFolder:
+    """Convert a folder of your own NIfTI or NRRD images, some of them labeled."""
+
+    images: Annotated[Path, tyro.conf.Positional]
+    """Folder of images."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """New or empty folder."""
+    labels: Path | None = None
+    """Folder of labels named like the images; NAME_gt or NAME_label beside an image also count."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, background first; without it, numbers."""
+    rank: Literal[2, 3] = 3
+    """2 trains on slices along z, 3 on volumes."""
+    val: float = 0.1
+    """Share of the labeled patients to validate on."""
+    test: float = 0.2
+    """Share of the labeled patients to test on."""
+    seed: int = 1337
+    """Draws the patients."""
+    patient: str | None = None
+    """Pattern whose one group is the patient in a file name; else the part before the first _."""
+    label_values: tuple[int, ...] = ()
+    """Values in the label files in order of the classes, e.g. 0 255."""
+    check_affine: bool = True
+    """Refuse a label that lies elsewhere than its image."""
+
+    def run(self) -> None:
+        """Convert, say what was written and what to do next."""
+        from buarl.files.convert_folder import convert_folder
+
+        report = convert_folder(**vars(self))
+        print(report.text())
+        root = _quoted(self.out)
+        print(f"table of cases: {self.out / 'cases.csv'}")
+        print(f"next: python -m buarl train --source {report.source} --root {root} --out runs/own")
+
+
+@dataclass
+class Fetch:
+    """Get a data set: LA by download with checked contents, ACDC by the steps to take."""
+
+    dataset: Annotated[Literal["la", "acdc"], tyro.conf.Positional]
+    """Which one."""
+    out: Path | None = None
+    """Folder to fill, the user's cache without it."""
+    accept_terms: bool = False
+    """You have read where the data comes from and its terms; nothing is downloaded without it."""
+    test: bool = False
+    """Also the test scans, of which no checksums are known."""
+    base_url: str | None = None
+    """A mirror of the folder that holds `2018LA_Seg_Training Set/`."""
+
+    def run(self) -> None:
+        """Print source and terms, download if they are accepted; otherwise exit code 2."""
+        from buarl.data.phantom.files import cache_root
+        from buarl.files.fetch import ACDC_STEPS, LA_TERMS, LA_URL, fetch_la
+
+        if self.dataset == "acdc":
+            print(ACDC_STEPS)
+            return
+        url, root = self.base_url or LA_URL, self.out or cache_root() / "LA"
+        print(LA_TERMS.format(url=url))
+        if not self.accept_terms:
+            print("nothing was downloaded; if you may and want to use it, add --accept-terms")
+            raise SystemExit(2)
+        fetch_la(root, base_url=url, include_test=self.test, say=print)
+        print(f"next: python -m buarl doctor --source la --root {_quoted(root)}")
+
+
+@dataclass
+class Predict:
+    """Segment image files with a trained run; the masks lie where the images lie."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    """A finished run."""
+    inputs: Annotated[Path, tyro.conf.Positional]
+    """A .nii, .nii.gz, .nrrd or .h5 file, or a folder of them."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder for NAME_seg.nii.gz."""
+    entropy: bool = False
+    """Also write NAME_entropy.nii.gz, in nats."""
+    keep_largest: bool = False
+    """Keep only the largest component per class."""
+    normalisation: Literal["minmax", "zscore"] | None = None
+    """Of the grey values of a volume; by default what the training data had. h5 stays as it is."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+    def run(self) -> None:
+        """Predict and say a line per file."""
+        from buarl.files.predict_files import predict_each
+
+        options = {key: value for key, value in vars(self).items() if key != "threads"}
+        for done in predict_each(**options):
+            print(done.text())
+        print(f"written to {_quoted(self.out)}")
+
+
+def _quoted(path: Path) -> str:
+    """As one word of a command line."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+@dataclass
+class Doctor:
+    """Say what is here: versions, device, threads, data and whether it is complete."""
+
+    source: SourceName | None = None
+    """Data set to look at; without it what lies in --root, or the phantom."""
+    root: Path | None = None
+    """Its folder, or one with several data sets in it."""
+    check: bool = True
+    """Compare every file of acdc and la with the public figures, about 20 s."""
+
+    def run(self) -> None:
+        """Print the report; a problem found is exit code 1."""
+        from buarl.files.doctor import report
+
+        text, healthy = report(self.source, self.root, check=self.check)
+        print(text)
+        if not healthy:
+            raise SystemExit(1)

@@ -1,0 +1,308 @@
+"""A synthetic cardiac short-axis data set in the ACDC h5 layout (docs/protocol.md 1.1), for lessons, tests.
+
+It needs no download and no licence. It is a drawing, not anatomy: scores on it say whether the
+code learns, never how well a method works on patients.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+RIGHT_VENTRICLE, MYOCARDIUM, LEFT_VENTRICLE = 1, 2, 3
+Pair = tuple[float, float]
+Grid = tuple[np.ndarray, np.ndarray]
+
+# Heart types as in ACDC (normal, dilated, hypertrophic, infarcted, abnormal right ventricle).
+# Lengths in half short sides of the image: pool radius, wall, share of the pool radius left at end
+# systole, right ventricle size, uneven wall (share of its thickness).
+_HEART_TYPES = (
+    (0.22, 0.100, 0.68, 1.00, 0.10),
+    (0.30, 0.095, 0.88, 1.05, 0.10),
+    (0.19, 0.150, 0.55, 0.95, 0.30),
+    (0.24, 0.100, 0.80, 1.00, 0.35),
+    (0.19, 0.095, 0.72, 1.40, 0.10),
+)
+
+
+@dataclass(frozen=True)
+class PhantomSpec:
+    """Size, variation and image quality of the phantom; ranges are (low, high), drawn per patient.
+
+    Lengths are in half short sides of the image, grey values in [0, 1] before bias and noise.
+    """
+
+    seed: int = 2502
+    train_patients: int = 40
+    val_patients: int = 6
+    test_patients: int = 8
+    side: tuple[int, int] = (64, 96)  # pixels along each in-plane axis
+    depth: tuple[int, int] = (6, 10)  # slices per volume
+    oversampling: int = 3  # sub-pixels per pixel and axis; odd, the centre one gives the label
+    heart_scale: Pair = (0.9, 1.25)
+    shift: float = 0.16  # heart centre, +- per axis
+    rotation: float = 40.0  # heart axis, +- degrees
+    warp: float = 0.035  # largest smooth deformation
+    blood: Pair = (0.6, 0.95)
+    muscle: Pair = (0.18, 0.38)
+    fat: Pair = (0.45, 1.0)
+    lung: Pair = (0.02, 0.14)
+    organ: Pair = (0.2, 0.6)  # liver, spine
+    stomach: Pair = (0.03, 0.95)
+    first_slice: Pair = (-0.08, 0.1)  # position on the long axis: 0 base, 1 apex of the pool
+    last_slice: Pair = (0.8, 1.08)
+    bias: Pair = (0.1, 0.4)  # strength of the smooth multiplicative field
+    texture: Pair = (0.04, 0.1)
+    noise: Pair = (0.012, 0.035)  # standard deviation of each channel of the Rician noise
+
+    def __post_init__(self) -> None:
+        if self.oversampling < 1 or self.oversampling % 2 == 0:
+            raise ValueError(f"oversampling must be odd and >= 1, got {self.oversampling}")
+        if min(self.train_patients, self.val_patients, self.test_patients) < 1:
+            raise ValueError(f"every split needs at least one patient, got {self}")
+        if min(self.side) < 16 or min(self.depth) < 2:
+            raise ValueError(f"side must be >= 16 and depth >= 2, got {self.side}, {self.depth}")
+
+
+def phantom_case(spec: PhantomSpec, patient: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """One volume of one patient: a pure function of its arguments.
+
+    Args:
+        spec: what to draw.
+        patient: number >= 1. Split sizes do not change what a patient looks like.
+        frame: 1 end diastole (large pool), 2 end systole (small pool, thick wall).
+
+    Returns:
+        image (Z, H, W) float32 with min 0 and max 1, label (Z, H, W) uint8
+        (0 background, 1 right ventricle, 2 myocardium, 3 left ventricle).
+
+    Raises:
+        ValueError: patient < 1 or frame not 1 or 2.
+    """
+    if patient < 1 or frame not in (1, 2):
+        raise ValueError(f"need patient >= 1 and frame 1 or 2, got {patient} and {frame}")
+    person = _draw_patient(spec, patient)
+    rng = np.random.default_rng([spec.seed, patient, frame])
+    grids = _grid(person, 1), _grid(person, spec.oversampling)
+    drawn = [_draw_slice(person, grids, frame, position, rng) for position in person.positions]
+    image = _degrade(np.stack([grey for grey, _ in drawn]), person, rng)
+    image = np.round(1000 * image)  # scanners store integers; the files also pack better
+    image = (image - image.min()) / (image.max() - image.min())
+    return image.astype(np.float32), np.stack([label for _, label in drawn])
+
+
+def _draw_patient(spec: PhantomSpec, patient: int) -> SimpleNamespace:
+    """What both frames of a patient share."""
+    rng = np.random.default_rng([spec.seed, patient])
+    pool, wall, ejection, rv_size, uneven = _HEART_TYPES[rng.integers(len(_HEART_TYPES))]
+    scale = rng.uniform(*spec.heart_scale)
+    shape = rng.integers(spec.side[0], spec.side[1] + 1, 2)
+    depth = int(rng.integers(spec.depth[0], spec.depth[1] + 1))
+    return SimpleNamespace(
+        shape=shape,
+        positions=np.linspace(rng.uniform(*spec.first_slice), rng.uniform(*spec.last_slice), depth),
+        half=shape[::-1] / shape.min(),  # half extent of the image along x and y
+        center=np.array([0.12, -0.08]) + rng.uniform(-spec.shift, spec.shift, 2),
+        tilt=rng.uniform(-0.12, 0.12, 2),  # in-plane drift of the long axis from base to apex
+        angle=np.deg2rad(200 + rng.uniform(-spec.rotation, spec.rotation)),  # towards the septum
+        pool=pool * scale * rng.uniform(0.92, 1.08),
+        wall=wall * scale * rng.uniform(0.88, 1.15),
+        ejection=ejection * rng.uniform(0.94, 1.06),
+        squeeze=rng.uniform(0.93, 1.07),
+        uneven=uneven,
+        uneven_angle=rng.uniform(-np.pi, np.pi),
+        rv_size=rv_size * rng.uniform(0.85, 1.15),
+        rv_angle=rng.uniform(-0.35, 0.35),
+        rv_base=rng.uniform(-0.12, 0.0),
+        rv_apex=rng.uniform(0.8, 1.0),
+        descent=rng.uniform(0.03, 0.12),  # of the base towards the apex at end systole
+        papillary=rng.uniform(0.12, 0.24, 2),
+        papillary_angle=np.array([2.2, -2.2]) + rng.uniform(-0.4, 0.4, 2),
+        waves=rng.uniform(-1, 1, (3, 5)),
+        warp=spec.warp,
+        chest=rng.uniform([0.05, 0.03], [0.16, 0.09]),  # thickness of fat and muscle
+        body=rng.uniform(0.95, 1.25, 2),
+        liver=rng.uniform([-0.7, 0.5, 0.5], [-0.2, 0.85, 0.8]),  # x, y, size
+        gut=rng.uniform([0.3, 0.45, 0.2], [0.75, 0.85, 0.4]),
+        aorta=rng.uniform([0.05, 0.52, 0.07], [0.4, 0.68, 0.11]),
+        vessels=rng.uniform([-0.9, -0.7, 0.015], [0.9, 0.6, 0.03], (5, 3)),
+        pad_size=rng.uniform(0.5, 1.1),  # fat in front of the heart
+        pad_angle=rng.uniform(-1.0, -0.2),
+        pad_grey=rng.uniform(0.35, 0.8),
+        pericardium=rng.uniform(0.0, 0.09),
+        grey={k: rng.uniform(*getattr(spec, k)) for k in ("blood", "muscle", "fat", "lung")}
+        | {"liver": rng.uniform(*spec.organ), "spine": rng.uniform(*spec.organ)}
+        | {"gut": rng.uniform(*spec.stomach)},
+        bias=rng.uniform(*spec.bias) * rng.normal(0, 1, 3),
+        texture=rng.uniform(*spec.texture),
+        noise=rng.uniform(*spec.noise),
+        oversampling=spec.oversampling,
+    )
+
+
+def _draw_slice(
+    p: SimpleNamespace,
+    grids: tuple[Grid, Grid],
+    frame: int,
+    position: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values and label of one slice; sub-pixels are averaged (partial volume)."""
+    (coarse, fine), n, (h, w) = grids, p.oversampling, p.shape
+    grey = dict(p.grey, blood=p.grey["blood"] * rng.uniform(0.9, 1.05))  # inflow differs by slice
+    # The unlabeled surroundings are drawn pixel by pixel (blurred later), the heart n x n finer.
+    canvas = _draw_thorax(p, grey, position, *coarse)
+    canvas = canvas.repeat(n, axis=0).repeat(n, axis=1)
+    label = _draw_heart(p, grey, frame, position, *fine, canvas)
+    canvas = canvas.reshape(h, n, w, n).mean((1, 3))
+    return canvas, label[n // 2 :: n, n // 2 :: n]
+
+
+def _grid(p: SimpleNamespace, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothly deformed coordinates x, y of all sub-pixel centres, n per pixel and axis."""
+    y, x = (
+        ((np.arange(size * n) + 0.5) / n * 2 / p.shape.min() - half).astype(np.float32)
+        for size, half in zip(p.shape, p.half[::-1], strict=True)
+    )
+    x, y = np.meshgrid(x, y)
+    for kx, ky, phase, dx, dy in p.waves.astype(np.float32):
+        wave = np.sin(4 * (kx * x + ky * y) + 3 * phase)
+        x, y = x + p.warp * dx * wave, y + p.warp * dy * wave
+    return x, y
+
+
+def _ellipse(
+    x: np.ndarray, y: np.ndarray, center: Pair, axes: Pair, angle: float = 0.0
+) -> np.ndarray:
+    """Distance from the center in semi-axes: 1 on the outline."""
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    dx, dy = x - np.float32(center[0]), y - np.float32(center[1])
+    along, across = (c * dx + s * dy) / np.float32(axes[0]), (c * dy - s * dx) / np.float32(axes[1])
+    return np.sqrt(along * along + across * across)
+
+
+def _draw_thorax(
+    p: SimpleNamespace, grey: dict[str, float], position: float, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Everything but the heart, painted back to front; no label."""
+    canvas = np.full(x.shape, 0.01, np.float32)
+    body = _ellipse(x, y, (0.0, 0.05), p.half * p.body)
+    fat, muscle = 1 - p.chest[0], 1 - p.chest.sum()
+    canvas[body < 1] = grey["fat"]
+    canvas[body < fat] = grey["muscle"]
+    cavity = body < muscle
+    canvas[cavity] = grey["lung"]
+    for cx, cy, size in p.vessels:
+        canvas[cavity & (_ellipse(x, y, (cx, cy), (size, size)) < 1)] = grey["blood"] * 0.7
+    fade, near = (
+        p.pad_size * (1 - 0.5 * max(0.0, position)),
+        (p.center[0] - 0.35, p.center[1] - 0.35),
+    )
+    mediastinum = _ellipse(x, y, near, (fade * 0.3, fade * 0.5), p.pad_angle)
+    canvas[cavity & (mediastinum < 1)] = p.pad_grey * grey["fat"]
+    lx, ly, size = p.liver
+    liver = _ellipse(x, y, (lx, ly + 0.25 * (1 - position)), (1.2 * size, 0.8 * size), 0.25)
+    canvas[cavity & (liver < 1)] = grey["liver"]
+    gx, gy, size = p.gut
+    gut = _ellipse(x, y, (gx, gy + 0.25 * (1 - position)), (1.2 * size, size), -0.3)
+    canvas[cavity & (gut < 1)] = grey["muscle"]
+    canvas[cavity & (gut < 0.85)] = grey["gut"]
+    ax, ay, size = p.aorta
+    spine = _ellipse(x, y, (ax - 0.28, ay + 0.22), (0.2, 0.17))
+    canvas[spine < 1] = grey["spine"]
+    aorta = _ellipse(x, y, (ax, ay), (size, size))
+    canvas[aorta < 1.2] = grey["muscle"]
+    canvas[aorta < 1] = grey["blood"]
+    return canvas
+
+
+def _ventricle_radii(p: SimpleNamespace, frame: int, position: float) -> tuple[float, float]:
+    """Radius of the pool and of the outer wall; the wall keeps its area when the pool shrinks."""
+
+    def taper(z: float) -> float:
+        return float(np.sqrt(max(0.0, 1 - max(0.0, z) ** 2.5)))
+
+    pool = p.pool * taper(position)
+    outer = (p.pool + p.wall) * taper(position / (1 + 0.7 * p.wall / p.pool / 2))
+    if frame == 1:
+        return pool, outer
+    small = pool * p.ejection
+    return small, float(np.sqrt(small**2 + 1.1 * (outer**2 - pool**2)))
+
+
+def _draw_heart(
+    p: SimpleNamespace,
+    grey: dict[str, float],
+    frame: int,
+    position: float,
+    x: np.ndarray,
+    y: np.ndarray,
+    canvas: np.ndarray,
+) -> np.ndarray:
+    """Paint the heart on the canvas in place and return its label at sub-pixel resolution."""
+    if frame == 2:  # the base moves towards the apex
+        position = (position - p.descent) / (1 - p.descent)
+    label = np.zeros(x.shape, np.uint8)
+    dx, dy = (np.float32(d) for d in p.center + p.tilt * (position - 0.5))
+    c, s = np.float32(np.cos(p.angle)), np.float32(np.sin(p.angle))
+    u, v = c * (x - dx) + s * (y - dy), c * (y - dy) - s * (x - dx)  # u points at the septum
+    pool, outer = _ventricle_radii(p, frame, position)
+    radius = np.sqrt((u * p.squeeze) ** 2 + (v / p.squeeze) ** 2).astype(np.float32) + 1e-6
+    lobe = (u * math.cos(p.uneven_angle) + v * math.sin(p.uneven_angle)) / radius
+    wall = radius < pool + (outer - pool) * (1 + p.uneven * lobe)
+    right = _right_ventricle(p, frame, position, u, v)
+    canvas[(right < 1.12 + p.pericardium) | (radius < outer + p.pericardium)] = 0.7 * grey["fat"]
+    canvas[right < 1.12] = grey["muscle"]
+    canvas[right < 1] = grey["blood"]
+    if position > p.rv_base:
+        label[right < 1] = RIGHT_VENTRICLE
+    if position < 0:  # above the base: atrium with a thin wall and the aortic root, not labeled
+        atrium = _ellipse(u, v, (-0.1 * pool, 0.0), (1.25 * pool, 1.05 * pool))
+        root = _ellipse(u, v, (0.75 * outer, -0.35 * outer), (0.55 * pool, 0.55 * pool))
+        for part in (atrium, root):
+            canvas[part < 1.07] = grey["muscle"]
+            label[part < 1.07] = 0
+            canvas[part < 1] = grey["blood"]
+        return label
+    canvas[wall], label[wall] = grey["muscle"], MYOCARDIUM
+    inside = radius < pool
+    canvas[inside], label[inside] = grey["blood"], LEFT_VENTRICLE
+    if 0.15 < position < 0.75:
+        for size, angle in zip(p.papillary * pool, p.papillary_angle, strict=True):
+            tip = (0.8 * pool * np.cos(angle), 0.8 * pool * np.sin(angle))
+            muscle = _ellipse(u, v, tip, (1.6 * size, 0.9 * size), angle)
+            canvas[inside & (muscle < 1)] = grey["muscle"]
+    return label
+
+
+def _right_ventricle(
+    p: SimpleNamespace, frame: int, position: float, u: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """Distance map of the crescent's outer outline (< 1 inside); the left ventricle covers it."""
+    outer = p.pool + p.wall
+    size = np.sqrt(max(1e-6, 1 - (max(0.0, position) / p.rv_apex) ** 2.5))
+    size *= p.rv_size * (0.86 if frame == 2 else 1.0)
+    if position <= p.rv_base:  # right atrium: smaller, round, lower, so that the label can be seen
+        low = (0.75 * outer, 0.6 * outer)
+        return _ellipse(u, v, low, (0.7 * outer, 0.75 * outer))
+    center = (0.75 * outer * min(1.0, 0.4 + size), 0.0)
+    body = _ellipse(u, v, center, (0.92 * outer * size, 1.05 * outer * size), p.rv_angle)
+    if position > 0.15:
+        return body
+    tract = _ellipse(u, v, (0.9 * outer, -0.85 * outer), (0.45 * outer, 0.6 * outer), 0.5)
+    return np.minimum(body, tract)  # near the base it opens into the outflow tract
+
+
+def _degrade(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
+    """Tissue texture, smooth bias field, blur of the acquisition and Rician noise."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in p.shape), indexing="ij")
+    field = np.exp(p.bias[0] * x + p.bias[1] * y + 0.5 * p.bias[2] * (x * x + y * y))
+    texture = gaussian_filter(rng.normal(size=image.shape), (0, 1.2, 1.2))
+    image = image * (1 + p.texture * texture / texture.std()) * field / field.max()
+    image = gaussian_filter(image, (0, 0.5, 0.5))
+    real, imaginary = rng.normal(0, p.noise, (2, *image.shape))
+    return np.hypot(image + real, imaginary)

@@ -1,0 +1,1 @@
+"""From a trained network to numbers: predictions, metrics, scores of a run."""

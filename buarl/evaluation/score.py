@@ -1,0 +1,84 @@
+"""Score a finished run and write the table of its cases beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from buarl.data.source import Source
+from buarl.evaluation.evaluate import evaluate, write_metrics
+from buarl.evaluation.metrics import Unit
+from buarl.training.config import Experiment, config_for
+from buarl.training.engine import choose_engine
+from buarl.training.run import SELECTION, load_run
+
+
+class Scored(NamedTuple):
+    """rows: As `evaluate` returns them. note: How they were obtained. path: The file with both."""
+
+    rows: list[dict]
+    note: str
+    path: Path
+    experiment: Experiment
+    source: Source
+
+
+def score_run(
+    folder: Path,
+    root: Path | None = None,
+    *,
+    split: str = "val",
+    empty: str = "diagonal",
+    unit: Unit = "voxels",
+    keep_largest: bool = False,
+    cases: Sequence[str] | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Scored:
+    """Evaluate the last checkpoint of a run on whole volumes.
+
+    Args:
+        folder: A finished run; `metrics_<split>.csv` is written into it. What differs from the
+            defaults is added to the name, e.g. `metrics_<split>_mm_largest_nan.csv`.
+        root: Where the data lie, if they have moved. split: Which volumes.
+        empty: Policy for empty masks, see `case_metrics`. cases: Only these.
+        unit, keep_largest, workers: See `evaluate`.
+        device: Where to predict: "auto" is the GPU if there is one.
+        precision: Of the predictions: "bf16" is faster where native, and some labels differ. Under
+            "fp32" a GPU's convolutions are torch's default there, TF32.
+    Raises:
+        ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
+    """
+    row, source, method = load_run(folder, root)
+    engine = choose_engine(device, precision)
+    with engine.autocast():
+        rows = evaluate(
+            method.student.to(engine.device),
+            source,
+            split,
+            config_for(row),
+            empty=empty,
+            unit=unit,
+            keep_largest=keep_largest,
+            cases=cases,
+            workers=workers,
+        )
+    volumes = len({scores["case"] for scores in rows})
+    note = (
+        f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
+        f"labeled {row.labeled}"
+    )
+    name = f"metrics_{split}"
+    if unit != "voxels":
+        name, note = f"{name}_{unit}", f"{note}; distances in {unit}, with the spacing of each case"
+    if keep_largest:
+        name, note = f"{name}_largest", f"{note}; only the largest component per class is kept"
+    if engine.precision != "fp32":
+        name, note = f"{name}_{engine.precision}", f"{note}; predicted in {engine.precision}"
+    if empty != "diagonal":
+        name = f"{name}_{empty}"
+    path = Path(folder) / f"{name}.csv"
+    write_metrics(path, rows, (note,), empty, unit)
+    return Scored(rows, note, path, row, source)

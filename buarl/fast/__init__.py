@@ -1,0 +1,1 @@
+"""What makes training quick and explains nothing. Results are those of the plain path."""

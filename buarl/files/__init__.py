@@ -1,0 +1,1 @@
+"""Files in and out: raw formats, converters, downloads, predictions of files."""

@@ -1,0 +1,203 @@
+"""A trained run applied to image files; what comes out lies where the image lies in the patient.
+
+A network sees a file exactly as it lies on disk: no resampling, no reorientation. Files should be
+acquired and oriented like the training data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from buarl.data.acdc import Acdc
+from buarl.data.h5 import DataError
+from buarl.data.la import La
+from buarl.evaluation.evaluate import predict_volume
+from buarl.files.h5_volume import read_h5_volume
+from buarl.files.layout import NORMALISATIONS
+from buarl.files.volume import SUFFIXES, read_volume, volume_stem, write_volume
+from buarl.training.config import FAMILY, Config, Experiment, config_for
+from buarl.training.engine import choose_engine
+from buarl.training.run import load_method, read_run
+
+RECIPES = {"acdc": ("minmax", Acdc.class_names), "la": ("zscore", La.class_names)}
+"""Normalisation and classes of a family; runs say both of their own data, older runs neither."""
+
+
+class Predicted(NamedTuple):
+    """What came of one file.
+
+    paths: Segmentation, and entropy if asked for. shape: Of the image (x, y, z). spacing: mm.
+    millilitres: Volume per foreground class. note: What was assumed, or "".
+    """
+
+    source: Path
+    paths: tuple[Path, ...]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    millilitres: dict[str, float]
+    seconds: float
+    note: str
+
+    def text(self) -> str:
+        """One line for people."""
+        shape = "x".join(map(str, self.shape))
+        spacing = "x".join(f"{size:.3g}" for size in self.spacing)
+        volumes = ", ".join(f"{name} {ml:.1f} ml" for name, ml in self.millilitres.items())
+        end = f" ({self.note})" if self.note else ""
+        return f"{self.source.name}: {shape} at {spacing} mm: {volumes}; {self.seconds:.1f} s{end}"
+
+
+class Model(NamedTuple):
+    """A finished run, ready to predict."""
+
+    network: nn.Module
+    config: Config
+    class_names: tuple[str, ...]
+    normalisation: str | None
+
+    @property
+    def rank(self) -> int:
+        """Axes of what the network sees, 2 or 3."""
+        return len(self.config.image_size)
+
+
+def predict_files(run_folder: Path, inputs: Path, out: Path, **options: Any) -> list[Path]:
+    """`predict_each` for all files at once; the files written, in the order of the inputs."""
+    results = predict_each(run_folder, inputs, out, **options)
+    return [path for result in results for path in result.paths]
+
+
+def predict_each(
+    run_folder: Path,
+    inputs: Path,
+    out: Path,
+    *,
+    entropy: bool = False,
+    keep_largest: bool = False,
+    normalisation: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[Predicted]:
+    """Segment files with the last weights of a run; the training data need not be here.
+
+    Args:
+        run_folder: A finished run.
+        inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
+            key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
+        out: Folder for NAME_seg.nii.gz, uint8, with the affine of its input, and with `entropy`
+            NAME_entropy.nii.gz, float32, nats; made if missing, but not the folder `inputs`.
+        keep_largest: Keep the largest component per class of a volume.
+        normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
+        device: As in training. overwrite: Replace files that exist.
+    Returns:
+        One result per file, in the order of the inputs, each written before it is yielded.
+    Raises:
+        DataError: no input, two inputs of one name, an output that exists, or a file that breaks a
+            rule; what was written for earlier files stays. ValueError: no finished run.
+    """
+    inputs, out = Path(inputs), Path(out)
+    model = load_model(Path(run_folder), device, normalisation)
+    kinds = ("seg", "entropy") if entropy else ("seg",)
+    planned = {
+        path: tuple(out / f"{stem}_{kind}.nii.gz" for kind in kinds)
+        for path, stem in find_inputs(inputs).items()
+    }
+    if inputs.is_dir() and inputs.resolve() == out.resolve():
+        raise DataError(f"{out}: predictions must not lie among the inputs; choose another folder")
+    taken = [path for paths in planned.values() for path in paths if path.exists()]
+    if taken and not overwrite:
+        raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise DataError(f"{out}: the output must be a folder, got a file") from error
+    for source, paths in planned.items():
+        yield _predict_file(model, source, paths, keep_largest)
+
+
+def load_model(run_folder: Path, device: str = "auto", normalisation: str | None = None) -> Model:
+    """The student of a finished run on a device, in eval mode, with what its data were like.
+
+    Raises:
+        ValueError: no finished run, unknown device. DataError: unknown normalisation, or a run
+            that does not say its classes.
+    """
+    run = read_run(run_folder)
+    experiment = Experiment.from_dict(run["experiment"])
+    recipe = RECIPES.get(FAMILY.get(experiment.source), (None, ()))
+    names = tuple(run["data"].get("classes") or recipe[1])
+    if not names:
+        raise DataError(f"{run_folder / 'run.json'}: data must name the classes, found none")
+    scaling = normalisation or run["data"].get("normalisation") or recipe[0]
+    if scaling not in (None, *NORMALISATIONS):
+        raise DataError(f"normalisation must be one of {sorted(NORMALISATIONS)}, got {scaling!r}")
+    network = load_method(run_folder, len(names)).student
+    network = network.to(choose_engine(device).device).eval()
+    return Model(network, config_for(experiment), names, scaling)
+
+
+def find_inputs(inputs: Path) -> dict[Path, str]:
+    """Files to predict and the names of their outputs, sorted.
+
+    Raises:
+        DataError: nothing there, a file of another kind, or two files of one name.
+    """
+    if not inputs.exists():
+        raise DataError(f"{inputs}: no such file or folder")
+    files = sorted(inputs.iterdir()) if inputs.is_dir() else [inputs]
+    found = {path: stem for path in files if path.is_file() and (stem := _stem(path)) is not None}
+    if not found:
+        wanted = ", ".join((*SUFFIXES, ".h5"))
+        raise DataError(f"{inputs}: needs a file that ends in {wanted}, found none")
+    owner: dict[str, Path] = {}
+    for path, stem in found.items():
+        if stem in owner:
+            raise DataError(f"{path}: would have the same output as {owner[stem].name}")
+        owner[stem] = path
+    return found
+
+
+def _stem(path: Path) -> str | None:
+    if path.suffix == ".h5" and not path.name.startswith("."):
+        return path.stem
+    return volume_stem(path)
+
+
+def _predict_file(
+    model: Model, source: Path, paths: tuple[Path, ...], keep_largest: bool
+) -> Predicted:
+    begun = time.perf_counter()
+    if source.suffix == ".h5":
+        image, note = read_h5_volume(source, model.rank)  # normalised already
+    else:
+        image, note = read_volume(source), ""
+        image = image._replace(array=_normalised(model, source, image.array))
+    turned = image.array.T if model.rank == 2 else image.array  # (z, y, x) for slices
+    label, entropy = predict_volume(
+        model.network, turned, model.rank, model.config, keep_largest=keep_largest
+    )
+    for path, array in zip(paths, (label, entropy), strict=False):
+        write_volume(path, array.T if model.rank == 2 else array, image.affine)
+    voxel = abs(np.linalg.det(image.affine[:3, :3])) / 1000  # ml
+    counts = np.bincount(label.ravel(), minlength=len(model.class_names))
+    millilitres = {
+        name: float(count * voxel)
+        for name, count in list(zip(model.class_names, counts, strict=True))[1:]
+    }
+    seconds = time.perf_counter() - begun
+    return Predicted(source, paths, image.array.shape, image.spacing, millilitres, seconds, note)
+
+
+def _normalised(model: Model, source: Path, array: np.ndarray) -> np.ndarray:
+    if model.normalisation is None:
+        raise DataError(
+            f"{source}: the run does not say how its data were normalised; "
+            f"normalisation must be one of {sorted(NORMALISATIONS)}"
+        )
+    return NORMALISATIONS[model.normalisation](source, array)

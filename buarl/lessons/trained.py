@@ -1,0 +1,121 @@
+"""The short trainings that the lessons share: trained once, kept under a fingerprint.
+
+The fingerprint covers the row, its numbers, every source file that takes part in training this
+method, the data and torch's version: a stale entry is never found, a damaged one is trained anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from buarl.data import acdc, la
+from buarl.data.phantom import files as phantom_files
+from buarl.data.phantom.files import cache_root, made_once
+from buarl.data.source import Source
+from buarl.methods import Method
+from buarl.regions import crl, url
+from buarl.training.checkpoint import load_state
+from buarl.training.config import Experiment, build_method
+from buarl.training.run import describe, load_run, run_experiment
+
+ALWAYS = ("buarl.training.loop", phantom_files.__name__, acdc.__name__, la.__name__)
+BY_VALUE = {"buarl.training.config", "buarl.methods.recipes"}
+_URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
+LESSON_ROWS: dict[str, dict] = {
+    "supervised": {"method": "supervised"},
+    "supervised + URL": {"method": "supervised", "labeled_rule": url(95)},
+    "Mean Teacher": {"method": "mean_teacher"},
+    "Mean Teacher, pseudo-labels": {
+        "method": "mean_teacher",
+        "options": {"unsupervised": "pseudo_label"},
+    },
+    "Mean Teacher + URL + CRL": {
+        "method": "mean_teacher",
+        "options": {"unsupervised": "pseudo_label"},
+        **_URL_CRL,
+    },
+    "BCP": {"method": "bcp"},
+    "BCP + URL + CRL": {"method": "bcp", **_URL_CRL},
+    "BCP, URL at 99": {"method": "bcp", "labeled_rule": url(99), "unlabeled_rule": crl(99)},
+}
+
+
+def lesson_row(name: str, source: Source) -> Experiment:
+    """A row of the lessons on a source: preset toy, both terms per voxel, 3 labeled patients, or 4
+    scans where volumes are trained on, as many as a batch of BCP holds there."""
+    labeled = 3 if source.rank == 2 else 4
+    return Experiment(source=source.name, labeled=labeled, preset="toy", **LESSON_ROWS[name])
+
+
+def fingerprint(experiment: Experiment, source: Source) -> str:
+    """A short hash of all that decides the weights of a toy run."""
+    numbers = describe(experiment, source)
+    decisive = [numbers[key] for key in ("experiment", "config", "data")]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for module in training_code(build_method(experiment, source.num_classes)):
+        digest.update(module.encode() + Path(sys.modules[module].__file__).read_bytes())
+    digest.update(torch.__version__.encode())
+    return digest.hexdigest()[:16]
+
+
+def training_code(method: Method) -> list[str]:
+    """The modules of buarl that take part in training a method: loop, data, networks, and from
+    there every module whose names they use. Rows and numbers count by value instead."""
+    found: set[str] = set()
+    pending = {*ALWAYS, *(type(module).__module__ for module in method.modules())}
+    while pending:
+        name = pending.pop()
+        if name.startswith(("buarl.", "buarl.data.phantom.")) and name not in found | BY_VALUE:
+            found.add(name)
+            pending |= {_home(value) for value in vars(sys.modules[name]).values()}
+    return sorted(found)
+
+
+def _home(value: object) -> str:
+    """The module an imported name comes from; empty for plain values."""
+    return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+
+
+def trained(experiment: Experiment, source: Source, *, progress: bool = False) -> Method:
+    """A method trained by this row, from the cache if it is there.
+
+    Args:
+        experiment: The row; meant for presets of a minute. source: Its data.
+        progress: Show a bar while training.
+    """
+    folder = cache_root() / "trained" / fingerprint(experiment, source)
+
+    def train() -> Method:
+        shutil.rmtree(folder, ignore_errors=True)
+        run_experiment(experiment, source, folder, progress=progress)
+        return load_run(folder, source.root)[2]
+
+    return made_once(folder, partial(_kept, folder, source), train)
+
+
+def _kept(folder: Path, source: Source) -> Method | None:
+    """A finished run that can be read."""
+    try:
+        return load_run(folder, source.root)[2]
+    except (ValueError, KeyError, RuntimeError):
+        return None
+
+
+def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
+    """The same method as it stood at the end of an earlier stage, e.g. BCP after "pretrain".
+
+    A teacher that only the next stage starts is still its untrained copy: `start_selftraining()`.
+    """
+    trained(experiment, source)
+    folder = cache_root() / "trained" / fingerprint(experiment, source)
+    method = build_method(experiment, source.num_classes)
+    method.load_state_dict(load_state(folder / f"{stage}.pt")["method"])
+    return method

@@ -1,0 +1,5 @@
+"""SASSNet: the method, and its discriminator."""
+
+from buarl.methods.sassnet.method import SassNet
+
+__all__ = ["SassNet"]

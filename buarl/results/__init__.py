@@ -1,0 +1,1 @@
+"""The paper's tables as rows, the ledger of runs, tables of scores."""

@@ -1,0 +1,161 @@
+"""The committed ledger: one small JSON file per finished run, and the table made from them.
+
+A run folder is large and stays where it was trained; what a reader needs to trust its numbers fits
+in `results/NAME.json`: row, config, environment, rules, seconds, summary and every case.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from buarl.evaluation.evaluate import read_metrics, summary
+from buarl.results.table import COLUMNS
+from buarl.training.checkpoint import write_json
+from buarl.training.config import Experiment
+from buarl.training.run import read_run
+
+KEYS = (
+    *("experiment", "config", "environment", "data", "selection", "split", "metric", "notes"),
+    *("started", "seconds", "summary", "cases"),
+)
+OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
+NOT_YET = "not yet run"
+DECIMALS = {"dice": 3, "jaccard": 3, "hd95": 2, "asd": 2, "missed": 0}
+
+
+def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "val") -> Path:
+    """Write `folder/NAME.json` from a finished and evaluated run.
+
+    Args:
+        folder: The ledger, e.g. `results/`; made if absent. name: Of the entry, a file name.
+        run_folder: Holds `run.json` and `metrics_<split>.csv` (`python -m buarl evaluate`).
+        split: Which evaluation.
+    Returns:
+        The file. It holds no path of the machine.
+    Raises:
+        ValueError: an unfinished run, no evaluation, or an entry of this name that tells of another
+            experiment; the message names the file.
+    """
+    run, scores = read_run(run_folder), Path(run_folder) / f"metrics_{split}.csv"
+    if not run["finished"]:
+        raise ValueError(f"{run_folder}: the run is not finished; resume it before it is entered")
+    if not scores.is_file():
+        raise ValueError(f"{scores}: no such file; evaluate the run on split {split!r} first")
+    metric, *notes = [line[2:] for line in scores.read_text().splitlines() if line[:2] == "# "]
+    rows = read_metrics(scores)
+    entry = {key: run[key] for key in KEYS + OPTIONAL if key in run} | {
+        "data": {"licence": run["data"]["licence"]},  # where it lay is nobody's business
+        "split": split,
+        "metric": metric,
+        "notes": notes,
+        "summary": _plain(summary(rows)),
+        "cases": [_plain(row) for row in rows],
+    }
+    path = Path(folder) / f"{name}.json"
+    if path.is_file() and _read(path)["experiment"] != entry["experiment"]:
+        raise ValueError(f"{path}: holds another experiment; choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {key: entry[key] for key in KEYS + OPTIONAL if key in entry})
+    return path
+
+
+def read_ledger(folder: Path) -> list[dict[str, Any]]:
+    """All entries of a ledger by name; each has KEYS and "name". A folder not there is empty.
+
+    Raises:
+        ValueError: a JSON file that is no entry; the message names it and what it lacks.
+    """
+    return [{"name": path.stem, **_read(path)} for path in sorted(Path(folder).glob("*.json"))]
+
+
+def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of rows with the scores of their entries, or "not yet run".
+
+    Args:
+        rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
+            every field, seed and preset included. ledger: As `read_ledger` returns it.
+    """
+    lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
+    for title, row in rows.items():
+        wanted = json.loads(json.dumps(row.as_dict()))
+        entries = [entry for entry in ledger if entry["experiment"] == wanted]
+        lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
+        if not entries:
+            lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
+    return _markdown(lines)
+
+
+def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of rows of several seeds: mean and standard deviation (n - 1) between them.
+
+    Args:
+        rows: Per title an experiment; its seed does not matter. ledger: As `read_ledger` returns
+            it; every precision is a line of its own, one with fewer than two entries is left out.
+    """
+    lines = [["", *COLUMNS.values(), "seeds"]]
+    for title, row in rows.items():
+        wanted = json.loads(json.dumps(row.as_dict()))
+        of_row = [e for e in ledger if {**e["experiment"], "seed": row.seed} == wanted]
+        for precision in dict.fromkeys(map(_precision, of_row)):
+            entries = [entry for entry in of_row if _precision(entry) == precision]
+            if len(entries) > 1:
+                scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
+                cells = [_mean_and_spread(key, values) for key, values in scores.items()]
+                seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
+                lines.append([f"{title}, {precision}", *cells, seeds])
+    return _markdown(lines)
+
+
+def _precision(entry: Mapping[str, Any]) -> str:
+    """Entries of the time before it was recorded are of CPUs without bf16."""
+    return entry["environment"].get("precision", "fp32")
+
+
+def _mean_and_spread(key: str, values: Sequence[float | None]) -> str:
+    if None in values:
+        return "-"
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    """Lines of cells, the first of them the headings, in columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
+        for line in (lines[0], rule, *lines[1:])
+    )
+
+
+def _cells(entry: Mapping[str, Any]) -> list[str]:
+    scores = [entry["summary"][key] for key in COLUMNS]
+    steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
+    hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
+    where = entry["environment"]["gpu"] or "CPU"
+    texts = [
+        "-" if score is None else f"{score:.{DECIMALS[key]}f}"
+        for key, score in zip(COLUMNS, scores, strict=True)
+    ]
+    return [*texts, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON, damaged or cut short ({error})") from error
+    missing = [key for key in KEYS if key not in entry] if isinstance(entry, dict) else list(KEYS)
+    if missing:
+        raise ValueError(f"{path}: a ledger entry needs {missing}")
+    return entry
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN is no JSON: null."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}

@@ -1,0 +1,1 @@
+"""The loop, its numbers, the engine, checkpoints and run folders."""

@@ -1,0 +1,121 @@
+"""The cases of a run: their scores, and on demand what the network says of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from buarl.data.source import Source
+from buarl.evaluation.evaluate import SCORES, evaluate, predict_volume, read_metrics
+from buarl.methods import Method
+from buarl.training.config import Config, config_for
+from buarl.training.run import load_run
+from buarl.widgets.explorers.live import check_finite
+
+
+class Case(NamedTuple):
+    """A volume with its label, prediction, entropy and scores.
+
+    image, label, prediction, entropy: (Z, H, W) for 2-D networks, (X, Y, Z) for 3-D. axis: Along
+    which it is sliced. rows: As from `evaluate`, one per class.
+    """
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    entropy: np.ndarray
+    axis: int
+    rows: list[dict]
+
+    def cut(self, index: int) -> tuple[np.ndarray, ...]:
+        """Image, label, prediction, entropy and error codes of a slice, each (H, W)."""
+        volumes = (self.image, self.label, self.prediction, self.entropy)
+        slices = tuple(volume.take(index, self.axis) for volume in volumes)
+        return *slices, error_codes(slices[1], slices[2])
+
+    def worst_slice(self) -> int:
+        """The slice with the most wrong voxels."""
+        others = tuple(a for a in range(3) if a != self.axis)
+        return int((self.label != self.prediction).sum(others).argmax())
+
+
+class Cases:
+    """What can be browsed: a network on the volumes of a split, and their scores.
+
+    Args:
+        method: Its student predicts. source, split: Which volumes. config: Training size, stride.
+        rows: Scores as from `evaluate`, e.g. read from a run folder; computed if None.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        source: Source,
+        config: Config,
+        split: str = "val",
+        rows: Sequence[dict] | None = None,
+    ) -> None:
+        self.source, self.student, self.config = source, method.student, config
+        self.rows = evaluate(self.student, source, split, config) if rows is None else rows
+        if not self.rows:
+            raise ValueError(f"{source.root}: split {split!r} holds no case")
+        self.get = lru_cache(maxsize=8)(self._get)
+
+    @classmethod
+    def of_run(cls, folder: str | Path, split: str = "val", root: Path | None = None) -> Cases:
+        """Those of a finished run folder; its `metrics_<split>.csv` is used if there is one."""
+        experiment, source, method = load_run(Path(folder), root)
+        scores = Path(folder) / f"metrics_{split}.csv"
+        rows = read_metrics(scores) if scores.is_file() else None
+        return cls(method, source, config_for(experiment), split, rows)
+
+    def ranking(self) -> dict[str, float]:
+        """Mean Dice over the classes per case, worst first; cases without any class come last."""
+        means = {}
+        for name in dict.fromkeys(row["case"] for row in self.rows):
+            values = [row["dice"] for row in self.rows if row["case"] == name]
+            kept = [value for value in values if not math.isnan(value)]
+            means[name] = float(np.mean(kept)) if kept else math.nan
+        return dict(sorted(means.items(), key=lambda item: (math.isnan(item[1]), item[1])))
+
+    def _get(self, name: str) -> Case:
+        sample = self.source.volume(name)
+        rank = self.source.rank
+        prediction, entropy = predict_volume(self.student, sample.image, rank, self.config)
+        check_finite(f"{name}: entropy", entropy)
+        rows = [row for row in self.rows if row["case"] == name]
+        axis = 0 if rank == 2 else 2
+        return Case(name, sample.image, sample.label, prediction, entropy, axis, rows)
+
+
+def error_codes(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """0 right, 1 missed (predicted background), 2 added (background in truth), 3 another class."""
+    codes = np.where(prediction == 0, 1, np.where(label == 0, 2, 3))
+    return np.where(label == prediction, 0, codes)
+
+
+def score_table(rows: Sequence[dict]) -> str:
+    """Scores of a case per class and their mean, as text."""
+    lines = [f"{'':<12}{'Dice':>7}{'Jaccard':>9}{'95HD':>8}{'ASD':>8}   (distances in voxels)"]
+    shown = {row["class"]: row for row in rows}
+    for name, row in shown.items():
+        values = [row[score] for score in SCORES]
+        lines.append(f"{name:<12}" + _numbers(values) + ("   missed" if row["missed"] else ""))
+    kept = [[row[s] for row in rows if not math.isnan(row[s])] for s in SCORES]
+    means = [float(np.mean(values)) if values else math.nan for values in kept]
+    return "\n".join([*lines, f"{'mean':<12}" + _numbers(means)])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    dice, jaccard, hd95, asd = ["-" if math.isnan(v) else v for v in values]
+    parts = [(dice, 7, 3), (jaccard, 9, 3), (hd95, 8, 2), (asd, 8, 2)]
+    return "".join(
+        f"{value:>{width}}" if value == "-" else f"{value:{width}.{digits}f}"
+        for value, width, digits in parts
+    )

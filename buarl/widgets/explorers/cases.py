@@ -1,0 +1,150 @@
+"""Case browser: every volume of a run, worst first, with what the network says of it and where it
+is wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from buarl.data.source import Source
+from buarl.figures.plots import BOTH, ERROR, UNCERTAIN
+from buarl.methods import Method
+from buarl.training.config import Config
+from buarl.widgets.explorers import live
+from buarl.widgets.explorers.case_list import Case, Cases, score_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buarl.widgets.explorers.box import Explorer
+
+ERRORS = ("missed", "added", "other class")
+ERROR_COLOURS = (ERROR, UNCERTAIN, BOTH)
+
+
+class CaseView(live.LiveView):
+    """Image, label, prediction, entropy, errors of a slice, and the scores of the case."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.figure = Figure(figsize=(9.1, 2.35))
+        axes = self.figure.subplots(1, 5)
+        self.figure.subplots_adjust(0.005, 0.1, 0.995, 0.91, wspace=0.03)
+        self.highest = math.log(len(class_names))
+        titles = (
+            "image",
+            "label",
+            "prediction",
+            f"entropy, 0 to {self.highest:.2f} nats",
+            "errors",
+        )
+        self.moving = [live.panel(*given) for given in zip(axes, titles, strict=True)]
+        live.legend(self.figure, live.class_colours(class_names))
+        live.legend(self.figure, dict(zip(ERRORS, ERROR_COLOURS, strict=True)), left=0.68)
+        self.text = live.text_below(self.figure)
+
+    def show(self, case: Case, index: int) -> None:
+        """Move the artists to a slice of a case."""
+        image, label, prediction, entropy, errors = case.cut(index)
+        pixels = live.grey(image)
+        drawn = [live.overlay(pixels, codes, live.CLASSES, 0.55) for codes in (label, prediction)]
+        drawn += [live.heat(entropy, self.highest), live.overlay(pixels, errors, ERROR_COLOURS)]
+        for artist, shown in zip(self.moving, (pixels, *drawn), strict=True):
+            live.paint(artist, shown)
+        depth, wrong = case.image.shape[case.axis], np.count_nonzero(errors)
+        head = f"{case.name}, slice {index + 1} of {depth}: {wrong} of {errors.size} pixels wrong"
+        self.text.set_text(f"{head}\n\n{score_table(case.rows)}")
+
+
+def draw_case(case: Case, class_names: Sequence[str], index: int | None = None) -> Figure:
+    """The static picture of a slice, by default the one with most errors."""
+    view = CaseView(class_names)
+    view.show(case, case.worst_slice() if index is None else index)
+    return view.figure
+
+
+def case_browser(
+    run: str | Path | Method,
+    source: Source | None = None,
+    config: Config | None = None,
+    *,
+    split: str = "val",
+    root: Path | None = None,
+) -> Explorer:
+    """All cases of a run sorted by Dice; choose one, move through its slices.
+
+    Args:
+        run: A finished run folder, or a method; a method needs its source and config.
+        split: Which volumes. root: Where the data of a run folder lie, if they have moved.
+    Returns:
+        A box; bad input, such as a missing folder, becomes a message in it.
+    """
+    from buarl.widgets.explorers import box
+
+    def build() -> Explorer:
+        import ipywidgets
+
+        if isinstance(run, Method):
+            if source is None or config is None:
+                raise ValueError("a method alone has no cases: give its source and config too")
+            cases = Cases(run, source, config, split)
+        else:
+            cases = Cases.of_run(run, split, root)
+        view = CaseView(cases.source.class_names)
+        ranking = cases.ranking()
+        options = [(f"{dice:.3f}  {name}", name) for name, dice in ranking.items()]
+        worst = next(iter(ranking))
+        controls = {
+            "case": ipywidgets.Select(
+                options=options, value=worst, rows=12, layout={"width": "290px"}
+            ),
+            "order": box.choice("order", ("worst first", "best first"), "worst first"),
+            "index": box.slider("slice", 1, 1, 1),
+        }
+        columns = {"Cases, mean Dice": ("case", "order"), "Shown": ("index",)}
+
+        def update(case: str, order: str, index: int) -> str:
+            shown = cases.get(case)
+            view.show(shown, index - 1)
+            empty = [row["class"] for row in shown.rows if math.isnan(row["dice"])]
+            return f"not in the label and not predicted: {', '.join(empty)}" if empty else ""
+
+        explorer = box.Explorer(view, controls, update, columns)
+        return _linked(explorer, cases, options)
+
+    return box.guarded(build)
+
+
+def _linked(explorer: Explorer, cases: Cases, options: list[tuple[str, str]]) -> Explorer:
+    """A new case comes with its own number of slices and starts at its worst one."""
+    from buarl.widgets.explorers.box import EXPECTED, alert
+
+    index = explorer.controls["index"]
+
+    def select(change: dict) -> None:
+        try:
+            case = cases.get(change["new"])
+        except EXPECTED as error:
+            explorer.message.value = alert(error)
+            return
+        with explorer.paused():
+            index.max = case.image.shape[case.axis]
+            index.value = case.worst_slice() + 1
+        explorer.refresh()
+
+    def sort(change: dict) -> None:
+        select_box = explorer.controls["case"]
+        chosen = select_box.value
+        with explorer.paused():
+            select_box.options = options if change["new"] == "worst first" else options[::-1]
+            select_box.value = chosen
+
+    explorer.controls["case"].unobserve(explorer.changed, "value")
+    explorer.controls["case"].observe(select, "value")
+    explorer.controls["order"].unobserve(explorer.changed, "value")
+    explorer.controls["order"].observe(sort, "value")
+    select({"new": explorer.controls["case"].value})
+    return explorer

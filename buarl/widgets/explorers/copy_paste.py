@@ -1,0 +1,232 @@
+"""Copy-paste explorer: move BCP's box and see what the student is shown and asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from buarl.copy_paste import Box, copy_paste, outside_mask, sample_box
+from buarl.figures.plots import UNCERTAIN
+from buarl.widgets.explorers import live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buarl.widgets.explorers.box import Explorer
+
+DIRECTIONS = {
+    "unlabeled around labeled": ("unlabeled", "labeled"),
+    "labeled around unlabeled": ("labeled", "unlabeled"),
+    "labeled around labeled": ("labeled", "labeled"),
+    "unlabeled around unlabeled": ("unlabeled", "unlabeled"),
+}
+"""Kind around the box, kind in the box: the two directions of BCP's stage 2, its stage 1, and the
+mixture that nobody uses, for comparison."""
+TITLES = ("around the box", "in the box", "mixed image", "mixed target (stripes: pseudo)")
+
+
+class Images(NamedTuple):
+    """The images that can be mixed, all of one size.
+
+    labeled, unlabeled: (B, H, W). label, pseudo_label: integer (B, H, W). class_names: Background
+    first.
+    """
+
+    labeled: np.ndarray
+    label: np.ndarray
+    unlabeled: np.ndarray
+    pseudo_label: np.ndarray
+    class_names: Sequence[str]
+
+
+class Mixed(NamedTuple):
+    """One mixed pair. outside: bool (H, W), BCP's K. is_label: bool (H, W), where the target is a
+    label; elsewhere it is a pseudo-label."""
+
+    image: np.ndarray
+    target: np.ndarray
+    outside: np.ndarray
+    is_label: np.ndarray
+
+
+def mix(images: Images, box: Box, direction: str, around: int = 0, inside: int = 0) -> Mixed:
+    """Paste one image onto another through a box, by `buarl.copy_paste`.
+
+    Args:
+        images: What there is. box: In pixels. direction: One of `DIRECTIONS`.
+        around, inside: Numbers of the images around and in the box.
+    Raises:
+        ValueError: a box that leaves the image.
+    """
+    spatial = images.labeled.shape[1:]
+    ends = [start + size for start, size in zip(*box, strict=True)]
+    if min(box.start) < 0 or any(e > n for e, n in zip(ends, spatial, strict=True)):
+        raise ValueError(f"the box must lie inside the image {spatial}, got {box}")
+    outside = outside_mask(spatial, box)
+    kinds = DIRECTIONS[direction]
+    (image_a, target_a), (image_b, target_b) = (
+        _pick(images, kind, number) for kind, number in zip(kinds, (around, inside), strict=True)
+    )
+    image, target = copy_paste(image_a, image_b, outside), copy_paste(target_a, target_b, outside)
+    from_label = [torch.tensor(kind == "labeled") for kind in kinds]
+    is_label = copy_paste(*from_label, outside)
+    return Mixed(image.numpy(), target.numpy(), outside.numpy(), is_label.numpy())
+
+
+class CopyPasteView(live.LiveView):
+    """Around, inside, mixed image, mixed target; the box outlined, pseudo-labels striped."""
+
+    def __init__(self, images: Images) -> None:
+        _check(images)
+        self.images = images
+        self.figure = Figure(figsize=(9.2, 2.8))
+        axes = self.figure.subplots(1, 4)
+        self.figure.subplots_adjust(0.005, 0.09, 0.995, 0.92, wspace=0.03)
+        self.panels = [live.panel(part, title) for part, title in zip(axes, TITLES, strict=True)]
+        self.titles = [part.title for part in axes[:2]]
+        self.boxes = [
+            part.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor="white", linewidth=1.5))
+            for part in axes
+        ]
+        live.legend(self.figure, live.class_colours(images.class_names))
+        self.text = live.text_below(self.figure)
+        self.moving = [*self.panels, *self.boxes, *self.titles]
+
+    def show(self, box: Box, direction: str, around: int = 0, inside: int = 0) -> Mixed:
+        """Move the artists; arguments as in `mix`."""
+        mixed = mix(self.images, box, direction, around, inside)
+        kinds = DIRECTIONS[direction]
+        pairs = [_pick(self.images, k, n) for k, n in zip(kinds, (around, inside), strict=True)]
+        around_box, in_box = (
+            live.overlay(live.grey(image.numpy()), target.numpy(), live.CLASSES, 0.55)
+            for image, target in pairs
+        )
+        mixed_image = live.grey(mixed.image)
+        target = live.overlay(mixed_image, mixed.target, live.CLASSES, 0.55)
+        target = live.overlay(target, live.stripes(~mixed.is_label, period=6), [UNCERTAIN], 0.5)
+        shown = (around_box, in_box, mixed_image, target)
+        for artist, pixels in zip(self.panels, shown, strict=True):
+            live.paint(artist, pixels)
+        left, _, _, top = live.extent_of(mixed.image.shape)
+        pixel = 1 / max(mixed.image.shape)
+        for outline in self.boxes:
+            outline.set_xy((left + pixel * box.start[1], top + pixel * box.start[0]))
+            outline.set_width(pixel * box.size[1])
+            outline.set_height(pixel * box.size[0])
+        self.titles[0].set_text(f"around the box: {kinds[0]}")
+        self.titles[1].set_text(f"in the box: {kinds[1]}")
+        in_the_box, label = (~mixed.outside).mean(), mixed.is_label.mean()
+        self.text.set_text(
+            f"box: {box.size[0]} x {box.size[1]} pixels at row {box.start[0]}, "
+            f"column {box.start[1]}; {in_the_box:.1%} of the image in the box\n"
+            f"target: a label on {label:.1%}, a pseudo-label on {1 - label:.1%} of the image"
+        )
+        return mixed
+
+
+def draw_copy_paste(
+    images: Images, box: Box, direction: str = "unlabeled around labeled", **numbers: int
+) -> Figure:
+    """The static picture; arguments as in `mix`."""
+    view = CopyPasteView(images)
+    view.show(box, direction, **numbers)
+    return view.figure
+
+
+def copy_paste_explorer(
+    labeled: np.ndarray,
+    label: np.ndarray,
+    unlabeled: np.ndarray,
+    pseudo_label: np.ndarray,
+    class_names: Sequence[str],
+) -> Explorer:
+    """Box, direction and images of bidirectional copy-paste.
+
+    Args:
+        labeled, unlabeled: Images (B, H, W), arrays or CPU tensors. label, pseudo_label: integer
+            (B, H, W). class_names: Background first.
+    Returns:
+        A box; bad input becomes a message in it.
+    """
+    from buarl.widgets.explorers import box as ui
+
+    def build() -> Explorer:
+        import ipywidgets
+
+        arrays = (np.asarray(values) for values in (labeled, label, unlabeled, pseudo_label))
+        view = CopyPasteView(Images(*arrays, class_names))
+        shape = view.images.labeled.shape[1:]
+        size = sample_box(shape).size
+        start = tuple((n - s) // 2 for n, s in zip(shape, size, strict=True))
+        most = max(len(view.images.labeled), len(view.images.unlabeled))
+        controls = {
+            "direction": ui.choice("direction", list(DIRECTIONS), next(iter(DIRECTIONS))),
+            "row": ui.slider("row", 0, shape[0] - size[0], start[0]),
+            "column": ui.slider("column", 0, shape[1] - size[1], start[1]),
+            "height": ui.slider("height", 0, shape[0], size[0]),
+            "width": ui.slider("width", 0, shape[1], size[1]),
+            "around": ui.slider("around", 1, most, 1),
+            "inside": ui.slider("in the box", 1, most, min(2, most)),
+        }
+        columns = {
+            "Mixture": ("direction",),
+            "Box, in pixels": ("row", "column", "height", "width"),
+            "Images": ("around", "inside"),
+        }
+        draw = ipywidgets.Button(description="Draw a box as BCP does", layout={"width": "290px"})
+
+        def update(
+            direction: str, row: int, column: int, height: int, width: int, around: int, inside: int
+        ) -> str:
+            start = min(row, shape[0] - height), min(column, shape[1] - width)  # keep it inside
+            view.show(Box(start, (height, width)), direction, around - 1, inside - 1)
+            return ""
+
+        explorer = ui.Explorer(view, controls, update, columns, [draw])
+
+        def bound(_: object = None) -> None:  # the corner may go as far as the box allows
+            controls["row"].max = shape[0] - controls["height"].value
+            controls["column"].max = shape[1] - controls["width"].value
+
+        def drawn(_: object) -> None:
+            box = sample_box(shape)
+            with explorer.paused():
+                controls["height"].value, controls["width"].value = box.size
+                controls["row"].value, controls["column"].value = box.start
+            explorer.refresh()
+
+        controls["height"].observe(bound, "value")
+        controls["width"].observe(bound, "value")
+        draw.on_click(drawn)
+        explorer.draw_button = draw
+        return explorer
+
+    return ui.guarded(build)
+
+
+def _pick(images: Images, kind: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    image, target = (
+        (images.labeled, images.label)
+        if kind == "labeled"
+        else (images.unlabeled, images.pseudo_label)
+    )
+    number = min(number, len(image) - 1)
+    return torch.as_tensor(image[number]), torch.as_tensor(target[number].astype(np.int64))
+
+
+def _check(images: Images) -> None:
+    shape = images.labeled.shape[1:]
+    for name in ("labeled", "label", "unlabeled", "pseudo_label"):
+        values = getattr(images, name)
+        if values.ndim != 3:
+            raise ValueError(
+                f"{name} must be 2-D images (B, H, W), got shape {values.shape}; "
+                "of a volume, give slices"
+            )
+        if not len(values) or values.shape[1:] != shape:
+            raise ValueError(f"{name} must hold images of {shape}, got shape {values.shape}")
+        live.check_finite(name, values)

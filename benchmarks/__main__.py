@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is loaded, see buarl/__main__.py
-
 import sys
 from dataclasses import dataclass
 from pathlib import Path

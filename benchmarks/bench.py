@@ -15,8 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import parts as bench_parts
-from benchmarks import volumes as bench_volumes
+from benchmarks import parts as bench_parts, volumes as bench_volumes
 from benchmarks.growth import case_seconds, growth, schedules
 from benchmarks.machine import (
     count_flops,

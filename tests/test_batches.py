@@ -6,8 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny import InMemory, slice_path, write_tiny
 
 from buarl.data.acdc import Acdc

@@ -12,16 +12,14 @@ import pytest
 import torch
 from tiny import rings, write_case, write_tiny
 
-from benchmarks import bench
-from benchmarks import parts as bench_parts
-from benchmarks import volumes as bench_volumes
+from benchmarks import bench, parts as bench_parts, volumes as bench_volumes
+from benchmarks.__main__ import Bench
 from benchmarks.bench import Plan, measure, run_bench, step_forms
 from benchmarks.growth import made_slices
 from benchmarks.plain import FilesEveryStep, masked_loss, window_by_window
 from benchmarks.report import budget, ratios_of, report, save_json, save_plot, table
 from benchmarks.scene import few, new_scene, without_dropout
 from benchmarks.step import WholeStep
-from buarl.commands.runs import Bench
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
 from buarl.training.engine import Engine, choose_engine
@@ -251,7 +249,7 @@ def test_metrics_beat_medpy_by_a_wide_margin(tmp_path):
 
 def test_the_command_prints_the_table_and_writes_the_files(result, tmp_path, monkeypatch, capsys):
     plans = []
-    monkeypatch.setattr(bench, "run_bench", lambda plan, say: plans.append(plan) or result)
+    monkeypatch.setattr("benchmarks.__main__.run_bench", lambda plan, say: plans.append(plan) or result)
     files = {"json": tmp_path / "a.json", "plot": tmp_path / "a.png"}
     Bench(source="acdc", size=64, patch=(32, 32, 16), **files).run()
     Bench(quick=True).run()

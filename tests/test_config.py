@@ -7,8 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny import PRESET, same_weights
 
 from buarl.losses import D2, D3, DF

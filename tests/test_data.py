@@ -8,8 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny import SHAPES, rings, slice_path, write_case, write_tiny
 
 from buarl.data.acdc import Acdc

@@ -11,7 +11,8 @@ from buarl.losses import D2, DF
 from buarl.methods import Dtc
 from buarl.methods.base import Step
 from buarl.methods.signed_distance.maps import signed_distance
-from buarl.networks import SignedDistanceNet, UNet, VNet
+from buarl.methods.signed_distance.network import SignedDistanceNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, url, whole
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit

@@ -6,8 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from buarl.ema import ema_decay_at, update_teacher

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.nn import functional as F
 
 from buarl.losses import D2, D3, DB, DF, consistency_loss, dice_loss, region_loss, region_sums

@@ -7,16 +7,16 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 import buarl
 from buarl.losses import D2_BCP, D2_HALF, DB, region_loss
 from buarl.methods import McNet
 from buarl.methods.base import Step, detached_probs
+from buarl.methods.mc_net.multi_decoder import MultiDecoder
 from buarl.methods.mc_net.mutual import mutual_consistency, sharpen
-from buarl.networks import MultiDecoder, UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, url, whole
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit

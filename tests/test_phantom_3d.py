@@ -9,8 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
-from scipy.ndimage import label as components
+from scipy.ndimage import gaussian_filter, label as components
 
 from buarl.data.h5 import DataError
 from buarl.data.la import PhantomLa

@@ -13,9 +13,9 @@ from buarl.data.acdc import Acdc
 from buarl.losses import D2, DF, region_mean, voxel_weights
 from buarl.methods import SassNet
 from buarl.methods.base import Adam, Method, Player, Sgd, Stage, Step, StepOutput
-from buarl.methods.sassnet.discriminator import paper_discriminator
+from buarl.methods.sassnet.discriminator import Discriminator, paper_discriminator
 from buarl.methods.signed_distance.maps import signed_distance
-from buarl.networks import Discriminator, UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, drop, url, whole, within
 from buarl.schedules import Constant, StepDecay
 from buarl.training.config import Experiment, StagePlan, build_method, config_for

@@ -24,8 +24,7 @@ from buarl.widgets.scrub_readings import readings
 anywidget = pytest.importorskip("anywidget")
 
 from buarl.lessons import trained as lessons  # noqa: E402
-from buarl.widgets import scrub as scrubber  # noqa: E402
-from buarl.widgets import snapshots  # noqa: E402
+from buarl.widgets import scrub as scrubber, snapshots  # noqa: E402
 
 
 def unpacked(packed):

@@ -20,8 +20,9 @@ from buarl.methods.ss_net.perturbation import (
     frozen_statistics,
     unit_length,
 )
+from buarl.methods.ss_net.projector import Projector
 from buarl.methods.ss_net.prototypes import PrototypeMemory, prototype_loss
-from buarl.networks import Projector, UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import Region, crl, drop, url, whole
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit

@@ -13,9 +13,9 @@ import buarl
 from buarl.losses import region_loss
 from buarl.methods import Urpc
 from buarl.methods.base import Step
-from buarl.methods.urpc.multi_scale import feature_dropout, feature_noise
+from buarl.methods.urpc.multi_scale import MultiScale, feature_dropout, feature_noise
 from buarl.methods.urpc.rectified import log_mean_probs, rectified_consistency
-from buarl.networks import MultiScale, UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import Region, crl, drop, url, whole
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit

@@ -11,8 +11,7 @@ import torch
 
 import buarl
 from buarl import entropy
-from buarl.evaluation import errors as analysis
-from buarl.evaluation import predict
+from buarl.evaluation import errors as analysis, predict
 from buarl.figures import views
 from buarl.lessons import trained as lessons
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
-from scipy.ndimage import label as components
+from scipy.ndimage import gaussian_filter, label as components
 
 from buarl.data.phantom import heart_3d, shapes_3d
 from buarl.data.phantom.files import Layout, phantom_root, write_h5, write_list

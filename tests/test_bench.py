@@ -249,7 +249,9 @@ def test_metrics_beat_medpy_by_a_wide_margin(tmp_path):
 
 def test_the_command_prints_the_table_and_writes_the_files(result, tmp_path, monkeypatch, capsys):
     plans = []
-    monkeypatch.setattr("benchmarks.__main__.run_bench", lambda plan, say: plans.append(plan) or result)
+    monkeypatch.setattr(
+        "benchmarks.__main__.run_bench", lambda plan, say: plans.append(plan) or result
+    )
     files = {"json": tmp_path / "a.json", "plot": tmp_path / "a.png"}
     Bench(source="acdc", size=64, patch=(32, 32, 16), **files).run()
     Bench(quick=True).run()

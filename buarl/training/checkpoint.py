@@ -1,33 +1,70 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Files that are whole or absent: a crash leaves the old one or the new one, never half of one.
+
+A checkpoint is also checked: it holds finite numbers only, and every part of it carries a checksum
+(those of its zip archive) which is compared before a number of it is used.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
+LEFTOVER = ".new"  # ending of a file that is being written
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    """Let `write` fill a temporary file beside `path`, then move it there in one step.
+
+    Args:
+        path: The file; an old one stays until the new one is complete and on the disk.
+        write: Gets the temporary path and fills it.
+    Raises:
+        OSError: the disk is full, the folder is gone or not ours; the message names the file.
+    """
+    path = Path(path)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=LEFTOVER)
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(f"{path}: could not be written ({reason})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete what killed writers left in a folder; call it only where no one else writes.
+
+    Args:
+        folder: Where `write_atomic` wrote.
+    Returns:
+        The files that were deleted.
+    """
+    found = sorted(Path(folder).glob(f".*{LEFTOVER}"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text))
+    """A UTF-8 text file with Unix line ends, whatever the machine's code page, atomically."""
+    write_atomic(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -36,19 +73,82 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """A checkpoint of tensors and plain types only, so that it loads with `weights_only=True`."""
-    write_atomic(path, lambda temporary: torch.save(state, temporary))
+    """A checkpoint of tensors and plain types only, so that it loads with `weights_only=True`.
+
+    The old file stays until the new one has been read back and found whole.
+
+    Args:
+        path: The file. state: Nested dicts and lists of tensors, numbers and texts.
+    Raises:
+        FloatingPointError: a tensor holds NaN or an infinite number; nothing is written.
+        OSError: see `write_atomic`.
+    """
+    for name, tensor in _tensors(state):
+        if not _is_finite(tensor):
+            raise FloatingPointError(
+                f"{path}: not written, as {name} holds NaN or an infinite number; the last "
+                "checkpoint before it stays. Try a smaller learning rate, or look for images "
+                "whose values are far from those of the others"
+            )
+
+    def write(temporary: Path) -> None:
+        torch.save(state, temporary)
+        if (damaged := _damage(temporary)) is not None:
+            raise OSError(f"read back damaged, {damaged}")
+
+    write_atomic(path, write)
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint back.
+    """A checkpoint back, after its checksums have been compared.
 
+    Args:
+        path: A file of `save_state`. device: Where its tensors go.
     Raises:
-        ValueError: no such file, or not a checkpoint of ours; the message names the file.
+        ValueError: no such file, damaged, not a checkpoint of ours, or one that holds NaN or an
+            infinite number; the message names the file and what is wrong.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
+    if (damaged := _damage(path)) is not None:
+        raise ValueError(f"{path}: damaged, {damaged}; take an earlier checkpoint or train again")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: not a readable checkpoint ({error})") from error
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: not a checkpoint of buarl ({reason})") from error
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{path}: not a checkpoint of buarl (a {type(state).__name__}, not a dict)"
+        )
+    for name, tensor in _tensors(state):
+        if not _is_finite(tensor):
+            raise ValueError(
+                f"{path}: {name} holds NaN or an infinite number, so this network computes nothing"
+            )
+    return state
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a zip archive, or None: the CRC-32 of every part is computed anew."""
+    with path.open("rb") as file:
+        try:
+            part = zipfile.ZipFile(file).testzip()
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:
+            return f"not a whole zip archive ({error})"  # a wild offset in its directory: OSError
+    return None if part is None else f"its part {part} does not match its checksum"
+
+
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of nested dicts and lists, with their places as names."""
+    if isinstance(state, Tensor):
+        yield name, state
+    elif isinstance(state, Mapping | list | tuple):
+        items = state.items() if isinstance(state, Mapping) else enumerate(state)
+        for key, value in items:
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())

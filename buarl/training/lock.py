@@ -1,0 +1,54 @@
+"""One process at a time trains into a run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK, OWNER = ".lock", ".owner.json"
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold a run folder while inside; the system lets go of it when the process ends, however.
+
+    Args:
+        folder: An existing run folder.
+    Raises:
+        ValueError: another living process holds it; the message says which and since when.
+    """
+    folder = Path(folder)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"{folder}: another process trains into this folder ({_owner(folder)}); wait for it, "
+            "stop it, or choose another folder"
+        ) from None
+    try:
+        owner = {
+            "process": os.getpid(),
+            "machine": platform.node(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        (folder / OWNER).write_text(json.dumps(owner), encoding="utf-8")
+        yield
+    finally:
+        (folder / OWNER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _owner(folder: Path) -> str:
+    try:
+        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        return f"process {owner['process']} on {owner['machine']}, since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it has not said which"

@@ -102,7 +102,7 @@ def test_a_bench_as_on_a_gpu_has_recorded_steps_too(repeated):
 
 
 @pytest.mark.parametrize("precision", ["bf16_backward", "bf16"])
-def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatch, precision):
+def test_a_bench_with_bf16_measures_it_beside_fp32(root, monkeypatch, precision):
     measured = []
     monkeypatch.setattr(bench, "measure", lambda part, *_: measured.append(part.name))
     monkeypatch.setattr(
@@ -115,7 +115,7 @@ def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatc
     windows = [name for name in measured if name.startswith("sliding window")]
     assert [name.split()[-1] for name in windows] == ["fp32", "bf16"]
     steps = [name for name in measured if name in ("fp32", "bf16_backward", "bf16")]
-    assert steps == list(dict.fromkeys((precision, "bf16"))) * 2
+    assert steps == list(dict.fromkeys((precision, "fp32", "bf16"))) * 2
 
 
 def test_forms_of_a_step_on_a_gpu():

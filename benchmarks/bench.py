@@ -171,11 +171,10 @@ def whole_line(step: WholeStep, repeats: int, goal: str) -> Line:
 def step_forms(engine: Engine, record: bool, compiler: str | None) -> list[tuple[Engine, bool]]:
     """Engines of the whole steps, and whether a step is recorded; the engine's own form first.
 
-    On a GPU fp32 is among them: its convolutions wait for memory, where rounding tensors may cost
-    more than it spares. What is compiled is the form of the lowest precision.
+    fp32 is always among them: whether rounding pays is what a reader of the table wants to know.
+    What is compiled is the form of the lowest precision.
     """
-    exact = ["fp32"] if engine.device.type == "cuda" else []
-    engines = _in_each(engine, engine.precision, *exact, _lowest(engine))
+    engines = _in_each(engine, engine.precision, "fp32", _lowest(engine))
     forms = list(product(engines, (False, True) if record else (False,)))
     if compiler is not None:
         forms.append((replace(engine, precision=_lowest(engine), compiler=compiler), record))

@@ -13,7 +13,7 @@ import torch
 from tiny import rings, write_case, write_tiny
 
 from benchmarks import bench, parts as bench_parts, volumes as bench_volumes
-from benchmarks.__main__ import Bench
+from benchmarks.__main__ import Bench, main
 from benchmarks.bench import Plan, measure, run_bench, step_forms
 from benchmarks.growth import made_slices
 from benchmarks.plain import FilesEveryStep, masked_loss, window_by_window
@@ -100,7 +100,7 @@ def test_a_bench_as_on_a_gpu_has_recorded_steps_too(repeated):
 
 
 @pytest.mark.parametrize("precision", ["bf16_backward", "bf16"])
-def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatch, precision):
+def test_a_bench_with_bf16_measures_it_beside_fp32(root, monkeypatch, precision):
     measured = []
     monkeypatch.setattr(bench, "measure", lambda part, *_: measured.append(part.name))
     monkeypatch.setattr(
@@ -113,7 +113,7 @@ def test_a_bench_with_bf16_measures_it_beside_the_exact_forward(root, monkeypatc
     windows = [name for name in measured if name.startswith("sliding window")]
     assert [name.split()[-1] for name in windows] == ["fp32", "bf16"]
     steps = [name for name in measured if name in ("fp32", "bf16_backward", "bf16")]
-    assert steps == list(dict.fromkeys((precision, "bf16"))) * 2
+    assert steps == list(dict.fromkeys((precision, "fp32", "bf16"))) * 2
 
 
 def test_forms_of_a_step_on_a_gpu():
@@ -249,9 +249,8 @@ def test_metrics_beat_medpy_by_a_wide_margin(tmp_path):
 
 def test_the_command_prints_the_table_and_writes_the_files(result, tmp_path, monkeypatch, capsys):
     plans = []
-    monkeypatch.setattr(
-        "benchmarks.__main__.run_bench", lambda plan, say: plans.append(plan) or result
-    )
+    made = "benchmarks.__main__.run_bench"
+    monkeypatch.setattr(made, lambda plan, say: plans.append(plan) or result)
     files = {"json": tmp_path / "a.json", "plot": tmp_path / "a.png"}
     Bench(source="acdc", size=64, patch=(32, 32, 16), **files).run()
     Bench(quick=True).run()
@@ -263,3 +262,18 @@ def test_the_command_prints_the_table_and_writes_the_files(result, tmp_path, mon
     assert json.loads(files["json"].read_text()) == result
     assert files["plot"].read_bytes()[:4] == b"\x89PNG"
     save_plot(result, tmp_path / "b.png")
+
+
+def test_the_module_measures_and_writes_what_it_prints(tmp_path, capsys):
+    out, plot = tmp_path / "bench.json", tmp_path / "bench.png"
+    assert main(["--quick", "--device", "cpu", "--json", str(out), "--plot", str(plot)]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == report(json.loads(out.read_text()))
+    assert plot.stat().st_size > 10_000
+
+
+def test_a_broken_rule_is_said_with_exit_code_2(tmp_path, capsys):
+    assert main(["--quick", "--source", "acdc", "--root", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("benchmarks: ")
+    assert "none" in error
+    assert "Traceback" not in error

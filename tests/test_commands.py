@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from raw_files import AFFINE, image_of, label_of, write_acdc, write_nifti
 from tiny import PRESET
 
-import benchmarks.__main__
 from buarl.commands.main import main
 from buarl.evaluation.evaluate import read_metrics
 from buarl.training.config import PRESETS
@@ -91,14 +89,3 @@ def test_a_broken_rule_is_said_and_leaves_nothing(words, rule, tmp_path, capsys)
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "run").exists()
-
-
-def test_bench_prints_a_table_and_writes_its_numbers(tmp_path, capsys):
-    out: Path = tmp_path / "bench.json"
-    words = ["--quick", "--json", str(out), "--plot", str(tmp_path / "bench.png")]
-    assert benchmarks.__main__.main(words) == 0
-    told = capsys.readouterr().out
-    assert "| part" in told
-    assert "whole BCP step" in told
-    assert out.is_file()
-    assert (tmp_path / "bench.png").stat().st_size > 10_000

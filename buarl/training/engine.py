@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.fast.bf16 import Bf16Gradients, has_fast_bf16
+from buarl.fast.dense_gradients import make_gradients_dense
 
 Chosen = Literal["fp32", "bf16_backward", "bf16"]
 Precision = Literal["auto", Chosen]
@@ -42,6 +43,7 @@ class Engine:
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module to the device, convolution weights channels-last (faster everywhere)."""
+        make_gradients_dense(module)
         ranks = {p.dim() for p in module.parameters()}
         layout = torch.channels_last_3d if 5 in ranks else torch.channels_last
         return module.to(self.device).to(memory_format=layout)

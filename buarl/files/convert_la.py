@@ -48,8 +48,8 @@ def convert_la(
     crop="label" is compatible with the published numbers: x and y are cut around the *label* with
     margins of 10 to 19 voxels, z is kept. This leaks the label, test scans included: the cut tells
     where the atrium lies (docs/protocol.md 6.8), and an unlabeled scan cannot be prepared this way.
-    The public margins were drawn without a seed, so shapes differ from the public files; here seed and
-    scan name decide them. crop="none" is honest: the whole volume, and labels may be absent.
+    The public margins were drawn without a seed, so shapes differ from the public files; here seed
+    and scan name decide them. crop="none" is honest: the whole volume, and labels may be absent.
 
     Args:
         raw: Folder of scans. out: New or empty folder. crop: See above.

@@ -115,7 +115,7 @@ class OwnData(Source):
         return slices if self.rank == 2 else self.volume_path(name)
 
     def volume(self, case: str) -> Sample:
-        """Read a volume, (Z, H, W) with rank 2, (X, Y, Z) with rank 3, and the label it may have."""
+        """Read a volume and its label if it has one: (Z, H, W) or, with rank 3, (X, Y, Z)."""
         if case not in self._facts:
             raise DataError(f"{self.root / 'dataset.json'}: no case {case!r}")
         labeled = self._facts[case].labeled

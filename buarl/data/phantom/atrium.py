@@ -161,7 +161,7 @@ def _degrade(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) ->
 
 
 def _crop(label: np.ndarray, spacing: float, rng: np.random.Generator) -> tuple[slice, ...]:
-    """Around the label in x and y with random margins, all of z: the challenge's rule (1.2)."""
+    """Around the label in x and y with random margins, all of z (docs/protocol.md 1.2)."""
     window = []
     for axis in (0, 1):
         inside = np.flatnonzero(label.any(axis=(1 - axis, 2)))

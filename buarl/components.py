@@ -12,8 +12,8 @@ def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Ten
     """Keep the largest connected component per sample and foreground class, drop the others.
 
     Neighbours touch by face, edge or corner (8 in 2-D, 26 in 3-D), as in the clean-up of BCP's
-    pseudo-labels and of LA test masks (docs/protocol.md 1.4; 6.23 on what it costs). Of equally large
-    components the one met first in raster order stays. A class without voxels stays empty.
+    pseudo-labels and of LA test masks (docs/protocol.md 1.4; 6.23 on what it costs). Of equally
+    large components the one met first in raster order stays. A class without voxels stays empty.
 
     Args:
         pseudo_label: (B, *spatial) integer classes 0..num_classes-1, two or three spatial axes.

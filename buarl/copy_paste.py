@@ -1,4 +1,4 @@
-"""Bidirectional copy-paste: one box, cut from one image and laid on another (BCP, docs/protocol.md 4.2)."""
+"""Bidirectional copy-paste: a box cut from one image and laid on another (docs/protocol.md 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates and ramps as functions of the step, for any number of steps (docs/protocol.md 4.3)."""
+"""Learning rates and ramps as functions of the step, for any length (docs/protocol.md 4.3)."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from buarl.data.phantom import files as phantom_files
-from buarl.data.phantom.files import phantom_root, write_phantom
+from buarl.data.phantom import on_disk
 from buarl.data.phantom.heart import PhantomSpec, phantom_case
+from buarl.data.phantom.on_disk import phantom_root, write_phantom
 
 TINY = PhantomSpec(train_patients=3, val_patients=1, test_patients=2, side=(32, 44), depth=(5, 7))
 
@@ -162,9 +162,7 @@ def test_damaged_cache_is_rebuilt(root: Path, damage: str) -> None:
 
 
 def test_sound_cache_is_not_rebuilt(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        phantom_files, "write_phantom", lambda *_: pytest.fail("rebuilt a sound cache")
-    )
+    monkeypatch.setattr(on_disk, "write_phantom", lambda *_: pytest.fail("rebuilt a sound cache"))
     monkeypatch.setenv("BUARL_CACHE", str(root.parent))
     assert phantom_root(TINY) == root
 
@@ -176,8 +174,8 @@ def test_other_spec_has_its_own_folder(root: Path) -> None:
 
 def test_racing_builders_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(TINY, train_patients=1, test_patients=1)
-    builds, write = [], phantom_files.write_phantom
-    monkeypatch.setattr(phantom_files, "write_phantom", lambda *a: (builds.append(1), write(*a)))
+    builds, write = [], on_disk.write_phantom
+    monkeypatch.setattr(on_disk, "write_phantom", lambda *a: (builds.append(1), write(*a)))
     threads = [threading.Thread(target=phantom_root, args=(spec, tmp_path)) for _ in range(3)]
     for thread in threads:
         thread.start()

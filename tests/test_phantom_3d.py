@@ -12,11 +12,11 @@ import pytest
 from scipy.ndimage import gaussian_filter, label as components
 
 from buarl.data.h5 import DataError
-from buarl.data.la import PhantomLa
-from buarl.data.phantom import atrium as phantom_3d
-from buarl.data.phantom.atrium import LA_LAYOUT, Phantom3dSpec, phantom_la_root, phantom_scan
-from buarl.data.phantom.files import write_phantom
+from buarl.data.phantom import atrium, on_disk
+from buarl.data.phantom.atrium import Phantom3dSpec, phantom_scan
+from buarl.data.phantom.on_disk import LA_LAYOUT, phantom_la_root, write_phantom
 from buarl.data.source import open_source
+from buarl.data.synthetic import PhantomLa
 from buarl.regions import crl, url
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit
@@ -102,7 +102,7 @@ def test_margins_follow_the_rule_of_the_public_files(scans: list) -> None:
 def test_image_is_z_scored_before_the_crop(scans: list, monkeypatch: pytest.MonkeyPatch) -> None:
     means = [image.mean() for image, _ in scans]
     assert 0.05 < min(means) < max(means) < 1.94  # of the crop, as measured on LA
-    monkeypatch.setattr(phantom_3d, "_crop", lambda *_: (slice(None),) * 3)
+    monkeypatch.setattr(atrium, "_crop", lambda *_: (slice(None),) * 3)
     image, _ = phantom_scan(SMALL, 1)
     assert image.dtype == np.float32
     assert (image.mean(), image.std()) == pytest.approx((0, 1), abs=1e-4)
@@ -173,7 +173,7 @@ def test_splits_hold_the_last_scans_out(source: PhantomLa) -> None:
 def test_open_source_makes_it_once(
     root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(phantom_3d, "LA_LAYOUT", LA_LAYOUT._replace(spec=lambda: SMALL))
+    monkeypatch.setattr(on_disk, "LA_LAYOUT", LA_LAYOUT._replace(spec=lambda: SMALL))
     monkeypatch.setenv("BUARL_CACHE", str(tmp_path))
     source = open_source("phantom_la")
     assert (source.name, source.rank, source.num_classes) == ("phantom_la", 3, 2)

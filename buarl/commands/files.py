@@ -120,7 +120,7 @@ class Fetch:
 
     def run(self) -> None:
         """Print source and terms, download if they are accepted; otherwise exit code 2."""
-        from buarl.data.phantom.files import cache_root
+        from buarl.data.cache import cache_root
         from buarl.files.fetch import ACDC_STEPS, LA_TERMS, LA_URL, fetch_la
 
         if self.dataset == "acdc":

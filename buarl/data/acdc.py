@@ -1,4 +1,4 @@
-"""ACDC in the public h5 layout: 2-D slices to train on, 3-D volumes to evaluate (docs/protocol.md 1.1)."""
+"""ACDC in the public h5 layout: slices to train on, volumes to evaluate (docs/protocol.md 1.1)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from buarl.data.h5 import DataError, Sample, read_case, read_list
-from buarl.data.source import Source
+from buarl.data.source import Source, register_source
 
 
+@register_source
 class Acdc(Source):
     """Slices for training in `data/slices`, volumes in `data`, order and splits in list files."""
 
@@ -31,38 +32,31 @@ class Acdc(Source):
         return read_list(self.root / "train_slices.list")
 
     def training_names(self) -> list[str]:
-        """All training slices in list order; the list holds patients one after the other."""
+        """Names of all training slices in list order, one patient after the other."""
         return list(self._training_names)
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
-        """One slice at its native size."""
+        """Read one slice at its native size, (H, W)."""
         return read_case(self.slice_path(name), name, 2, self.num_classes, labeled=labeled)
 
     def listed(self, split: str) -> list[str]:
-        """Volumes of a split."""
+        """Names of the volumes of a split."""
         return read_list(self.root / f"{split}.list")
 
     def files(self, split: str) -> list[Path]:
-        """Slices of the training split, volumes of the others."""
+        """Files of the slices of the training split, or of the volumes of another."""
         if split != "train":
             return super().files(split)
         return [self.slice_path(name) for name in self.training_names()]
 
     def slice_path(self, name: str) -> Path:
-        """Where a training slice lies."""
+        """Where the file of a training slice lies."""
         return self.root / "data" / "slices" / f"{name}.h5"
 
     def volume_path(self, case: str) -> Path:
-        """Where a volume lies."""
+        """Where the file of a volume lies."""
         return self.root / "data" / f"{case}.h5"
 
     def volume(self, case: str) -> Sample:
-        """One volume, (Z, H, W)."""
+        """Read one volume, (Z, H, W)."""
         return read_case(self.volume_path(case), case, 3, self.num_classes)
-
-
-class Phantom(Acdc):
-    """The embedded synthetic heart, in ACDC's layout, so that the same loader reads it."""
-
-    name = "phantom"
-    licence = "buarl phantom, synthetic, MIT"

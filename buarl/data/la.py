@@ -1,4 +1,4 @@
-"""LA (2018 Atrial Segmentation Challenge) in the public h5 layout: 3-D scans (docs/protocol.md 1.2)."""
+"""LA, the 2018 Atrial Segmentation Challenge, in the public h5 layout (docs/protocol.md 1.2)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ from functools import cached_property
 from pathlib import Path
 
 from buarl.data.h5 import DataError, Sample, read_case, read_list
-from buarl.data.source import Source
+from buarl.data.source import Source, register_source
 
 
 def scan_path(root: Path, case: str) -> Path:
-    """Where a scan lies below the root of the public layout."""
+    """Where the file of a scan lies in the public layout.
+
+    Args:
+        root: Folder of the data set.
+        case: Name of the scan, a line of the list.
+
+    >>> scan_path(Path("LA"), "06SR5RBREL16DQ6M8LWS").as_posix()
+    'LA/2018LA_Seg_Training Set/06SR5RBREL16DQ6M8LWS/mri_norm2.h5'
+    """
     return root / "2018LA_Seg_Training Set" / case / "mri_norm2.h5"
 
 
+@register_source
 class La(Source):
-    """80 training scans, each a folder with `mri_norm2.h5`; the public split has no validation set.
+    """80 training and 20 test scans, each a folder with one file, `mri_norm2.h5`.
 
-    The last 10 scans of the training list serve as split "val" here and are never trained on, so
-    that nothing has to be chosen on the test list. Paper note: the paper trains on all 80.
+    The public split has no validation set. Here the last 10 scans of the training list serve as
+    split "val" and are never trained on, so that nothing has to be chosen on the test list.
+    Paper note: the paper trains on all 80.
+
     The public files are cropped around the label, test scans included (docs/protocol.md 6.8).
     """
 
@@ -47,36 +58,28 @@ class La(Source):
         return names
 
     def training_names(self) -> list[str]:
-        """Scans in list order, without the held-out ones at its end."""
+        """Names of the scans in list order, without the held-out ones at its end."""
         return self._listed[: -self.held_out]
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
-        """One scan, (X, Y, Z)."""
+        """Read one scan, (X, Y, Z)."""
         return read_case(self.volume_path(name), name, 3, self.num_classes, labeled=labeled)
 
     def listed(self, split: str) -> list[str]:
-        """Scans of a split; "val" is the end of the training list."""
+        """Names of the scans of a split; "val" is the end of the training list."""
         if split == "test":
             return read_list(self.root / "test.list")
         return self.training_names() if split == "train" else self._listed[-self.held_out :]
 
     def volume_path(self, case: str) -> Path:
-        """Where a scan lies."""
+        """Where the file of a scan lies."""
         return scan_path(self.root, case)
 
     def volume(self, case: str) -> Sample:
-        """One whole scan."""
+        """Read one whole scan, (X, Y, Z)."""
         return self.training_sample(case)
 
     @staticmethod
     def patient(name: str) -> str:
-        """A scan is a patient."""
+        """Every scan is a patient of its own."""
         return name
-
-
-class PhantomLa(La):
-    """The embedded synthetic atrium, in LA's layout, so that the same loader reads it."""
-
-    name = "phantom_la"
-    licence = "buarl phantom, synthetic, MIT"
-    held_out = 4

@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from buarl.data.h5 import DataError, Sample, read_case, read_list
-from buarl.data.source import SPLITS, Source
+from buarl.data.source import SPLITS, Source, register_source
 
 
 class _Facts(NamedTuple):
+    """What dataset.json says about a case."""
+
     patient: str
     labeled: bool
     slices: int  # along z
 
 
+@register_source
 class OwnData(Source):
-    """Volumes, and with rank 2 training slices; `normalisation` is "minmax" or "zscore".
+    """Your own volumes, trained on as slices (rank 2) or whole (rank 3), as dataset.json says.
 
-    Opened, its name is "own_2d" or "own_3d": in a row of data the rank decides the recipe.
+    Opened as "own", the source takes the name "own_2d" or "own_3d", because a row names a data set
+    whose rank is known. `normalisation` is "minmax" or "zscore": how gray values were scaled.
     """
 
     name = "own"
+    rank = None  # known once a folder is open
+    class_names = ()
     licence = "own data: its terms are known to whoever converted it"
     tree = """  ROOT/dataset.json      rank, class_names, normalisation; facts of every case
   ROOT/train.list        one volume a line; val.list and test.list if there are such
@@ -47,10 +53,13 @@ class OwnData(Source):
                 raise ValueError("rank must be 2 or 3, a case has 1 to 65535 slices")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not as convert_folder writes it ({error!r})") from error
+        if type(self).rank not in (None, self.rank):
+            asked = type(self).name
+            raise DataError(f"{self.root}: asked for {asked}, but dataset.json says {self.name}")
 
     @cached_property
     def _splits(self) -> dict[str, list[str]]:
-        """Every list there is: no patient in two, and labels for what is evaluated."""
+        """Every list there is: no patient stands in two, and what is evaluated has labels."""
         splits, home = {}, {}
         for split in SPLITS:
             path = self.root / f"{split}.list"
@@ -69,7 +78,7 @@ class OwnData(Source):
 
     @cached_property
     def _samples(self) -> dict[str, str]:
-        """Training samples and the case each comes from."""
+        """Every training sample, and the case it comes from."""
         if self.rank == 3:
             return {case: case for case in self._splits["train"]}
         return {
@@ -79,26 +88,26 @@ class OwnData(Source):
         }
 
     def training_names(self) -> list[str]:
-        """Volumes, or their slices, in the order of train.list."""
+        """Names of the volumes, or of their slices, in the order of train.list."""
         return list(self._samples)
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
-        """One slice or volume."""
+        """Read one slice or volume."""
         path = self._sample_path(name)
         return read_case(path, name, self.rank, self.num_classes, labeled=labeled)
 
     def listed(self, split: str) -> list[str]:
-        """Volumes of a split."""
+        """Names of the volumes of a split."""
         return list(self._splits.get(split) or read_list(self.root / f"{split}.list"))
 
     def files(self, split: str) -> list[Path]:
-        """Training samples, or the volumes to evaluate."""
+        """Files of the training samples, or of the volumes of another split."""
         if split != "train":
             return super().files(split)
         return [self._sample_path(name) for name in self.training_names()]
 
     def volume_path(self, case: str) -> Path:
-        """Where a volume lies."""
+        """Where the file of a volume lies."""
         return self.root / "data" / f"{case}.h5"
 
     def _sample_path(self, name: str) -> Path:
@@ -106,16 +115,32 @@ class OwnData(Source):
         return slices if self.rank == 2 else self.volume_path(name)
 
     def volume(self, case: str) -> Sample:
-        """One volume, (Z, H, W) with rank 2, (X, Y, Z) with rank 3; its label if it has one."""
+        """Read a volume and its label if it has one: (Z, H, W) or, with rank 3, (X, Y, Z)."""
         if case not in self._facts:
             raise DataError(f"{self.root / 'dataset.json'}: no case {case!r}")
         labeled = self._facts[case].labeled
         return read_case(self.volume_path(case), case, 3, self.num_classes, labeled=labeled)
 
     def patient(self, name: str) -> str:
-        """The patient of a volume or training slice, as dataset.json says."""
+        """The patient that a volume or training slice belongs to, as dataset.json says."""
         return self._facts[self._samples.get(name, name)].patient
 
     def samples_with_label(self) -> list[str]:
-        """Those whose case has one."""
+        """Names of the training samples whose case has a label."""
         return [name for name, case in self._samples.items() if self._facts[case].labeled]
+
+
+@register_source
+class Own2d(OwnData):
+    """Your own data, trained on as slices."""
+
+    name = "own_2d"
+    rank = 2
+
+
+@register_source
+class Own3d(OwnData):
+    """Your own data, trained on as volumes."""
+
+    name = "own_3d"
+    rank = 3

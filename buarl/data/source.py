@@ -1,9 +1,14 @@
-"""Where images come from: one object with cases, splits and classes, whatever the data set."""
+"""Where images come from: every data set is a `Source` with cases, splits and classes.
+
+A data set is one file: a class below `Source` under `@register_source`. Its name then opens it
+(`open_source`) and stands in a row (`Experiment(source=NAME)`).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TypeVar
 
 from buarl.data.h5 import DataError, Sample
 
@@ -13,50 +18,84 @@ SPLITS = ("train", "val", "test")
 class Source(ABC):
     """A data set on disk. Nothing is read before it is asked for.
 
+    A subclass says what the attributes are and where the files lie; splitting patients into
+    labeled and unlabeled ones, batches, training and evaluation follow from that.
+
+    Args:
+        root: Folder of the data.
     Attributes:
-        name: "phantom", "acdc", ... root: Folder. rank: Axes of a training image, 2 or 3.
-        class_names: Background first. licence: One line for figures made from the data.
+        name: What opens it and stands in a row, for example "acdc".
+        rank: Axes of a training image: 2 trains on slices, 3 on volumes.
+        class_names: Names of the classes, background first.
+        licence: One line about the terms, printed beside everything made from the data.
+        tree: What the folder must look like, printed where it does not.
+    Raises:
+        DataError: there is no such folder.
     """
 
     name: str
     rank: int
     class_names: tuple[str, ...]
     licence: str
-    tree: str  # what the folder must look like
+    tree: str
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; {self.name} expects\n{self.tree}")
 
+    @classmethod
+    def default_root(cls) -> Path:
+        """Where the data lie if nobody says. A data set that can be made on the spot makes it here.
+
+        Raises:
+            DataError: this data set must be given a folder; the message says what it looks like.
+        """
+        raise DataError(f"{cls.name} needs root=FOLDER, which must look like\n{cls.tree}")
+
     @property
     def num_classes(self) -> int:
-        """C, background included."""
+        """Number of classes C, background included."""
         return len(self.class_names)
 
     @abstractmethod
     def training_names(self) -> list[str]:
-        """Training samples (slices in 2-D, volumes in 3-D) in the order of the list."""
+        """Names of the training samples (slices or volumes) in the order of the list."""
 
     @abstractmethod
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
-        """One training sample."""
+        """Read one training sample.
+
+        Args:
+            name: One of `training_names`.
+            labeled: Read the label too; without it the sample's label is None.
+        """
 
     @abstractmethod
     def listed(self, split: str) -> list[str]:
-        """Volumes of a split ("train", "val", "test") in the order of the list, there or not."""
+        """Volumes that the list of a split names, in its order, whether their files exist or not.
+
+        Args:
+            split: "train", "val" or "test".
+        """
 
     @abstractmethod
     def volume_path(self, case: str) -> Path:
-        """Where a volume lies."""
+        """Where the file of a volume lies."""
+
+    @abstractmethod
+    def volume(self, case: str) -> Sample:
+        """Read one whole volume with its label."""
 
     def files(self, split: str) -> list[Path]:
         """Every file that a split should have: what is trained on, or the volumes to evaluate."""
         return [self.volume_path(case) for case in self.listed(split)]
 
     def cases(self, split: str) -> list[str]:
-        """Volumes of a split in the order of the list.
+        """Volumes of a split in the order of the list; their files exist.
 
+        Args:
+            split: "train", "val" or "test".
         Raises:
             DataError: unknown split, no list, or a listed volume without its file.
         """
@@ -71,13 +110,9 @@ class Source(ABC):
             )
         return names
 
-    @abstractmethod
-    def volume(self, case: str) -> Sample:
-        """One whole volume with its label."""
-
     @staticmethod
     def patient(name: str) -> str:
-        """The patient a case or slice belongs to."""
+        """The patient that a volume or training sample belongs to: here the part before the _."""
         return name.split("_")[0]
 
     def split_labeled(self, labeled: int | None) -> tuple[list[str], list[str]]:
@@ -88,6 +123,8 @@ class Source(ABC):
         Args:
             labeled: Number of labeled patients; None labels all that have labels (the fully
                 supervised rows).
+        Returns:
+            Names of the labeled and of the unlabeled samples, both in the order of the list.
         Raises:
             DataError: more labeled patients than there are, or fewer than one.
         """
@@ -104,37 +141,90 @@ class Source(ABC):
         return list(ours), [name for name in names if name not in ours]
 
     def samples_with_label(self) -> list[str]:
-        """Training samples that have a label, in the order of the list: here all."""
+        """Names of the training samples that have a label, in the order of the list: here all."""
         return self.training_names()
 
 
-def open_source(name: str, root: str | Path | None = None) -> Source:
-    """Open a data set by name.
+SOURCES: dict[str, type[Source]] = {}
+"""Every registered data set by its name."""
+AnySource = TypeVar("AnySource", bound=type[Source])
+
+
+def register_source(source: AnySource) -> AnySource:
+    """Enter a data set under its name: a decorator for a class below `Source`.
+
+    Run again, as a notebook's cell is, it replaces the class of the same module and name.
 
     Args:
-        name: "phantom", "phantom_la" (made on first use, in the user's cache), "acdc", "la",
-            "own_2d", "own_3d" or, where a folder is at hand, "own".
+        source: The class, with all the attributes that `Source` lists.
+    Returns:
+        The same class.
+    Raises:
+        ValueError: an attribute is missing, or the name belongs to another class.
+    """
+    wanted = ("name", "rank", "class_names", "licence", "tree")
+    if missing := [attribute for attribute in wanted if not hasattr(source, attribute)]:
+        raise ValueError(f"{_title(source)}: a source needs the class attributes {missing}")
+    known = SOURCES.get(source.name, source)
+    if _title(known) != _title(source):
+        raise ValueError(
+            f"{_title(source)}: the source name {source.name!r} belongs to {_title(known)}; "
+            "choose another"
+        )
+    SOURCES[source.name] = source
+    return source
+
+
+def open_source(name: str, root: str | Path | None = None) -> Source:
+    """Open a data set by its name.
+
+    Args:
+        name: "phantom", "phantom_la" (both made on first use, in the user's cache), "acdc", "la",
+            "own_2d", "own_3d", "own" (where the folder at hand decides which of the two it is), or
+            the name of a source that you registered.
         root: Folder of the data; only the phantoms have a default.
+    Returns:
+        The source. Its cases are read when they are asked for.
     Raises:
         DataError: unknown name, no root, or a root without the expected files.
-    """
-    from buarl.data.acdc import Acdc, Phantom
-    from buarl.data.la import La, PhantomLa
-    from buarl.data.own import OwnData
 
-    sources = {source.name: source for source in (Phantom, PhantomLa, Acdc, La, OwnData)}
-    sources |= {"own_2d": OwnData, "own_3d": OwnData}
-    if name not in sources:
-        raise DataError(f"source must be one of {sorted(sources)}, got {name!r}")
-    if root is None:
-        if name == "phantom":
-            from buarl.data.phantom.files import phantom_root as made
-        elif name == "phantom_la":
-            from buarl.data.phantom.atrium import phantom_la_root as made
-        else:
-            raise DataError(f"{name} needs root=FOLDER, which must look like\n{sources[name].tree}")
-        root = made()
-    source = sources[name](Path(root))
-    if name not in ("own", source.name):
-        raise DataError(f"{root}: asked for {name}, but dataset.json says {source.name}")
-    return source
+    >>> source = open_source("phantom")
+    >>> source.class_names
+    ('background', 'RV', 'myocardium', 'LV')
+    >>> source.training_sample(source.training_names()[0]).image.ndim
+    2
+    """
+    source = _registered(name)
+    return source(source.default_root() if root is None else Path(root))
+
+
+def rank_of(name: str) -> int:
+    """Axes of the training images of a data set, which decide network and schedule.
+
+    Args:
+        name: As in `open_source`.
+    Returns:
+        2 for slices, 3 for volumes.
+    Raises:
+        DataError: unknown name, or "own", whose rank stands in its folder.
+
+    >>> rank_of("acdc"), rank_of("la")
+    (2, 3)
+    """
+    rank = _registered(name).rank
+    if rank not in (2, 3):
+        raise DataError(f"source {name!r} is {name}_2d or {name}_3d: name one of them")
+    return rank
+
+
+def _registered(name: str) -> type[Source]:
+    if name not in SOURCES:
+        raise DataError(
+            f"source must be one of {sorted(SOURCES)}, got {name!r}; one of your own must be "
+            "registered first (buarl.data.register_source)"
+        )
+    return SOURCES[name]
+
+
+def _title(source: type[Source]) -> str:
+    return f"{source.__module__}.{source.__qualname__}"

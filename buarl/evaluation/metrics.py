@@ -28,8 +28,9 @@ def case_metrics(
 ) -> dict[str, float | bool]:
     """Four scores of one binary structure in one image or volume.
 
-    Definitions are MedPy's (`dc, jc, hd95, asd`, docs/protocol.md 1.4), to which the tests compare. The
-    surface is the mask minus its erosion by the face-neighbour cross; beyond the image is outside.
+    Definitions are MedPy's (`dc, jc, hd95, asd`, docs/protocol.md 1.4), to which the tests compare.
+    The surface is the mask minus its erosion by the face-neighbor cross; beyond the image is
+    outside.
 
     Empty masks (docs/protocol.md 6.11), by the name given as `empty`:
       "diagonal": one empty -> dice = jaccard = 0, hd95 = asd = diagonal of the image box

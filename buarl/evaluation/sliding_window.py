@@ -38,7 +38,7 @@ def sliding_window_probs(
     batch_size: int = 4,
     accumulate_on: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Mean of the probabilities of all windows that see a voxel (docs/protocol.md 1.4, LA evaluation).
+    """Mean of the probabilities of all windows that see a voxel (docs/protocol.md 1.4, LA).
 
     Windows go in raster order and weigh the same. An image smaller than the patch is padded with
     zeros on both sides (the odd voxel on the high side) and cropped back at the end. Memory on

@@ -10,7 +10,7 @@ import numpy as np
 
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError, read_list
-from buarl.data.phantom.files import write_list
+from buarl.data.h5_writer import write_list
 from buarl.files.layout import (
     Report,
     check_disjoint,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from buarl.data.h5 import DataError
-from buarl.data.phantom.files import write_list
+from buarl.data.h5_writer import write_list
 from buarl.files.layout import (
     NORMALISATIONS,
     Report,

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from buarl.data.h5 import DataError, read_list
+from buarl.data.h5_writer import write_list
 from buarl.data.la import La, scan_path
-from buarl.data.phantom.files import write_list
 from buarl.files.layout import (
     Report,
     check_disjoint,
@@ -42,14 +42,14 @@ def convert_la(
 ) -> Report:
     """Write the scans and the two lists; `out` is complete or absent.
 
-    Recipe of the public files (docs/protocol.md 1.2): label = [mask == 255], (v - mean) / std over the
-    whole volume, float32, axes (x, y, z).
+    Recipe of the public files (docs/protocol.md 1.2): label = [mask == 255], (v - mean) / std over
+    the whole volume, float32, axes (x, y, z).
 
     crop="label" is compatible with the published numbers: x and y are cut around the *label* with
     margins of 10 to 19 voxels, z is kept. This leaks the label, test scans included: the cut tells
-    where the atrium lies (docs/protocol.md 6.8), and an unlabeled scan cannot be prepared this way. The
-    public margins were drawn without a seed, so shapes differ from the public files; here seed and
-    scan name decide them. crop="none" is honest: the whole volume, and labels may be absent.
+    where the atrium lies (docs/protocol.md 6.8), and an unlabeled scan cannot be prepared this way.
+    The public margins were drawn without a seed, so shapes differ from the public files; here seed
+    and scan name decide them. crop="none" is honest: the whole volume, and labels may be absent.
 
     Args:
         raw: Folder of scans. out: New or empty folder. crop: See above.

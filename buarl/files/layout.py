@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.data import cache, h5_writer
 from buarl.data.h5 import DataError
-from buarl.data.phantom import files as phantom_files
 from buarl.files.volume import Volume, read_volume
 
 
@@ -39,9 +39,9 @@ def complete_or_absent(out: Path) -> Iterator[Path]:
         DataError: out exists and is not an empty folder.
     """
     out = Path(out).resolve()
-    if not phantom_files.is_new_or_empty(out):
+    if not cache.is_new_or_empty(out):
         raise DataError(f"{out}: the output folder must be new or empty")
-    with phantom_files.built_beside(out) as built:
+    with cache.built_beside(out) as built:
         yield built
 
 
@@ -131,7 +131,7 @@ def write_h5(
 ) -> None:
     """One case with its attributes (axis order: see `volume`); no key `label` without a label."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    phantom_files.write_h5(
+    h5_writer.write_h5(
         path,
         image,
         None if label is None else label.astype(np.uint8),

@@ -16,9 +16,8 @@ from types import ModuleType
 
 import torch
 
-from buarl.data import acdc, la
-from buarl.data.phantom import files as phantom_files
-from buarl.data.phantom.files import cache_root, made_once
+from buarl.data import synthetic
+from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.regions import crl, url
@@ -26,7 +25,7 @@ from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
 from buarl.training.run import describe, load_run, run_experiment
 
-ALWAYS = ("buarl.training.loop", phantom_files.__name__, acdc.__name__, la.__name__)
+ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
 BY_VALUE = {"buarl.training.config", "buarl.methods.recipes"}
 _URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
 LESSON_ROWS: dict[str, dict] = {
@@ -73,7 +72,7 @@ def training_code(method: Method) -> list[str]:
     pending = {*ALWAYS, *(type(module).__module__ for module in method.modules())}
     while pending:
         name = pending.pop()
-        if name.startswith(("buarl.", "buarl.data.phantom.")) and name not in found | BY_VALUE:
+        if name.startswith("buarl.") and name not in found | BY_VALUE:
             found.add(name)
             pending |= {_home(value) for value in vars(sys.modules[name]).values()}
     return sorted(found)

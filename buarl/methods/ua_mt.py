@@ -1,4 +1,4 @@
-"""Uncertainty-aware Mean Teacher, UA-MT (Yu et al., MICCAI 2019; docs/protocol.md 4.4 and section 5).
+"""Uncertainty-aware Mean Teacher, UA-MT (Yu et al., MICCAI 2019; docs/protocol.md 4.4 and 5).
 
 A Mean Teacher whose student follows the teacher only where the teacher is certain: the mean of
 several noisy teacher passes has an entropy, and voxels above a threshold, which rises over the

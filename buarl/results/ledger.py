@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from buarl.evaluation.evaluate import read_metrics, summary
-from buarl.results.table import COLUMNS
+from buarl.results.table import COLUMNS, DECIMALS, markdown_table, score_text
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment
 from buarl.training.run import read_run
@@ -25,7 +25,6 @@ KEYS = (
 )
 OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
 NOT_YET = "not yet run"
-DECIMALS = {"dice": 3, "jaccard": 3, "hd95": 2, "asd": 2, "missed": 0}
 
 
 def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "val") -> Path:
@@ -87,7 +86,7 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
         if not entries:
             lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
-    return _markdown(lines)
+    return markdown_table(lines)
 
 
 def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
@@ -108,7 +107,7 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
                 cells = [_mean_and_spread(key, values) for key, values in scores.items()]
                 seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
                 lines.append([f"{title}, {precision}", *cells, seeds])
-    return _markdown(lines)
+    return markdown_table(lines)
 
 
 def _precision(entry: Mapping[str, Any]) -> str:
@@ -123,26 +122,12 @@ def _mean_and_spread(key: str, values: Sequence[float | None]) -> str:
     return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    """Lines of cells, the first of them the headings, in columns of equal width."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
-        for line in (lines[0], rule, *lines[1:])
-    )
-
-
 def _cells(entry: Mapping[str, Any]) -> list[str]:
-    scores = [entry["summary"][key] for key in COLUMNS]
     steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
     hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
     where = entry["environment"]["gpu"] or "CPU"
-    texts = [
-        "-" if score is None else f"{score:.{DECIMALS[key]}f}"
-        for key, score in zip(COLUMNS, scores, strict=True)
-    ]
-    return [*texts, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
+    scores = [score_text(key, entry["summary"][key]) for key in COLUMNS]
+    return [*scores, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
 
 
 def _read(path: Path) -> dict[str, Any]:

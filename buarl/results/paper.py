@@ -35,7 +35,7 @@ _PAIRS: dict[int, dict[str, tuple[Rule, Rule]]] = {
         "CRL": (whole(), crl(99)),
         "URL + CRL": (url(95), crl(99)),
     },
-    4: {  # crossed: weights swapped, the percentile stays with the kind of image (docs/protocol.md 7.18)
+    4: {  # crossed: weights swapped, the percentile stays with the image (docs/protocol.md 7.18)
         "URL + CRL": (url(95), crl(99)),
         "URL on both": (url(95), url(99)),
         "CRL on both": (crl(95), crl(99)),

@@ -1,8 +1,9 @@
-"""Scores of several runs as one text table, the way they are printed and committed."""
+"""Tables of text: scores of several runs, the way they are printed and committed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 COLUMNS = {  # key of a summary -> heading
     "dice": "Dice",
@@ -11,39 +12,72 @@ COLUMNS = {  # key of a summary -> heading
     "asd": "ASD",
     "missed": "missed",
 }
+DECIMALS = {"dice": 3, "jaccard": 3, "hd95": 2, "asd": 2, "missed": 0}
 
 
-def text_table(scores: Mapping[str, Mapping[str, float]], extra: tuple[str, ...] = ()) -> str:
-    """A Markdown table, one line per name.
+def markdown_table(
+    rows: Sequence[Sequence[str]], *, numbers: Literal["left", "right"] = "left"
+) -> str:
+    """Lay out rows of cells as a Markdown table that also reads well as plain text.
 
     Args:
-        scores: Per name a summary (see `evaluate.summary`); dice and jaccard 0-1, distances in the
-            unit they were computed in. extra: More keys of the summaries, shown as they are.
+        rows: Cells; the first row holds the headings, and all rows are as long as it.
+        numbers: On which side the cells of every column but the first stand.
+    Returns:
+        Lines of equal length, without a line break at the end.
+
+    >>> print(markdown_table([["", "Dice"], ["BCP", "0.777"], ["plain", "0.5"]], numbers="right"))
+    |       |  Dice |
+    | ----- | ----: |
+    | BCP   | 0.777 |
+    | plain |   0.5 |
     """
-    headings = ["", *COLUMNS.values(), *extra]
-    rows = [
-        [
-            name,
-            *(_cell(key, values[key]) for key in COLUMNS),
-            *(str(values.get(k, "")) for k in extra),
-        ]
-        for name, values in scores.items()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = numbers == "right"
+    rule = [
+        "-" * (width - 1) + ":" if right and i else "-" * width for i, width in enumerate(widths)
     ]
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    rule = ["-" * width if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        + " |"
-        for row in [headings, rule, *rows]
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        f"| {' | '.join(_aligned(row, widths, right))} |" for row in (rows[0], rule, *rows[1:])
+    )
 
 
-def _cell(key: str, value: float) -> str:
-    if key == "missed":
-        return str(int(value))
-    return f"{value:.3f}" if key in ("dice", "jaccard") else f"{value:.2f}"
+def text_table(scores: Mapping[str, Mapping[str, float]], extra: Sequence[str] = ()) -> str:
+    """Lay out the summaries of several evaluations, one line each.
+
+    Args:
+        scores: Per title a summary, see `buarl.evaluation.evaluate.summary`: dice and jaccard in
+            0-1, hd95 and asd in the unit they were computed in, missed a count.
+        extra: More keys of the summaries, shown as they are; a summary may lack them.
+    Returns:
+        A Markdown table, numbers on the right.
+
+    >>> best = {"dice": 0.95, "jaccard": 0.905, "hd95": 1.0, "asd": 0.25, "missed": 0}
+    >>> print(text_table({"ceiling": best}))
+    |         |  Dice | Jaccard | 95HD |  ASD | missed |
+    | ------- | ----: | ------: | ---: | ---: | -----: |
+    | ceiling | 0.950 |   0.905 | 1.00 | 0.25 |      0 |
+    """
+    rows = [["", *COLUMNS.values(), *extra]]
+    for title, values in scores.items():
+        more = (str(values.get(key, "")) for key in extra)
+        rows.append([title, *(score_text(key, values[key]) for key in COLUMNS), *more])
+    return markdown_table(rows, numbers="right")
+
+
+def score_text(key: str, value: float | None) -> str:
+    """A score with the decimals it is shown with everywhere.
+
+    Args:
+        key: One of `COLUMNS`.
+        value: The score; None, as JSON writes NaN, is shown as a dash.
+
+    >>> score_text("dice", 0.77651), score_text("hd95", 5.164), score_text("asd", None)
+    ('0.777', '5.16', '-')
+    """
+    return "-" if value is None else f"{value:.{DECIMALS[key]}f}"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], right: bool) -> list[str]:
+    cells = zip(row, widths, strict=True)
+    return [cell.rjust(w) if right and i else cell.ljust(w) for i, (cell, w) in enumerate(cells)]

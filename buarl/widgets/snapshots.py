@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from buarl.data.phantom.files import cache_root, made_once
+from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
 from buarl.evaluation.predict import predict_probs
 from buarl.figures.views import training_view

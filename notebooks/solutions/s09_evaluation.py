@@ -46,7 +46,7 @@ per_slice = np.mean(
 )
 per_volume = buarl.case_metrics(prediction, target)["dice"]
 print(f"mean over slices {per_slice:.3f}, whole volume {per_volume:.3f}")
-# A fifth of the mean is lost with 4 of 1028 voxels. The tables score volumes (docs/protocol.md 1.4).
+# A fifth of the mean is lost with 4 of 1028 voxels. Tables score volumes (docs/protocol.md 1.4).
 assert np.isclose(per_slice, 0.8)
 assert per_volume > 0.99
 

@@ -1,21 +1,17 @@
-"""A synthetic left atrium among its neighbours, in the LA h5 layout (docs/protocol.md 1.2).
+"""A synthetic left atrium among its neighbors, the phantom that stands in for LA.
 
-It needs no download and no licence. It is a drawing, not anatomy: scores on it say whether the
+It needs no download and no license. It is a drawing, not anatomy: scores on it say whether the
 code learns, never how well a method works on patients.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, label as components
 
-from buarl.data.phantom import heart_3d, shapes_3d
-from buarl.data.phantom.files import Layout, phantom_root, write_h5, write_list
-from buarl.data.phantom.heart_3d import CHAMBERS, VEINS, VESSELS, draw_atrium, draw_chest
+from buarl.data.phantom.anatomy_3d import CHAMBERS, VEINS, VESSELS, draw_atrium, draw_chest
 from buarl.data.phantom.shapes_3d import Canvas, rotation
 
 Pair = tuple[float, float]
@@ -77,6 +73,8 @@ def phantom_scan(spec: Phantom3dSpec, patient: int) -> tuple[np.ndarray, np.ndar
     """
     if patient < 1:
         raise ValueError(f"need patient >= 1, got {patient}")
+    from scipy.ndimage import label as components  # here: `import buarl` stays light
+
     rng = np.random.default_rng([spec.seed, patient])
     p = _draw_patient(spec, rng)
     canvas = Canvas(_axes(spec, p.above), p.waves, spec.warp, p.grey["lung"])
@@ -148,6 +146,8 @@ def _axes(spec: Phantom3dSpec, above: float) -> list[np.ndarray]:
 
 def _degrade(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
     """Tissue texture, smooth bias field, blur of the acquisition and Rician noise."""
+    from scipy.ndimage import gaussian_filter  # here: `import buarl` stays light
+
     x, y, z = np.meshgrid(
         *(np.linspace(-1, 1, n, dtype=np.float32) for n in image.shape), indexing="ij", sparse=True
     )
@@ -161,7 +161,7 @@ def _degrade(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) ->
 
 
 def _crop(label: np.ndarray, spacing: float, rng: np.random.Generator) -> tuple[slice, ...]:
-    """Around the label in x and y with random margins, all of z: the challenge's rule (1.2)."""
+    """Around the label in x and y with random margins, all of z (docs/protocol.md 1.2)."""
     window = []
     for axis in (0, 1):
         inside = np.flatnonzero(label.any(axis=(1 - axis, 2)))
@@ -170,26 +170,3 @@ def _crop(label: np.ndarray, spacing: float, rng: np.random.Generator) -> tuple[
         before, after = np.round(rng.uniform(*_MARGIN, 2) / spacing).astype(int) + missing
         window.append(slice(max(low - before, 0), high + after))
     return (*window, slice(None))
-
-
-def _write(built: Path, spec: Phantom3dSpec) -> None:
-    """Lists and scans of the LA layout."""
-    scans = spec.train_scans + spec.test_scans
-    names = [f"scan{patient:03d}" for patient in range(1, scans + 1)]
-    lists = {"train": names[: spec.train_scans], "test": names[spec.train_scans :]}
-    for patient, name in enumerate(names, 1):
-        folder = built / "2018LA_Seg_Training Set" / name
-        folder.mkdir(parents=True)
-        image, label = phantom_scan(spec, patient)
-        write_h5(folder / "mri_norm2.h5", image, label, spacing=[spec.spacing] * 3)
-    for split, lines in lists.items():
-        write_list(built / f"{split}.list", lines)
-
-
-LA_LAYOUT = Layout("phantom_la", Phantom3dSpec, _write, (heart_3d, shapes_3d))
-"""How the 3-D phantom is kept on disk."""
-
-
-def phantom_la_root(spec: Phantom3dSpec | None = None, cache: Path | None = None) -> Path:
-    """Folder of the 3-D phantom in the LA layout, built once; see `phantom_root`."""
-    return phantom_root(spec, cache, LA_LAYOUT)

@@ -1,4 +1,4 @@
-"""One encoder, several decoders that differ in how they up-sample (MC-Net; docs/protocol.md 3.1, 3.2)."""
+"""One encoder, several decoders that differ in up-sampling (MC-Net; docs/protocol.md 3.1, 3.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Where the parts of the 3-D phantom lie, and how they are painted (see `phantom_3d`).
+"""The parts of the 3-D phantom: where each lies in the chest and how it is painted (see `atrium`).
 
-Lengths are in mm; x points to the patient's left, y to the back, z to the head, as in the
-challenge's files; 0 is the centre of the left atrium.
+Lengths are in mm; x points to the patient's left, y to the back, z to the head, as in the files of
+the LA challenge; 0 is the center of the left atrium. `p` is the patient that `atrium` has drawn at
+random.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from buarl.data.phantom.shapes_3d import Canvas, Shape, along, blend, dot, rotation
 
@@ -97,6 +97,8 @@ def _left_ventricle(canvas: Canvas, p: SimpleNamespace, wall: float = 0.0) -> Sh
 
 def draw_atrium(canvas: Canvas, p: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
     """Paint the left atrium; return the signed distance to what the label holds, in mm."""
+    from scipy.ndimage import gaussian_filter  # here: `import buarl` stays light
+
     normal, depth = _valve_plane(p)
     beyond = dot(normal, canvas.points) - np.float32(depth)
     body = canvas.whole(canvas.ellipsoid(np.zeros(3), p.axes, p.turn, 8))

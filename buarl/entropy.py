@@ -1,4 +1,4 @@
-"""Where is the network unsure? The entropy map and its percentile cut (Eq. 3-4)."""
+"""Where is the network unsure? The entropy map and its percentile cut (Eq. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -8,59 +8,97 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from buarl.arguments import check_choice, check_number, check_tensor, may_look
+
 Scope = Literal["batch", "image"]
 
 
-def entropy_map(logits: Tensor) -> Tensor:
-    """Predictive entropy of every voxel, in nats, from logits (Eq. 3).
-
-    Args:
-        logits: Network output before softmax, float of any precision, (B, C, *spatial).
-    Returns:
-        float32 (B, *spatial), 0 to ln C. Saturated and infinite logits give 0, never NaN.
-    Paper note: Eq. 3 prints neither the minus sign nor the sum over classes. Both are used here:
-        the printed sign would select the most certain voxels, and the mask has no class axis.
-    """
-    finite = logits.float().clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
-    log_probs = finite.log_softmax(1)  # (B, C, *spatial)
-    return -(log_probs.exp() * log_probs).sum(1)  # (B, *spatial)  Eq. 3
-
-
 def entropy_of_probs(probs: Tensor) -> Tensor:
-    """The same map from probabilities; prefer `entropy_map` where logits are at hand.
+    """How unsure a prediction is at every voxel: the paper's entropy map U (Eq. 3), in nats.
+
+    Eq. 3  printed:  U = p log p
+           read:     H = - sum over classes c of p_c ln p_c,  with 0 ln 0 = 0
+
+    Paper note: the print has neither the minus sign nor the sum. Both are used here: without the
+    sign the percentile would select the most certain voxels, and the mask M of Eq. 4 has no class
+    axis.
 
     Args:
-        probs: Class probabilities, float, (B, C, *spatial), summing to 1 over axis 1.
+        probs: Class probabilities, float of any precision, (B, C, *spatial), 0 to 1, with sum 1
+            over axis 1.
     Returns:
-        float32 (B, *spatial), 0 to ln C.
+        float32 (B, *spatial), from 0 (one class is certain) to ln C (all classes are alike).
+    Raises:
+        TypeError: no tensor, or one of integers or complex numbers.
+
+    >>> entropy_of_probs(torch.tensor([[[1.0, 0.9, 0.5], [0.0, 0.1, 0.5]]]))  # three voxels
+    tensor([[0.0000, 0.3251, 0.6931]])
     """
-    return torch.special.entr(probs.float()).sum(1)  # (B, *spatial)  Eq. 3 for probs
+    check_tensor("probs", probs)
+    return torch.special.entr(probs.float()).sum(1)  # Eq. 3
+
+
+def entropy_map(logits: Tensor) -> Tensor:
+    """The same map straight from the output of a network: softmax, then Eq. 3.
+
+    Equal to `entropy_of_probs(logits.softmax(1))` to the last bit; besides, infinite logits are
+    certain instead of NaN, and the gradient is finite where a probability has underflowed to 0.
+
+    Args:
+        logits: What a network puts out before its softmax, float of any precision,
+            (B, C, *spatial).
+    Returns:
+        float32 (B, *spatial), 0 to ln C, nats. NaN where a logit is NaN.
+    Raises:
+        TypeError: no tensor, or one of integers or complex numbers.
+
+    >>> entropy_map(torch.tensor([[[0.0, 2.0, torch.inf], [0.0, 0.0, 0.0]]]))
+    tensor([[0.6931, 0.3653, 0.0000]])
+    """
+    check_tensor("logits", logits)
+    finite = logits.float().clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
+    probs = finite.softmax(1)  # (B, C, *spatial)
+    # A class of probability 0 adds nothing, nor does one of 1; but the slope is infinite at 0.
+    return entropy_of_probs(torch.where(probs == 0, 1, probs))  # (B, *spatial)
 
 
 def most_likely(probs: Tensor) -> Tensor:
-    """The class of highest probability of every voxel: predicted labels and pseudo-labels.
+    """The class of highest probability at every voxel: predicted labels and pseudo-labels.
 
     Args:
-        probs: Or logits, (B, C, *spatial).
+        probs: Probabilities or logits, float, (B, C, *spatial).
     Returns:
-        int64 (B, *spatial); the first of equals.
+        int64 (B, *spatial), 0 to C-1; the first of several that are equally likely.
+    Raises:
+        TypeError: no tensor, or one of integers or complex numbers.
+
+    >>> most_likely(torch.tensor([[[0.8, 0.3], [0.2, 0.7]]]))
+    tensor([[0, 1]])
     """
+    check_tensor("probs", probs)
     return probs.max(1).indices  # argmax(1) gives the same, ten times as slow on a CPU
 
 
 def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch") -> Tensor:
-    """The percentile of the entropy, the paper's mu_q (Eq. 4), with linear interpolation.
+    """The percentile of the entropy, the paper's mu (see Eq. 4 at `uncertain_mask`).
 
     Args:
-        entropy: (B, *spatial), float of any precision, nats.
-        percentile: q in percent, 0-100.
-        scope: "batch" cuts all voxels of the batch together, "image" each image on its own.
+        entropy: Float of any precision, (B, *spatial), nats.
+        percentile: q in percent, 0 to 100; between two voxels it interpolates linearly.
+        scope: "batch" takes all voxels of the batch together, "image" each image on its own.
     Returns:
         float64, (1,) for "batch" or (B,) for "image"; equals `numpy.percentile` in float64.
     Raises:
-        ValueError: percentile outside 0-100, unknown scope or empty entropy.
+        TypeError: no tensor of real floating-point numbers.
+        ValueError: percentile outside 0-100, an unknown scope, or entropy that is empty or, on the
+            CPU, has NaN in it.
+
+    >>> entropy_threshold(torch.tensor([[0.0, 0.1, 0.2, 0.6]]), 50)
+    tensor([0.1500], dtype=torch.float64)
     """
     flat = _flatten(entropy, percentile, scope)
+    if may_look(flat) and flat.amax().isnan():
+        raise ValueError(f"entropy has NaN in {int(flat.isnan().sum())} of {flat.numel()} voxels")
     rank, fraction = _rank(flat.shape[1], percentile)
     lower = _order_statistic(flat, rank)
     above = torch.where(flat > lower, flat, math.inf).amin(1, keepdim=True)
@@ -73,23 +111,37 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
 
 
 def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -> Tensor:
-    """Mark the voxels whose entropy exceeds its percentile: the paper's M (Eq. 4), strict `>`.
+    """Mark the voxels whose entropy lies above its percentile: the paper's mask M (Eq. 4).
+
+    Eq. 4  printed:  mu = Percentile(U, q);  M = 1 where U > mu, 0 otherwise
+           read:     the same with H of Eq. 3, over all voxels of the batch
+
+    Paper note: "each time" leaves open over what the percentile runs; U2PL, which the paper cites,
+    takes the voxels of a batch, and so do we by default.
 
     Args:
-        entropy: (B, *spatial), float of any precision, nats; no gradient flows.
-        percentile: q in percent, 0-100 (paper: 95 for labeled, 99 for unlabeled images on ACDC).
-        scope: "batch" (default reading) or "image"; see `entropy_threshold`.
+        entropy: Float of any precision, (B, *spatial), nats. No gradient flows. float64 is compared
+            in float64, everything below in float32.
+        percentile: q in percent, 0 to 100 (the paper: 95 for labeled images, and for unlabeled ones
+            99 on ACDC and 95 on LA).
+        scope: "batch" takes all voxels of the batch together, "image" each image on its own.
     Returns:
-        bool (B, *spatial), True where uncertain; all False if the entropy is constant.
+        bool (B, *spatial), True where uncertain: strictly above, so a constant map has no uncertain
+        voxel. NaN ranks above every number, and a voxel of NaN is never certain.
     Raises:
-        ValueError: percentile outside 0-100, unknown scope or empty entropy.
+        TypeError: no tensor of real floating-point numbers.
+        ValueError: percentile outside 0-100, an unknown scope or empty entropy.
+
+    >>> uncertain_mask(torch.tensor([[0.0, 0.1, 0.2, 0.6]]), 50)
+    tensor([[False, False,  True,  True]])
     """
     flat = _flatten(entropy, percentile, scope)
     rank, _ = _rank(flat.shape[1], percentile)
     # No value lies strictly between the order statistic at floor(position) and the interpolated
     # threshold, so H > mu is H > that statistic: one selection, no rounding, any number of voxels.
     lower = _order_statistic(flat, rank)
-    return (flat > lower).view(entropy.shape)  # (B, *spatial)  Eq. 4
+    certain = flat <= lower  # False for NaN
+    return ~certain.view(entropy.shape)  # Eq. 4
 
 
 def _order_statistic(flat: Tensor, rank: int) -> Tensor:
@@ -100,17 +152,19 @@ def _order_statistic(flat: Tensor, rank: int) -> Tensor:
 
 
 def _rank(count: int, percentile: float) -> tuple[int, float]:
+    """Where the percentile lies among `count` values in order: a whole rank and the rest."""
     position = percentile / 100 * (count - 1)
     rank = min(math.floor(position), count - 1)
     return rank, position - rank
 
 
 def _flatten(entropy: Tensor, percentile: float, scope: Scope) -> Tensor:
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile must lie in 0-100, got {percentile}")
-    if scope not in ("batch", "image"):
-        raise ValueError(f'scope must be "batch" or "image", got {scope!r}')
+    """Check the arguments; one row of float32 or float64 per percentile that is asked for."""
+    check_tensor("entropy", entropy)
+    check_number("percentile", percentile, 0, 100)
+    check_choice("scope", scope, ("batch", "image"))
     if entropy.numel() == 0:
         raise ValueError(f"entropy is empty, got shape {tuple(entropy.shape)}")
     rows = entropy.shape[0] if scope == "image" else 1
-    return entropy.detach().float().reshape(rows, -1)
+    exact = entropy if entropy.dtype == torch.float64 else entropy.float()
+    return exact.detach().reshape(rows, -1)

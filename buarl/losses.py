@@ -1,53 +1,34 @@
-"""Dice + cross-entropy on weighted regions (Eq. 7-8), and the squared-error consistency term."""
+"""Dice + cross-entropy on weighted regions (Eq. 7 and 8), and the squared-error consistency term.
+
+What a region's weight means is decided in one place, `weighted_means`; every loss goes through it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from buarl.regions import Region
+from buarl.arguments import check_choice, check_number, check_shape, check_tensor, may_look
+from buarl.dice import (  # noqa: F401  imported from here
+    D2,
+    D2_BCP,
+    D2_HALF,
+    D3,
+    DB,
+    DF,
+    DICE_SSL4MIS,
+    DICES,
+    Dice,
+    dice_loss,
+    region_sums,
+)
+from buarl.rule import Region, check_regions
 
 Reduction = Literal["region", "voxel"]
-
-
-@dataclass(frozen=True)
-class Dice:
-    """Which soft Dice: the field uses several under one name (docs/protocol.md 4.1).
-
-    squared: sums of p^2 in the denominator instead of p. per_sample: one Dice per image, then the
-    mean, instead of sums over the batch. background: class 0 counts. smooth: added above and below.
-    overlap_factor: 2 lets a perfect prediction score 1. smooth_above: False smooths below only.
-    """
-
-    squared: bool
-    per_sample: bool
-    background: bool
-    smooth: float
-    overlap_factor: float = 2.0
-    smooth_above: bool = True
-
-
-D2 = Dice(squared=True, per_sample=False, background=True, smooth=1e-5)  # SSL4MIS
-D2_BCP = Dice(squared=True, per_sample=False, background=True, smooth=1e-10)  # BCP on ACDC
-D3 = Dice(squared=False, per_sample=True, background=True, smooth=1e-5)  # BCP on LA
-DF = Dice(
-    squared=True, per_sample=False, background=False, smooth=1e-5
-)  # UA-MT, DTC, SASSNet on LA
-D2_HALF = Dice(  # MC-Net on ACDC, a slip its numbers depend on: a perfect prediction costs 0.5
-    squared=True,
-    per_sample=False,
-    background=True,
-    smooth=1e-10,
-    overlap_factor=1.0,
-    smooth_above=False,
-)
-DB = Dice(squared=False, per_sample=False, background=False, smooth=1e-8)  # SS-Net, MC-Net on LA
-DICES = {"D2": D2, "D2_BCP": D2_BCP, "D2_HALF": D2_HALF, "D3": D3, "DF": DF, "DB": DB}
-"""The Dice losses by name, for rows of plain data."""
 
 
 def region_loss(
@@ -56,98 +37,196 @@ def region_loss(
     regions: Sequence[Region],
     *,
     reduction: Reduction,
-    dice: Dice = D2,
+    dice: Dice = DICE_SSL4MIS,
     ce_share: float = 0.5,
 ) -> Tensor:
-    """Half Dice plus half cross-entropy over weighted regions: L^l and L^u (Eq. 7 and 8).
+    """The paper's loss, half Dice and half cross-entropy, over weighted regions (Eq. 7 and Eq. 8).
+
+    Eq. 7  printed:  L^l = L_seg(P^l, Y^l_uc) * M + alpha L_seg(P^l, Y^l_c) * (1 - M)
+           read:     L^l = L(P^l, Y^l; M) + alpha L(P^l, Y^l; 1 - M)
+    Eq. 8  printed:  L^u = L_seg(P^u, Y^u_c) * (1 - M') + alpha L_seg(P^u, Y^u_uc) * M'
+           read:     L^u = L(P^u, Y^u; 1 - M') + alpha L(P^u, Y^u; M')
+
+    where L(P, Y; R) = (1 - ce_share) Dice + ce_share CE over the voxels of R. The two are one
+    function: labels and the regions of `url` make Eq. 7, pseudo-labels and those of `crl` Eq. 8.
+
+    Paper note: the print multiplies a loss, which is one number, by a mask. The loss is restricted
+    to the mask here. And it does not say what a region's loss is divided by, where two readings
+    have opposite effects; so `reduction` has no default:
+
+    - "region": every region is a mean over its own voxels, then weighted, as in BCP's masked loss.
+      A small region counts as much as a large one: under CRL with q = 99 and alpha = 0.5 an
+      uncertain voxel weighs 49.5 times a certain one.
+    - "voxel": every voxel has its region's weight, and the sum is divided by the number of voxels
+      of all regions. Under the same CRL an uncertain voxel weighs half of a certain one.
+
+    What a map of weights means under both stands at `weighted_means`.
 
     Args:
-        logits: (B, C, *spatial), any float; computed in float32 also under autocast.
+        logits: Output of a network, (B, C, *spatial), float of any precision; the loss is computed
+            in float32, also under autocast.
         target: Label or pseudo-label, integer (B, *spatial), 0 to C-1.
         regions: From a rule, e.g. `url()(probs)`; together they make up the place of the loss.
-        reduction: "region": every region is a mean over its own voxels, then weighted, as in BCP's
-            masked loss, so a small region counts as much as a large one (CRL at q = 99, alpha 0.5:
-            an uncertain voxel weighs 49.5 times a certain one). "voxel": every voxel has its
-            region's weight and the sum is divided by the number of voxels of the place (the same
-            CRL: half). The paper does not say which; the effects are opposite, so no default.
-        dice: Which Dice, see `Dice`. ce_share: Share of the cross-entropy, Dice has the rest; 0 in
-            the methods that log cross-entropy only (DTC, SASSNet, MC-Net, SS-Net).
+        reduction: "region" or "voxel", see above.
+        dice: Which Dice, see `Dice`.
+        ce_share: Share of the cross-entropy, 0 to 1, Dice has the rest; 0 in methods that only log
+            the cross-entropy (DTC, SASSNet, MC-Net, SS-Net).
     Returns:
-        Scalar float32. An empty region adds 0. No gradient reaches voxels outside the regions.
+        float32 scalar. A region without voxels adds 0 (if `dice` is smooth above). No gradient
+        reaches voxels outside the regions.
     Raises:
-        ValueError: shapes that differ, classes out of range, no region, an unknown reduction.
-    Paper note: Eq. 7-8 multiply a scalar loss by M; the loss is restricted to M here.
+        TypeError: what is no tensor, or holds another kind of numbers.
+        ValueError: shapes that differ, classes out of range, weights or regions that
+            `check_regions` refuses, an unknown reduction, a share outside 0-1.
+
+    >>> logits = torch.tensor([[[2.0, 0.0, -1.0], [0.0, 1.0, 1.0]]])  # B, C = 1, 2; three voxels
+    >>> label = torch.tensor([[0, 1, 0]])
+    >>> uncertain = torch.tensor([[False, True, False]])
+    >>> regions = [Region(uncertain, 1.0), Region(~uncertain, 0.5)]  # as of a rule
+    >>> region_loss(logits, label, regions, reduction="voxel")
+    tensor(0.3802)
     """
-    _check(logits, target, regions, reduction)
+    check_tensor("logits", logits)
+    check_tensor("target", target, "integer")
+    check_number("ce_share", ce_share, 0, 1)
+    shape = (logits.shape[0], *logits.shape[2:])
+    check_shape("target", target, shape, fit="logits")
+    _check_classes(target, logits.shape[1])
     with torch.autocast(logits.device.type, enabled=False):
+        means = weighted_means(regions, reduction=reduction, shape=shape)
+        weights, voxels = stacked_weights(means), torch.stack([mean.voxels for mean in means])
         plain = torch.contiguous_format  # channels-last would be copied once more on the way
         log_probs = logits.to(torch.float32, memory_format=plain).log_softmax(1)  # (B, C, *spatial)
         log_probs_flat, target = log_probs.flatten(2), target.flatten(1).long()
-        _check_classes(target, logits.shape[1])
         cross_entropy = -log_probs_flat.gather(1, target[:, None])  # (B, 1, N)
-        masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
-        weights = [region.weight for region in regions]  # no tensor: a GPU would wait for it
-        if reduction == "region":
-            voxels = masks.sum((0, 2))  # (R,)
-        else:  # one soft region: the map of weights, over all voxels of the place
-            voxels = masks.amax(1).sum()[None]  # (1,)
-            masks = sum(w * mask for w, mask in zip(weights, masks.unbind(1), strict=True))[:, None]
-            weights = [1.0]
-        ce = region_sums(cross_entropy, masks).sum((0, 2)) / voxels.clamp_min(1)  # (R,)
-        overlap = dice_loss(log_probs_flat.exp(), target, masks, dice)  # (R,)
+        ce = region_sums(cross_entropy, weights).sum((0, 2)) / voxels.clamp_min(1)  # (R,)
+        overlap = dice_loss(log_probs_flat.exp(), target, weights, dice)  # (R,)
         losses = (1 - ce_share) * overlap + ce_share * ce  # (R,)
-        return sum(w * loss for w, loss in zip(weights, losses, strict=True))  # Eq. 7, Eq. 8
+        # Eq. 7: labels, with the regions of URL
+        # Eq. 8: pseudo-labels, with the regions of CRL
+        return sum(mean.factor * loss for mean, loss in zip(means, losses, strict=True))
 
 
-def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tensor:
-    """Soft Dice loss of every region; masks stand inside all three sums (docs/protocol.md 4.1).
+class WeightedMean(NamedTuple):
+    """One of the means a loss is made of: factor * sum over voxels of (weights * values) / voxels.
+
+    weights: How much each voxel counts inside the mean, bool or float (B, *spatial).
+    factor: How much the mean counts, a number or a scalar tensor.
+    voxels: What the sum is divided by, integer scalar.
+    """
+
+    weights: Tensor
+    factor: float | Tensor
+    voxels: Tensor
+
+
+def weighted_means(
+    regions: Sequence[Region],
+    *,
+    reduction: Reduction,
+    shape: Sequence[int],
+    fit: str = "logits",
+    dtype: torch.dtype = torch.float32,
+) -> list[WeightedMean]:
+    """What the weights of regions mean, in both readings of the paper; every loss asks here.
+
+    For a region R of |R| voxels whose voxel x has the weight w(x), and its mean w_R over R:
+
+    - "region": w_R is the factor before the region's own mean, in which x counts w(x) / w_R.
+      The mean of a value v is w_R * sum(w / w_R * v) / |R|; in a Dice w / w_R stands inside all
+      three sums and w_R before the whole. Of a number w_R is the number, and w / w_R is 1.
+    - "voxel": all regions are one, and x counts w(x) in it. The mean of v is sum(w * v) divided by
+      the voxels of all regions; in a Dice w stands inside all three sums.
+
+    In both, a map of one constant weight gives the very bits that the number gives.
 
     Args:
-        probs: float32 (B, C, N). target: int64 (B, N), or soft, float32 (B, C, N). masks: float32
-            (B, R, N), 0/1 or weights. dice: Which Dice.
+        regions: From a rule; masks and maps of one shape.
+        reduction: "region" or "voxel".
+        shape: Which shape that must be, (B, *spatial).
+        fit: What the shape is of, for the error message.
+        dtype: In which a map is computed, float32 or float64.
     Returns:
-        (R,), 0 to 1; 0 for an empty region.
+        One mean per region, or a single one for all.
+    Raises:
+        TypeError, ValueError: see `check_regions`; an unknown reduction.
+
+    >>> mask = torch.tensor([[True, True, False]])
+    >>> soft = Region(mask, torch.tensor([[1.0, 3.0, 9.0]]))
+    >>> weighted_means([soft], reduction="region", shape=(1, 3))[0]
+    WeightedMean(weights=tensor([[0.5000, 1.5000, 0.0000]]), factor=tensor(2.), voxels=tensor(2))
+    >>> weighted_means([soft], reduction="voxel", shape=(1, 3))[0]
+    WeightedMean(weights=tensor([[1., 3., 0.]]), factor=1.0, voxels=tensor(2))
     """
-    if target.is_floating_point():
-        truth, true = target, target.square() if dice.squared else target  # (B, C, N)
-    else:
-        truth = true = torch.zeros_like(probs, requires_grad=False).scatter_(1, target[:, None], 1)
-    predicted = probs.square() if dice.squared else probs  # (B, C, N)
-    sums = [region_sums(values, masks) for values in (probs * truth, predicted, true)]  # (B, R, C)
-    if not dice.per_sample:
-        sums = [total.sum(0, keepdim=True) for total in sums]
-    overlap, predicted, true = (total[..., 0 if dice.background else 1 :] for total in sums)
-    above = dice.overlap_factor * overlap + (dice.smooth if dice.smooth_above else 0)
-    score = above / (predicted + true + dice.smooth)  # (B or 1, R, C)
-    return 1 - score.mean((0, 2))
+    check_choice("reduction", reduction, ("region", "voxel"))
+    place = check_regions(regions, shape, fit)  # bool (B, *spatial)
+    if reduction == "region":
+        return [_mean_of(region, dtype) for region in regions]
+    weights = sum(_inside(region, dtype) for region in regions)  # (B, *spatial)
+    return [WeightedMean(weights, 1.0, place.sum())]
 
 
-def region_sums(values: Tensor, masks: Tensor) -> Tensor:
-    """Sums of maps over every region, to fp32 precision.
+def _mean_of(region: Region, dtype: torch.dtype) -> WeightedMean:
+    """The reading "region" of one region."""
+    mask, weight = region
+    voxels = mask.sum()
+    if not isinstance(weight, Tensor):  # and make no tensor of it: a GPU would wait for it
+        return WeightedMean(mask, float(weight), voxels)
+    inside = _inside(region, dtype)
+    mean = inside.sum() / voxels.clamp_min(1)
+    if mask.numel():  # a mean lies between its smallest and largest value, but for rounding
+        low = torch.where(mask, inside, math.inf).amin()
+        mean = mean.clamp(low, inside.amax())
+    return WeightedMean(inside / mean.clamp_min(torch.finfo(dtype).tiny), mean, voxels)
+
+
+def _inside(region: Region, dtype: torch.dtype) -> Tensor:
+    """The weight of every voxel, 0 outside the region, (B, *spatial)."""
+    mask, weight = region
+    if isinstance(weight, Tensor):
+        return torch.where(mask, weight.detach().to(dtype), 0)
+    return mask.to(dtype) * weight
+
+
+def stacked_weights(means: Sequence[WeightedMean]) -> Tensor:
+    """The weights inside R means as one tensor with flat voxels, as `dice_loss` takes them.
 
     Args:
-        values: float32 (B, C, N). masks: float32 (B, R, N), 0/1 or weights.
+        means: From `weighted_means`.
     Returns:
-        (B, R, C).
+        float32 (B, R, N).
+
+    >>> mask = torch.ones(2, 5, 5, dtype=torch.bool)
+    >>> means = weighted_means([Region(mask, 0.5)], reduction="voxel", shape=(2, 5, 5))
+    >>> stacked_weights(means).shape
+    torch.Size([2, 1, 25])
     """
-    # Not a product of matrices: that adds voxel after voxel and loses up to 0.4 % over the million
-    # voxels of an LA patch; `sum` adds in pairs.
-    return torch.stack([(values * mask[:, None]).sum(2) for mask in masks.unbind(1)], 1)
+    return torch.stack([mean.weights.flatten(1).float() for mean in means], 1)
 
 
 def consistency_loss(
     probs: Tensor, teacher_probs: Tensor, regions: Sequence[Region], *, reduction: Reduction
 ) -> Tensor:
-    """Mean squared difference of two predictions over weighted regions (Mean Teacher).
+    """Mean squared difference of two predictions over weighted regions, as in Mean Teacher.
 
     Args:
-        probs, teacher_probs: (B, C, *spatial). regions, reduction: as in `region_loss`.
+        probs: One prediction, float of any precision, (B, C, *spatial).
+        teacher_probs: The other one, of the same shape.
+        regions: From a rule, see `region_loss`.
+        reduction: "region" or "voxel", see `region_loss`.
     Returns:
-        Scalar float32; with `whole` the plain mean over samples, classes and voxels.
+        float32 scalar; with `whole` the plain mean over samples, classes and voxels.
     Raises:
-        ValueError: as in `region_loss`.
+        TypeError, ValueError: as in `region_loss`.
+
+    >>> probs, teacher_probs = torch.tensor([[[0.8], [0.2]]]), torch.tensor([[[0.6], [0.4]]])
+    >>> everything = [Region(torch.tensor([[True]]), 1.0)]
+    >>> consistency_loss(probs, teacher_probs, everything, reduction="voxel")
+    tensor(0.0400)
     """
-    _check(probs, teacher_probs[:, 0], regions, reduction)
+    check_tensor("probs", probs)
+    check_tensor("teacher_probs", teacher_probs)
+    check_shape("teacher_probs", teacher_probs, probs.shape, fit="probs")
     difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
     return region_mean(difference, regions, reduction=reduction)
 
@@ -156,54 +235,61 @@ def region_mean(values: Tensor, regions: Sequence[Region], *, reduction: Reducti
     """Mean of a map of losses over weighted regions: how a rule weighs any voxel-wise term.
 
     Args:
-        values: (B, *spatial), e.g. a squared error or a divergence per voxel. regions, reduction:
-            as in `region_loss`.
+        values: float (B, *spatial), e.g. a squared error or a divergence per voxel; below float32
+            it is computed in float32.
+        regions: From a rule, see `region_loss`.
+        reduction: "region" or "voxel", see `region_loss`; for maps of weights `weighted_means`.
     Returns:
-        Scalar; with `whole` the plain mean, over a place without voxels 0.
+        Scalar, float32 or float64 as the values; with `whole` the plain mean, and 0 where no region
+        has a voxel.
     Raises:
-        ValueError: as in `region_loss`.
+        TypeError, ValueError: as in `region_loss`.
+
+    >>> uncertain = torch.tensor([[True, False, False]])
+    >>> regions = [Region(uncertain, 1.0), Region(~uncertain, 0.5)]
+    >>> region_mean(torch.tensor([[4.0, 1.0, 3.0]]), regions, reduction="voxel")  # (4 + .5 + 1.5)/3
+    tensor(2.)
+    >>> region_mean(torch.tensor([[4.0, 1.0, 3.0]]), regions, reduction="region")  # 4 + .5 (1+3)/2
+    tensor(5.)
     """
-    _check(values[:, None], values, regions, reduction)
-    if reduction == "region":
-        means = [(r.mask * values).sum() / r.mask.sum().clamp_min(1) for r in regions]
-        return sum(r.weight * mean for r, mean in zip(regions, means, strict=True))
-    place = torch.stack([region.mask for region in regions]).any(0)
-    weight = sum(region.mask * region.weight for region in regions)  # (B, *spatial)
-    return (weight * values).sum() / place.sum().clamp_min(1)
+    check_tensor("values", values)
+    values = values if values.dtype == torch.float64 else values.float()
+    means = weighted_means(
+        regions, reduction=reduction, shape=values.shape, fit="values", dtype=values.dtype
+    )
+    return sum(
+        mean.factor * ((mean.weights * values).sum() / mean.voxels.clamp_min(1)) for mean in means
+    )
 
 
 def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
     """Weight of every voxel in `region_mean`, relative to its weight in a plain mean.
 
     Args:
-        regions, reduction: As in `region_loss`.
+        regions: From a rule, see `region_loss`.
+        reduction: "region" or "voxel", see `region_loss`.
     Returns:
         float32 (B, *spatial); 1 everywhere with `whole`.
+    Raises:
+        TypeError, ValueError: as in `region_loss`.
+
+    >>> uncertain = torch.tensor([[True, False, False, False]])
+    >>> regions = [Region(uncertain, 1.0), Region(~uncertain, 0.5)]
+    >>> voxel_weights(regions, reduction="voxel")
+    tensor([[1.0000, 0.5000, 0.5000, 0.5000]])
+    >>> voxel_weights(regions, reduction="region")
+    tensor([[4.0000, 0.6667, 0.6667, 0.6667]])
     """
-    voxels = regions[0].mask.numel()
-    if reduction == "region":
-        return sum(r.weight * r.mask * (voxels / r.mask.sum().clamp_min(1)) for r in regions)
-    place = torch.stack([region.mask for region in regions]).any(0)
-    weights = sum(region.weight * region.mask for region in regions)
-    return weights * (voxels / place.sum().clamp_min(1))
+    shape = regions[0].mask.shape if regions else ()
+    means = weighted_means(regions, reduction=reduction, shape=shape, fit="the first region")
+    return sum(
+        mean.factor * mean.weights * (math.prod(shape) / mean.voxels.clamp_min(1)) for mean in means
+    )
 
 
 def _check_classes(target: Tensor, num_classes: int) -> None:
     """Torch would say only "index out of bounds". Not on a GPU: it would wait."""
-    if target.device.type == "cpu" and target.numel():
-        low, high = int(target.min()), int(target.max())
+    if may_look(target):
+        low, high = (int(bound) for bound in target.aminmax())
         if low < 0 or high >= num_classes:
             raise ValueError(f"target must lie in 0 to {num_classes - 1}, got {low} to {high}")
-
-
-def _check(logits: Tensor, target: Tensor, regions: Sequence[Region], reduction: Reduction) -> None:
-    wanted = (logits.shape[0], *logits.shape[2:])
-    for name, shape in [("target", target.shape)] + [
-        ("region mask", r.mask.shape) for r in regions
-    ]:
-        if tuple(shape) != wanted:
-            raise ValueError(f"{name} must have shape {wanted} to fit logits, got {tuple(shape)}")
-    if not regions:
-        raise ValueError("a loss needs at least one region, got none")
-    if reduction not in ("region", "voxel"):
-        raise ValueError(f'reduction must be "region" or "voxel", got {reduction!r}')

@@ -1,33 +1,53 @@
-"""Which voxels weigh how much? Rules as data: whole, URL, CRL, drop (Eq. 5-6, Tables 3-6)."""
+"""Which voxels weigh how much? URL and CRL (Eq. 5 and 6), their controls, and two soft rules."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
+from buarl.arguments import check_choice, check_number
 from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
+from buarl.rule import Region, Rule, names_of, within
+
+__all__ = [
+    "RULES",
+    "Confidence",
+    "PercentileRule",
+    "Region",
+    "Rule",
+    "SoftCertainty",
+    "confidence",
+    "crl",
+    "drop",
+    "rule_from_dict",
+    "soft_certainty",
+    "url",
+    "whole",
+    "within",
+]
 
 
-class Region(NamedTuple):
-    """A set of voxels and the weight of its loss.
-
-    mask: bool (B, *spatial). weight: >= 0; 0 keeps voxels in the place but out of the loss.
-    """
-
-    mask: Tensor
-    weight: float
+PERCENTILE_RULES = ("whole", "url", "crl", "drop")
 
 
+@final
 @dataclass(frozen=True)
-class Rule:
-    """Cuts the voxels of a batch into weighted regions: `rule(probs) -> [Region, ...]`.
+class PercentileRule(Rule):
+    """The paper's cut: uncertain voxels lie above a percentile of the entropy (uses Eq. 3 and 4).
 
-    percentile None means one region with everything in it. A rule is plain data, so an experiment
-    is a row; a method calls the rule it was given and never asks which one it is.
+    Args:
+        name: "whole", "url", "crl" or "drop"; the functions of these names fill in the rest.
+        percentile: q in percent, 0 to 100; None in "whole", which has one region.
+        uncertain_weight: Weight of the voxels above the percentile, >= 0.
+        certain_weight: Weight of the others, >= 0.
+        scope: "batch": one percentile over all voxels of a batch; "image": one per image.
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: an argument out of its range; the message names rule, argument and value.
     """
 
     name: str
@@ -37,81 +57,222 @@ class Rule:
     scope: Scope = "batch"
 
     def __post_init__(self) -> None:
-        if self.percentile is not None and not 0 <= self.percentile <= 100:
-            raise ValueError(f"{self.name}: percentile must lie in 0-100, got {self.percentile}")
-        if self.percentile is not None and 0 < self.percentile < 1:
-            raise ValueError(
-                f"{self.name}: percentile is in percent and marks nearly everything below 1; "
-                f"did you mean {100 * self.percentile:g}, got {self.percentile}"
-            )
-        if self.scope not in ("batch", "image"):
-            raise ValueError(f'{self.name}: scope must be "batch" or "image", got {self.scope!r}')
+        check_choice("name of a percentile rule", self.name, PERCENTILE_RULES)
+        if self.name == "whole" and self.percentile is not None:
+            raise ValueError(f"whole: takes no percentile, got {self.percentile}")
+        if self.name != "whole":
+            check_number(f"{self.name}: percentile", self.percentile, 0, 100)
+            if 0 < self.percentile < 1:
+                raise ValueError(
+                    f"{self.name}: percentile is in percent and marks nearly everything below 1; "
+                    f"did you mean {100 * self.percentile:g}, got {self.percentile}"
+                )
+        check_choice(f"{self.name}: scope", self.scope, ("batch", "image"))
         for weight in (self.uncertain_weight, self.certain_weight):
-            if not weight >= 0:
-                raise ValueError(f"{self.name}: alpha and weights must be >= 0, got {weight}")
+            check_number(f"{self.name}: alpha and weights", weight, 0)
 
-    def __call__(self, probs: Tensor) -> list[Region]:
-        """Cut by the entropy of `probs`, float (B, C, *spatial), sums to 1; no gradient flows."""
-        _check_probs(probs)
+    def cut(self, probs: Tensor) -> list[Region]:
+        """One region with everything, or two: the uncertain one and the certain one."""
         if self.percentile is None:
-            everything = torch.ones_like(probs[:, 0], dtype=torch.bool)
-            return [Region(everything, 1.0)]
-        entropy = entropy_of_probs(probs.detach())  # (B, *spatial)
+            return [Region(_everywhere(probs), 1.0)]
+        entropy = entropy_of_probs(probs)  # (B, *spatial)
         uncertain = uncertain_mask(entropy, self.percentile, self.scope)  # (B, *spatial)
-        return [  # Eq. 5-6: M selects voxels, the target keeps its classes
+        return [
             Region(uncertain, self.uncertain_weight),
             Region(~uncertain, self.certain_weight),
         ]
 
-    def as_dict(self) -> dict:
-        """Plain types, for JSON; `Rule(**rule.as_dict()) == rule`."""
-        return asdict(self)
-
 
 def whole() -> Rule:
-    """One region with every voxel and weight 1: the plain method."""
-    return Rule("whole")
+    """One region with every voxel and weight 1: the plain method, the control of the others.
+
+    >>> whole()(torch.tensor([[[0.6, 0.9], [0.4, 0.1]]]))
+    [Region(mask=tensor([[True, True]]), weight=1.0)]
+    """
+    return PercentileRule("whole")
 
 
 def url(percentile: float = 95, alpha: float = 0.5, scope: Scope = "batch") -> Rule:
-    """Uncertainty-aware region learning: uncertain voxels weigh 1, the rest alpha (Eq. 5, 7).
+    """Uncertainty-aware region learning, the paper's rule for labeled images (Eq. 5).
 
-    Paper: for labeled images, percentile 95. Paper note: Eq. 5 multiplies the label by M, which
-    would turn the other voxels into background; M selects voxels here and labels stay as they are.
+    Eq. 5  printed:  Y_c = Y * (1 - M),  Y_uc = Y * M
+           read:     the uncertain region is M, with weight 1;
+                     the certain region is 1 - M, with weight alpha (uses Eq. 7)
+
+    Paper note: the product would turn every label outside the mask into background. M selects
+    voxels here, and labels stay as they are.
+
+    Args:
+        percentile: q in percent, 0 to 100; the paper takes 95.
+        alpha: Weight of the certain voxels, >= 0; the paper takes 0.5.
+        scope: "batch" or "image", see `uncertain_mask`.
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> probs = torch.tensor([[[0.6, 0.9], [0.4, 0.1]]])  # two voxels, the first less certain
+    >>> [(region.mask.tolist(), region.weight) for region in url(50)(probs)]
+    [([[True, False]], 1.0), ([[False, True]], 0.5)]
     """
-    return Rule("url", percentile, uncertain_weight=1.0, certain_weight=alpha, scope=scope)
+    return PercentileRule(  # Eq. 5
+        "url", percentile, uncertain_weight=1.0, certain_weight=alpha, scope=scope
+    )
 
 
 def crl(percentile: float = 99, alpha: float = 0.5, scope: Scope = "batch") -> Rule:
-    """Certainty-aware region learning: certain voxels weigh 1, uncertain ones alpha (Eq. 6, 8).
+    """Certainty-aware region learning, the paper's rule for unlabeled images (Eq. 6).
 
-    Paper: for unlabeled images, percentile 99 on ACDC and 95 on LA. Paper note: Eq. 6 prints Y^l
-    where the pseudo-label Y^u is meant.
+    Eq. 6  printed:  Y_c = Y^l * (1 - M'),  Y_uc = Y^l * M'
+           read:     the certain region is 1 - M', with weight 1;
+                     the uncertain region is M', with weight alpha (uses Eq. 8)
+
+    Paper note: the print has the label Y^l where the pseudo-label Y^u is meant; for the product see
+    `url`.
+
+    Args:
+        percentile: q in percent, 0 to 100; the paper takes 99 on ACDC and 95 on LA.
+        alpha: Weight of the uncertain voxels, >= 0; the paper takes 0.5.
+        scope: "batch" or "image", see `uncertain_mask`.
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> probs = torch.tensor([[[0.6, 0.9], [0.4, 0.1]]])  # two voxels, the first less certain
+    >>> [(region.mask.tolist(), region.weight) for region in crl(50)(probs)]
+    [([[True, False]], 0.5), ([[False, True]], 1.0)]
     """
-    return Rule("crl", percentile, uncertain_weight=alpha, certain_weight=1.0, scope=scope)
+    return PercentileRule(  # Eq. 6
+        "crl", percentile, uncertain_weight=alpha, certain_weight=1.0, scope=scope
+    )
 
 
 def drop(percentile: float = 99, scope: Scope = "batch") -> Rule:
-    """CRL with alpha = 0: uncertain voxels leave the loss (Table 6, "remove")."""
-    return Rule("drop", percentile, uncertain_weight=0.0, certain_weight=1.0, scope=scope)
+    """CRL with alpha = 0: uncertain voxels leave the loss (the paper's Table 6, "remove").
+
+    Args:
+        percentile: q in percent, 0 to 100.
+        scope: "batch" or "image", see `uncertain_mask`.
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> probs = torch.tensor([[[0.6, 0.9], [0.4, 0.1]]])
+    >>> [region.weight for region in drop(50)(probs)]
+    [0.0, 1.0]
+    """
+    return PercentileRule("drop", percentile, uncertain_weight=0.0, certain_weight=1.0, scope=scope)
 
 
-RULES = {"whole": whole, "url": url, "crl": crl, "drop": drop}
+@dataclass(frozen=True)
+class SoftCertainty(Rule):
+    """A soft cut: every voxel weighs exp(-H), from 1 where the network is sure down to 1/C.
+
+    Not in the paper: the idea of CRL without a threshold. H is the entropy of Eq. 3, in nats. Made
+    by `soft_certainty()`.
+
+    >>> (region,) = soft_certainty()(torch.tensor([[[1.0, 0.9, 0.5], [0.0, 0.1, 0.5]]]))
+    >>> region.weight
+    tensor([[1.0000, 0.7225, 0.5000]])
+    """
+
+    name: ClassVar[str] = "soft_certainty"
+
+    def cut(self, probs: Tensor) -> list[Region]:
+        """One region with every voxel, and a map of weights."""
+        return [Region(_everywhere(probs), torch.exp(-entropy_of_probs(probs)))]
 
 
-def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
-    """The parts of the regions inside `place`, bool, broadcastable to (B, *spatial)."""
-    return [Region(region.mask & place, region.weight) for region in regions]
+@dataclass(frozen=True)
+class Confidence(Rule):
+    """An absolute cut: voxels whose largest probability reaches a threshold weigh 1, others 0.
+
+    Not in the paper: how FixMatch (Sohn et al., NeurIPS 2020, arXiv:2001.07685) and UniMatch (Yang
+    et al., CVPR 2023, arXiv:2208.09910) select pseudo-labels. With the reduction "voxel" the
+    cross-entropy is theirs: unsure voxels add nothing and still count in the mean. Made by
+    `confidence(threshold)`.
+
+    Args:
+        threshold: Smallest probability that counts, 0 to 1; both papers take 0.95.
+    Raises:
+        ValueError: a threshold outside 0-1.
+
+    >>> probs = torch.tensor([[[0.99, 0.6], [0.01, 0.4]]])
+    >>> [(region.mask.tolist(), region.weight) for region in confidence(0.95)(probs)]
+    [([[False, True]], 0.0), ([[True, False]], 1.0)]
+    """
+
+    threshold: float = 0.95
+    name: ClassVar[str] = "confidence"
+
+    def __post_init__(self) -> None:
+        check_number("confidence: threshold", self.threshold, 0, 1)
+
+    def cut(self, probs: Tensor) -> list[Region]:
+        """Two regions: the unsure voxels, and the sure ones."""
+        sure = probs.max(1).values >= self.threshold  # (B, *spatial)
+        return [Region(~sure, 0.0), Region(sure, 1.0)]
 
 
-def _check_probs(probs: Tensor) -> None:
-    """Logits handed over by mistake would rank voxels wrong. Not on a GPU: it would wait."""
-    if probs.device.type != "cpu" or probs.numel() == 0:
-        return
-    probs = probs.detach().float()
-    low, high = (float(bound) for bound in probs.sum(1).aminmax())
-    if low < 0.98 or high > 1.02 or probs.min() < 0:  # NaN passes: `fit` stops at its loss
+soft_certainty, confidence = SoftCertainty, Confidence  # to be called like url() and crl()
+
+RULES: dict[str, Callable[..., Rule]] = {
+    "whole": whole,
+    "url": url,
+    "crl": crl,
+    "drop": drop,
+    "soft_certainty": soft_certainty,
+    "confidence": confidence,
+}
+"""What makes a rule, by the name that stands in rows and on the command line."""
+
+
+def rule_from_dict(data: Mapping, code: Iterable[type[Rule]] = ()) -> Rule:
+    """The rule back from what `as_dict` wrote: `rule_from_dict(rule.as_dict()) == rule`.
+
+    A rule from outside the package carries the place of its class, "my_rules.py:Doubtful" or
+    "package.module:Doubtful". Such a place is never imported from here: data must not run code.
+
+    Args:
+        data: Name and arguments, as read from JSON.
+        code: Classes of rules from outside that the caller vouches for, already imported.
+    Raises:
+        ValueError: an unknown name, a class that is not in `code`, or arguments that the rule does
+            not have, lacks or refuses; the message says what to name or to mend.
+
+    >>> rule_from_dict({"name": "confidence", "threshold": 0.9})
+    Confidence(threshold=0.9)
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r}")
+    arguments, name = dict(data), data.get("name")
+    kind = _kind_of(name, tuple(code))
+    known = [field.name for field in fields(kind)]
+    if "name" not in known:
+        del arguments["name"]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ValueError(f"rule {name!r} has no argument {unknown}; it has {known}")
+    try:
+        return kind(**arguments)
+    except TypeError as error:  # an argument that is missing or of another type
+        raise ValueError(f"rule {name!r}: {error}") from None
+
+
+def _kind_of(name: object, code: tuple[type[Rule], ...]) -> type[Rule]:
+    """The class of a rule by its name in JSON."""
+    if isinstance(name, str) and name in PERCENTILE_RULES:
+        return PercentileRule
+    for kind in (SoftCertainty, Confidence):
+        if name == kind.name:
+            return kind
+    for kind in code:
+        if name in names_of(kind):
+            return kind
+    if isinstance(name, str) and ":" in name:
+        named = [names_of(kind)[0] for kind in code]
         raise ValueError(
-            "a rule takes probabilities that sum to 1 over axis 1 (use logits.softmax(1)), "
-            f"got sums from {low:.3g} to {high:.3g}"
+            f"rule {name!r} lies outside the package, where nothing is imported unless you name "
+            f"it: give {name} as code (named: {', '.join(named) or 'nothing'})"
         )
+    raise ValueError(f'rule must be one of {sorted(RULES)} or "file.py:Class", got {name!r}')
+
+
+def _everywhere(probs: Tensor) -> Tensor:
+    """True for every voxel, bool (B, *spatial)."""
+    return torch.ones_like(probs[:, 0], dtype=torch.bool)

@@ -20,7 +20,7 @@ from buarl.data.acdc import Acdc
 from buarl.evaluation.evaluate import evaluate, predict_volume, summary, write_metrics
 from buarl.evaluation.metrics import EMPTY_POLICIES, case_metrics
 from buarl.losses import D2_BCP, region_loss
-from buarl.regions import RULES, Region, crl, drop, url, whole
+from buarl.regions import PERCENTILE_RULES, Region, confidence, crl, drop, url, whole
 from buarl.training import config
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.case_list import Cases, error_codes
@@ -236,10 +236,16 @@ def test_region_explorer_follows_its_controls(terms):
 
 def test_controls_without_effect_are_greyed_out(terms):
     explorer = region_explorer(*terms)
-    for name in RULES:
+    for name in PERCENTILE_RULES:
         explorer.controls["labeled rule"].value = name
         assert explorer.controls["labeled percentile"].disabled is (name == "whole")
         assert explorer.controls["labeled alpha"].disabled is (name in ("whole", "drop"))
+
+
+def test_a_rule_without_controls_becomes_a_message(terms):
+    explorer = region_explorer(*terms, rules=(url(95), confidence(0.9)))
+    assert "begins with one of" in explorer.message.value
+    assert "Confidence(threshold=0.9)" in explorer.message.value
 
 
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])

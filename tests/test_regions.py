@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from buarl.regions import RULES, Rule, crl, drop, url, whole, within
+from buarl.regions import (
+    RULES,
+    Region,
+    Rule,
+    confidence,
+    crl,
+    drop,
+    rule_from_dict,
+    soft_certainty,
+    url,
+    whole,
+    within,
+)
 
 
 def random_probs(seed=0, shape=(2, 4, 10, 12), scale=3.0):
@@ -138,13 +152,110 @@ def test_within_keeps_weights_and_cuts_masks():
     assert torch.equal(sum(region.mask.int() for region in inside), place.expand(2, 10, 12).int())
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_a_rule_is_plain_data(name):
-    rule = RULES[name]() if name == "whole" else RULES[name](97, scope="image")
-    assert rule.name == name
-    assert Rule(**rule.as_dict()) == rule
-    assert Rule(**json.loads(json.dumps(rule.as_dict()))) == rule
-    assert len({rule, Rule(**rule.as_dict())}) == 1
+@dataclass(frozen=True)
+class Doubtful(Rule):
+    """A rule from outside the package: fields and `cut`."""
+
+    limit: float = 0.9
+    weight: float = 2.0
+
+    def cut(self, probs):
+        doubtful = probs.amax(1) < self.limit
+        return [Region(doubtful, self.weight), Region(~doubtful, 1.0)]
+
+
+EVERY_RULE = [make() for make in RULES.values()] + [
+    *(make(97, scope="image") for make in (url, crl, drop)),
+    *(url(80, 0.25), crl(95, 0.0), confidence(0.7), Doubtful(), Doubtful(0.7, weight=3.0)),
+]
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE, ids=str)
+def test_a_rule_is_plain_data_and_comes_back_from_json(rule):
+    data = json.loads(json.dumps(rule.as_dict()))
+    back = rule_from_dict(data, code=[Doubtful])
+    assert back == rule
+    assert type(back) is type(rule)
+    assert len({rule, back}) == 1
+    assert back.as_dict() == data
+    assert data["name"] == rule.name
+
+
+def test_percentile_rules_are_written_as_committed_results_have_them():
+    assert list(crl(95, 0.25, "image").as_dict().items()) == [
+        ("name", "crl"),
+        ("percentile", 95),
+        ("uncertain_weight", 0.25),
+        ("certain_weight", 1.0),
+        ("scope", "image"),
+    ]
+    assert whole().as_dict()["percentile"] is None
+    assert confidence(0.8).as_dict() == {"name": "confidence", "threshold": 0.8}
+    assert soft_certainty().as_dict() == {"name": "soft_certainty"}
+
+
+def test_a_rule_from_outside_goes_by_its_file_or_its_module():
+    assert Doubtful().as_dict() == {
+        "name": "test_regions.py:Doubtful",
+        "limit": 0.9,
+        "weight": 2.0,
+    }
+    for name in ("test_regions.py:Doubtful", "test_regions:Doubtful"):
+        assert rule_from_dict({"name": name, "limit": 0.8}, code=[Doubtful]) == Doubtful(0.8)
+
+
+def test_a_rule_in_a_package_goes_by_its_module(tmp_path, monkeypatch):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "__init__.py").touch()
+    (tmp_path / "lab" / "soft.py").write_text(
+        "from dataclasses import dataclass\nfrom buarl.regions import Rule\n"
+        "@dataclass(frozen=True)\nclass Soft(Rule):\n    def cut(self, probs):\n        return []\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    soft = importlib.import_module("lab.soft").Soft
+    assert soft().as_dict() == {"name": "lab.soft:Soft"}
+    assert rule_from_dict({"name": "soft.py:Soft"}, [soft]) == soft()
+
+
+def test_data_alone_imports_nothing():
+    data = Doubtful().as_dict()
+    with pytest.raises(
+        ValueError, match=r"'test_regions.py:Doubtful' lies outside .* give .* code"
+    ):
+        rule_from_dict(data)
+    with pytest.raises(ValueError, match=r"'os:system' .* \(named: test_regions.py:Doubtful\)"):
+        rule_from_dict({"name": "os:system"}, code=[Doubtful])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"name": "urll"}, r"rule must be one of \['confidence', 'crl', .* got 'urll'"),
+        ({"percentile": 95}, "rule must be one of .* got None"),
+        ({"name": ["url"]}, r"rule must be one of .* got \['url'\]"),
+        ([1], r"a rule is read from a mapping .* got \[1\]"),
+        (
+            {"name": "url", "percentle": 95},
+            r"rule 'url' has no argument \['percentle'\]; it has \['name', 'percentile'",
+        ),
+        ({"name": "url"}, "url: percentile must be a number, got NoneType None"),
+        ({"name": "url", "percentile": "95"}, "url: percentile must be a number, got str '95'"),
+        ({"name": "crl", "percentile": True}, "crl: percentile must be a number, got bool True"),
+        ({"name": "crl", "percentile": 101}, "crl: percentile must lie in 0-100, got 101"),
+        ({"name": "whole", "percentile": 95}, "whole: takes no percentile, got 95"),
+        ({"name": "url", "percentile": 95, "scope": "volume"}, "url: scope must be .* 'volume'"),
+        ({"name": "confidence", "threshold": 95}, "confidence: threshold must lie in 0-1, got 95"),
+        ({"name": "soft_certainty", "scope": "image"}, r"no argument \['scope'\]; it has \[\]"),
+    ],
+)
+def test_wrong_data_gets_one_clear_sentence(data, message):
+    with pytest.raises(ValueError, match=message):
+        rule_from_dict(data)
+
+
+def test_a_rule_without_a_cut_cannot_be_made():
+    with pytest.raises(TypeError, match="abstract"):
+        Rule()
 
 
 def test_errors_name_the_rule_and_the_value():
@@ -160,5 +271,7 @@ def test_errors_name_the_rule_and_the_value():
         crl(alpha=-0.5)
     with pytest.raises(ValueError, match="got nan"):
         url(alpha=math.nan)
+    with pytest.raises(ValueError, match="url: alpha and weights must be finite, got inf"):
+        url(alpha=math.inf)
     with pytest.raises(ValueError, match="scope must be"):
         url(scope="volume")(random_probs())

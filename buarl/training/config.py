@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from buarl.losses import DICES, Reduction
+from buarl.dice import dice_by_name
+from buarl.losses import Reduction
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Adam
 from buarl.methods.recipes import PAPER, StagePlan
 from buarl.networks import UNet, VNet
-from buarl.regions import Rule, whole
+from buarl.regions import Rule, rule_from_dict, whole
 from buarl.schedules import Poly, Schedule
 
 
@@ -128,12 +129,13 @@ class Experiment:
 
     def as_dict(self) -> dict:
         """Plain types for JSON."""
-        return {**asdict(self), "options": dict(self.options)}
+        rules = {key: getattr(self, key).as_dict() for key in ("labeled_rule", "unlabeled_rule")}
+        return {**asdict(self), **rules, "options": dict(self.options)}
 
     @classmethod
     def from_dict(cls, row: Mapping) -> Experiment:
         """The row back from JSON."""
-        rules = {key: Rule(**row[key]) for key in ("labeled_rule", "unlabeled_rule")}
+        rules = {key: rule_from_dict(row[key]) for key in ("labeled_rule", "unlabeled_rule")}
         return cls(**{**row, **rules})
 
 
@@ -189,7 +191,7 @@ def build_method(experiment: Experiment, num_classes: int) -> Method:
     arguments = {**config.settings, **rules, **experiment.options}
     _check_options(experiment)
     if isinstance(arguments.get("dice"), str):
-        arguments["dice"] = _lookup(DICES, arguments["dice"], "dice")
+        arguments["dice"] = dice_by_name(arguments["dice"])
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)

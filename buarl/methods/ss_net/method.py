@@ -160,9 +160,10 @@ class SsNet(RampedMethod):
         prototypes = self.memory.of_each_class()  # C x (K, E)
         everything = Region(torch.ones_like(right), 1.0)
         labeled = self.pull(features, label, prototypes, [everything])
-        masks = [region.mask[count:] for region in regions]
-        features, pseudo_label, *masks = self.voxels(embedding[count:], classes[count:], *masks)
-        parts = [r._replace(mask=mask) for r, mask in zip(regions, masks, strict=True)]
+        maps = [m[count:] for region in regions for m in region if isinstance(m, Tensor)]
+        features, pseudo_label, *maps = self.voxels(embedding[count:], classes[count:], *maps)
+        flat = iter(maps)  # masks, and weights where they are maps
+        parts = [Region(*(next(flat) if isinstance(m, Tensor) else m for m in r)) for r in regions]
         return labeled + self.pull(features, pseudo_label, prototypes, parts)
 
     def voxels(self, embedding: Tensor, *maps: Tensor) -> list[Tensor]:

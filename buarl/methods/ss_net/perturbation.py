@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from buarl.losses import Dice, Reduction, dice_loss
+from buarl.losses import Dice, Reduction, dice_loss, stacked_weights, weighted_means
 from buarl.regions import Region
 
 
@@ -64,18 +64,16 @@ def dice_distance(
     Returns:
         Scalar float32. Two equal predictions score 0 only by a squared Dice.
     """
-    masks = torch.stack([region.mask.flatten(1) for region in regions], 1).float()  # (B, R, N)
-    weights = [region.weight for region in regions]
-    if reduction == "voxel":  # one soft region: the map of weights
-        parts = [weight * masks[:, i] for i, weight in enumerate(weights)]
-        masks, weights = torch.stack(parts).sum(0)[:, None], [1.0]  # (B, 1, N)
+    shape = (probs.shape[0], *probs.shape[2:])
+    means = weighted_means(regions, reduction=reduction, shape=shape, fit="probs")
+    masks = stacked_weights(means)  # (B, R, N)
     pair = [probs.float().flatten(2), clean_probs.float().flatten(2)]  # (B, C, N)
     if pool_classes:  # classes in a row, like voxels of a single class
         masks = masks.repeat(1, 1, probs.shape[1])
         pair = [p.flatten(1)[:, None] for p in pair]  # (B, 1, C * N)
     with torch.autocast(probs.device.type, enabled=False):
         losses = dice_loss(*pair, masks, replace(dice, background=True))  # (R,)
-    return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+    return sum(mean.factor * loss for mean, loss in zip(means, losses, strict=True))
 
 
 @contextlib.contextmanager

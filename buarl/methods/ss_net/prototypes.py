@@ -95,7 +95,10 @@ def prototype_loss(
             directions = directions * _mean_one(prototype_scorers[c](directions))[:, None]  # b_k
         # The loss is linear in cos, so the mean over k goes inside: no (M, K) matrix.
         cosine = (F.normalize(own.float()) * directions.mean(0)).sum(1)  # (M,), mean of b_k cos
-        parts = [Region(region.mask[chosen], region.weight) for region in regions]
+        parts = [  # the mask, and the weights where they are a map
+            Region(*(part[chosen] if isinstance(part, Tensor) else part for part in region))
+            for region in regions
+        ]
         total = total + region_mean(a * (1 - cosine), parts, reduction=reduction)
     return total / len(prototypes)
 

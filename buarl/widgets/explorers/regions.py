@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from buarl.figures.plots import UNCERTAIN
 from buarl.losses import D2, Dice, Reduction
-from buarl.regions import RULES, Rule, crl, url
+from buarl.regions import PERCENTILE_RULES, PercentileRule, Rule, crl, url
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.region_terms import Term, TermReading, as_term, make_rule, read_term
 
@@ -166,11 +166,13 @@ def remarks(terms: list[Term], readings: list[TermReading], kinds: tuple[str, ..
 def _controls(box: object, kind: str, rule: Rule, reduction: Reduction) -> dict:
     import ipywidgets
 
+    if not isinstance(rule, PercentileRule):
+        raise ValueError(f"the explorer begins with one of {PERCENTILE_RULES}, got {rule}")
     percentile = 95 if rule.percentile is None else rule.percentile
     stops = sorted({*STOPS, percentile})
     alpha = {"url": rule.certain_weight, "crl": rule.uncertain_weight}.get(rule.name, 0.5)
     return {
-        f"{kind} rule": box.choice("rule", list(RULES), rule.name),
+        f"{kind} rule": box.choice("rule", PERCENTILE_RULES, rule.name),
         f"{kind} percentile": ipywidgets.SelectionSlider(
             options=stops, value=percentile, description="percentile", **box.LOOK
         ),

@@ -1,0 +1,179 @@
+"""What a region and a rule are: a rule looks at a prediction and returns weighted sets of voxels.
+
+A loss looks at regions and never asks which rule they come from. So a rule of your own is a class
+of a few lines, see `Rule`, and works in every method. The paper's rules stand in `regions`.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from inspect import get_annotations
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from buarl.arguments import check_number, check_shape, check_tensor, may_look
+
+
+class Region(NamedTuple):
+    """A set of voxels and how much they weigh in a loss; see `region_loss` for what that means.
+
+    mask: bool (B, *spatial), True for the voxels of the region.
+    weight: A number, or a map of one weight per voxel, float (B, *spatial), of which only the part
+        inside the mask is used and through which no gradient flows. Finite and >= 0; a weight of 0
+        keeps a voxel in the place of the loss but takes it out of the loss.
+    """
+
+    mask: Tensor
+    weight: float | Tensor
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """Cuts the voxels of a batch into weighted regions: `rule(probs)` returns them.
+
+    A rule is plain data, so an experiment is a row: rules of equal arguments are equal, and
+    `rule_from_dict(rule.as_dict())` gives the rule back. To write your own, name its arguments as
+    the fields of a frozen dataclass and write `cut`:
+
+    >>> import torch
+    >>> @dataclass(frozen=True)
+    ... class Doubtful(Rule):
+    ...     limit: float = 0.9
+    ...
+    ...     def cut(self, probs):
+    ...         doubtful = probs.amax(1) < self.limit
+    ...         return [Region(doubtful, 2.0), Region(~doubtful, 1.0)]
+    >>> uncertain, certain = Doubtful(0.7)(torch.tensor([[[0.6, 0.9], [0.4, 0.1]]]))
+    >>> uncertain.mask, certain.weight
+    (tensor([[ True, False]]), 1.0)
+    """
+
+    name: ClassVar[str]  # of a rule of your own: "my_rules.py:Doubtful"
+
+    def __init_subclass__(cls) -> None:
+        """Give a rule from outside the name under which `rule_from_dict` finds it."""
+        super().__init_subclass__()
+        if "name" not in cls.__dict__ and "name" not in get_annotations(cls):
+            cls.name = names_of(cls)[0]
+
+    def __call__(self, probs: Tensor) -> list[Region]:
+        """The regions of a batch.
+
+        Args:
+            probs: Class probabilities, float, (B, C, *spatial), with sum 1 over axis 1. No gradient
+                flows through a rule.
+        Returns:
+            Regions that do not overlap; together they are the place of the loss.
+        Raises:
+            TypeError: no tensor of real floating-point numbers.
+            ValueError: on the CPU, what does not sum to 1, such as logits.
+        """
+        _check_probs(probs)
+        return self.cut(probs.detach())
+
+    @abstractmethod
+    def cut(self, probs: Tensor) -> list[Region]:
+        """The regions of probabilities that are checked and without a graph, (B, C, *spatial)."""
+
+    def as_dict(self) -> dict:
+        """The rule as plain types for JSON: its name and its arguments."""
+        return {"name": self.name, **asdict(self)}
+
+
+def names_of(kind: type) -> tuple[str, ...]:
+    """Under which names a class from outside goes in JSON; the first is the one that is written."""
+    module = sys.modules.get(kind.__module__)
+    names = [f"{kind.__module__}:{kind.__name__}"]
+    if file := getattr(module, "__file__", None):
+        names.append(f"{Path(file).name}:{kind.__name__}")
+        if not module.__package__:  # a file on its own
+            names.reverse()
+    return tuple(names)
+
+
+def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
+    """The parts of the regions that lie inside a place, with the weights they had.
+
+    Args:
+        regions: From a rule, masks (B, *spatial).
+        place: bool, of a shape that broadcasts to (B, *spatial), e.g. (*spatial) for all images.
+    Returns:
+        As many regions, with smaller masks.
+    Raises:
+        TypeError: a place that is no bool tensor.
+        ValueError: a place that does not fit the masks.
+
+    >>> import torch
+    >>> everything = Region(torch.tensor([[True, True]]), 1.0)
+    >>> within([everything], torch.tensor([False, True]))
+    [Region(mask=tensor([[False,  True]]), weight=1.0)]
+    """
+    check_tensor("place", place, "bool")
+    parts = [Region(region.mask & place, region.weight) for region in regions]
+    for part, region in zip(parts, regions, strict=True):
+        check_shape("mask inside place", part.mask, region.mask.shape, fit="the region")
+    return parts
+
+
+def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> Tensor:
+    """Refuse what a loss cannot take as regions; the losses call this.
+
+    Args:
+        regions: Of what a rule returns.
+        shape: Of their masks and maps, (B, *spatial).
+        fit: What the masks must fit with that shape.
+    Returns:
+        The place of the loss, bool (B, *spatial): all regions together.
+    Raises:
+        TypeError: a mask that is not bool, a weight that is neither a number nor a float map.
+        ValueError: no region, another shape, a weight below 0, infinite or NaN, or regions that
+            overlap (maps and overlaps are looked at on the CPU only).
+
+    >>> import torch
+    >>> mask = torch.tensor([[True, False]])
+    >>> check_regions([Region(mask, 1.0), Region(mask, 0.5)], (1, 2), fit="logits")
+    Traceback (most recent call last):
+    ValueError: regions must not overlap, got 1 of 2 voxels in more than one
+    """
+    if not regions:
+        raise ValueError("a loss needs at least one region, got none")
+    place = None
+    for mask, weight in regions:
+        check_tensor("region mask", mask, "bool")
+        check_shape("region mask", mask, shape, fit)
+        if isinstance(weight, Tensor):
+            check_tensor("region weight", weight)
+            check_shape("region weight", weight, shape, fit)
+            if may_look(weight):
+                low, high = (float(bound) for bound in weight.aminmax())
+                check_number("region weight", low, 0)
+                check_number("region weight", high, 0)
+        else:
+            check_number("region weight", weight, 0)
+        if place is None:
+            place = mask
+            continue
+        if may_look(mask) and (twice := place & mask).any():
+            count = f"{int(twice.sum())} of {mask.numel()} voxels"
+            raise ValueError(f"regions must not overlap, got {count} in more than one")
+        place = place | mask
+    return place
+
+
+def _check_probs(probs: Tensor) -> None:
+    """Logits handed over by mistake would rank voxels wrong. Not on a GPU: it would wait."""
+    check_tensor("probs", probs)
+    if not may_look(probs):
+        return
+    probs = probs.detach().float()
+    low, high = (float(bound) for bound in probs.sum(1).aminmax())
+    if low < 0.98 or high > 1.02 or probs.min() < 0:  # NaN passes: `fit` stops at its loss
+        raise ValueError(
+            "a rule takes probabilities that sum to 1 over axis 1 (use logits.softmax(1)), "
+            f"got sums from {low:.3g} to {high:.3g}"
+        )

@@ -221,14 +221,12 @@ def test_no_room_is_said_before_anything_is_asked_for(server, root, monkeypatch)
 
 
 def test_a_disk_that_fills_up_is_one_clear_error_and_leaves_no_part(server, root, monkeypatch):
-    downloaders = pytest.importorskip("pooch.downloaders")
-
-    class Full(io.FileIO):
+    class Full(fetch._Capped):
         def write(self, chunk):
             super().write(chunk[:100])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(downloaders, "open", lambda path, mode: Full(path, "w"), raising=False)
+    monkeypatch.setattr(fetch, "_Capped", Full)
     failed(
         lambda: fetch_la(root, base_url=server.url),
         server.url,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from buarl.data.h5 import DataError, read_case
+from buarl.data.h5 import AccessError, DataError, read_case
 
 IMAGE = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
 LABEL = np.eye(4, 5, dtype=np.uint8)
@@ -156,9 +159,116 @@ def test_a_huge_label_beside_a_small_image_is_not_read(tmp_path):
     refused(case(tmp_path, fill), "label shape (16384, 16384) differs from image shape (4, 5)")
 
 
-def test_an_array_that_was_never_written_still_reads_if_it_is_small(tmp_path):
-    path = case(tmp_path, lambda file: file.create_dataset("image", (4, 5), "f4", chunks=(2, 2)))
-    assert not read_case(path, "case", 2, 4).image.any()
+@pytest.mark.parametrize("key", ["image", "label"])
+@pytest.mark.parametrize(("chunks", "unit"), [((2, 2), "0 of 6 chunks"), (None, "0 of 1 arrays")])
+def test_an_array_that_was_never_written_is_refused_however_small(tmp_path, key, chunks, unit):
+    """HDF5 itself reads it as zeros."""
+
+    def fill(file):
+        file.create_dataset(key, (4, 5), "f4", chunks=chunks)
+        if key == "label":
+            file["image"] = IMAGE
+
+    refused(case(tmp_path, fill), f"{key} must be stored completely", f"only {unit}")
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_an_array_of_which_a_part_was_never_written_is_refused(tmp_path, compression):
+    def fill(file):
+        image = file.create_dataset("image", (4, 5), "f4", chunks=(1, 5), compression=compression)
+        image[:3] = 0.5
+
+    path = case(tmp_path, fill)
+    refused(path, "image must be stored completely", "only 3 of 4 chunks")
+    with h5py.File(path, "r+") as file:
+        file["image"][3] = 0.5
+    assert (read_case(path, "case", 2, 4).image == 0.5).all()
+
+
+def test_zeros_that_were_written_are_zeros(tmp_path):
+    def fill(file):
+        file.create_dataset("image", data=np.zeros((40, 50)), chunks=(16, 16), compression="gzip")
+        file["label"] = np.zeros((40, 50), "u1")
+
+    assert not read_case(case(tmp_path, fill), "case", 2, 4).image.any()
+
+
+def test_0_9_gib_declared_and_nothing_stored_is_refused_at_once(tmp_path):
+    def fill(file):
+        for key, kind in (("image", "f4"), ("label", "u1")):
+            file.create_dataset(key, (15000, 16384), kind, chunks=(1, 16384))
+
+    path = case(tmp_path, fill)
+    begun = time.perf_counter()
+    refused(path, "only 0 of 15000 chunks")
+    assert time.perf_counter() - begun < 1
+
+
+def test_a_chunk_that_is_far_larger_than_its_array_is_refused(tmp_path):
+    """HDF5 would unpack it whole."""
+
+    def fill(file):
+        chunks = (2**13, 2**13)
+        file.create_dataset("image", (4, 5), "f4", chunks=chunks, maxshape=(None, None))
+
+    refused(case(tmp_path, fill), "chunks of image may have", f"got {2**28}")
+
+
+# Files that cannot be reached say why, and are not called damaged
+
+
+def test_a_file_that_another_program_writes_is_locked_not_damaged(tmp_path, other):
+    code = f"import h5py, time; f = h5py.File({str(other)!r}, 'r+'); print(1, flush=True); time.sleep(60)"
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        writer.stdout.readline()
+        with pytest.raises(AccessError, match=r"other\.h5: locked, another program has it open"):
+            read_case(other, "case", 2, 4)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert read_case(other, "case", 2, 4).image.shape == (4, 5)
+
+
+def test_a_folder_named_like_a_case_is_called_a_folder(tmp_path):
+    (tmp_path / "a.h5").mkdir()
+    (tmp_path / "a.h5" / "b.h5").write_bytes(b"")
+    refused(tmp_path / "a.h5", "a folder that is named like a file; it holds 'b.h5'")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "no permission"),
+        (OSError(24, "Too many open files"), "too many files are open"),
+        (OSError(5, "Input/output error"), "the disk reports an error"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_an_access_error(other, monkeypatch, error, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(h5py, "File", fail)
+    with pytest.raises(AccessError, match=rf"other\.h5: {said}"):
+        read_case(other, "case", 2, 4)
+
+
+def test_the_content_of_a_wrong_file_is_recognized(tmp_path):
+    for content, said in (
+        (b"PK\x03\x04 more", "begins like a zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"", "the file is empty"),
+    ):
+        (tmp_path / "a.h5").write_bytes(content)
+        refused(tmp_path / "a.h5", "not a readable h5 file, damaged or cut short", said)
+
+
+def test_a_name_that_is_too_long_and_one_in_another_unicode_form(tmp_path, other):
+    refused(tmp_path / f"{'x' * 300}.h5", "the name is too long")
+    other.rename(tmp_path / "Mu\u0308ller.h5")
+    refused(tmp_path / "M\u00fcller.h5", "does not exist; there is", "Unicode form")
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (4, 0)])

@@ -44,3 +44,12 @@ def test_notepads_byte_order_mark_is_no_part_of_a_name_and_binary_is_no_list(tmp
     with pytest.raises(DataError, match="UTF-8 text") as caught:
         read_list(path)
     assert str(path) in str(caught.value)
+
+
+def test_lists_in_utf_16_with_a_mark_are_read_and_two_forms_of_a_name_are_one(tmp_path):
+    path = tmp_path / "train.list"
+    path.write_bytes("p1\r\nMüller\r\n".encode("utf-16"))  # as PowerShell writes
+    assert read_list(path) == ["p1", "Müller"]
+    path.write_text("Mu\u0308ller\nM\u00fcller\n", encoding="utf-8")
+    with pytest.raises(DataError, match="stands twice"):
+        read_list(path)

@@ -262,7 +262,7 @@ def test_inputs_that_cannot_be_used(tmp_path, run, thresholding):
     fault(run, folder / "notes.txt", out, match=r"notes\.txt: needs a file that ends in")
     write_nifti(folder / "a.nii", image_of(0))
     write_nifti(folder / "a.nii.gz", image_of(0))
-    fault(run, folder, out, match=r"a\.nii\.gz: would have the same output as a\.nii")
+    fault(run, folder, out, match=r"a\.nii\.gz: stands twice, also as 'a\.nii'")
     (folder / "a.nii").unlink()
     fault(run, folder, folder, match="predictions must not lie among the inputs")
     assert not out.exists()

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from buarl.commands.console import print_whatever_comes
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.runs import Demo, Evaluate, Train
 from buarl.training.engine import hold_memory
@@ -42,13 +43,14 @@ Command = (
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; a broken rule is one line on stderr and exit code 2."""
+    print_whatever_comes()
     command = tyro.cli(Command, prog="python -m buarl", args=argv)
     hold_memory()
     if threads := getattr(command, "threads", 0):  # of every command that computes
         torch.set_num_threads(threads)
     try:
         command.run()
-    except (ValueError, FileExistsError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:  # OSError: disk full, no permission
         print(f"buarl: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

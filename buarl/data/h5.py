@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from buarl.data.errors import AccessError, DataError, reading, require_file, same_name
+from buarl.data.limits import check_declared
+from buarl.data.text import read_text
+
 if TYPE_CHECKING:
     import h5py
 
-MAX_VOXELS = 2**31
-MAX_BYTES = 2**33  # as declared, before anything is read
-LARGE_BYTES = 2**30  # above this a file must store at least a thousandth of what it declares
-
-
-class DataError(ValueError):
-    """Data that breaks a rule; the message names the file, the rule and the value found."""
+__all__ = ["AccessError", "DataError", "Sample", "open_h5", "read_case", "read_list"]
+CHUNK_BYTES = 2**26  # a chunk is unpacked whole; beyond this it may not exceed its array
 
 
 class Sample(NamedTuple):
@@ -39,8 +40,9 @@ def read_case(
 ) -> Sample:
     """Read `image`, `label` and the attribute `spacing` of an h5 file and check them.
 
-    Both arrays must lie in the file itself, and what they declare is checked before any voxel is
-    read: a file from a stranger can neither make another file be read nor fill the memory.
+    Both arrays must lie in the file itself and be stored there completely, and what they declare is
+    checked before any voxel is read (`buarl.data.limits`): a file from a stranger can neither make
+    another file be read nor fill the memory.
 
     Args:
         path: The file. case: Its name in the list. rank: Number of axes wanted, 2 or 3.
@@ -49,33 +51,34 @@ def read_case(
     Raises:
         DataError: no or damaged file, missing key, soft or external link, external or virtual
             storage, a group, no numbers, wrong rank, an empty axis, more than 2**31 voxels or
-            8 GiB, shapes that differ, label values outside the classes, NaN or infinite voxels,
-            a spacing that is not one positive finite number per axis.
+            8 GiB, voxels that were never written, shapes that differ, label values outside the
+            classes, NaN or infinite voxels, a spacing that is not one positive finite number per
+            axis.
+        AccessError: the file is locked, a folder, or may not be read; its content may be right.
     """
-    import h5py  # here: `import buarl` stays light
-
-    if not path.is_file():
-        raise DataError(f"{path}: listed as a case, but the file does not exist")
-    try:
-        with h5py.File(path, "r") as file:
-            keys = ("image", "label") if labeled else ("image",)
-            arrays = {key: _own_dataset(path, file, key) for key in keys}
-            _check_declared(path, arrays, rank)
-            image = np.asarray(arrays["image"], dtype=np.float32)
-            label = np.asarray(arrays["label"]) if labeled else None
-            spacing = _spacing(path, file, rank)
-    except DataError:
-        raise
-    except Exception as error:  # h5py: OSError; RuntimeError or KeyError where damaged inside
-        raise DataError(
-            f"{path}: not a readable h5 file, damaged or cut short ({error})"
-        ) from error
+    require_file(path, "listed as a case, but the file does not exist")
+    with open_h5(path) as file:
+        keys = ("image", "label") if labeled else ("image",)
+        arrays = {key: _own_dataset(path, file, key) for key in keys}
+        _check_arrays(path, arrays, rank)
+        image = np.asarray(arrays["image"], dtype=np.float32)
+        label = np.asarray(arrays["label"]) if labeled else None
+        spacing = _spacing(path, file, rank)
     if not np.isfinite(image).all():
         bad = np.count_nonzero(~np.isfinite(image))
         raise DataError(f"{path}: image must be finite, got {bad} NaN or infinite voxels")
     if label is not None:
         label = _checked_label(path, label, num_classes)
     return Sample(case, image, label, spacing)
+
+
+@contextmanager
+def open_h5(path: Path) -> Iterator[h5py.File]:
+    """An h5 file to read; whatever goes wrong inside the block is a `DataError` that names it."""
+    import h5py  # here: `import buarl` stays light
+
+    with reading(path, "h5 file"), h5py.File(path, "r") as file:
+        yield file
 
 
 def _own_dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
@@ -98,8 +101,8 @@ def _own_dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
     return dataset
 
 
-def _check_declared(path: Path, arrays: dict[str, h5py.Dataset], rank: int) -> None:
-    """Type and shape as the file declares them; nothing is read for it."""
+def _check_arrays(path: Path, arrays: dict[str, h5py.Dataset], rank: int) -> None:
+    """Type, shape and storage as the file declares them; nothing is read for it."""
     shape = arrays["image"].shape
     for key, array in arrays.items():
         if array.dtype.kind not in "biuf":
@@ -108,20 +111,25 @@ def _check_declared(path: Path, arrays: dict[str, h5py.Dataset], rank: int) -> N
             raise DataError(f"{path}: {key} must have {rank} axes, got shape {array.shape}")
         if array.shape != shape:
             raise DataError(f"{path}: label shape {array.shape} differs from image shape {shape}")
-        voxels = math.prod(shape)
-        declared, stored = voxels * array.dtype.itemsize, array.id.get_storage_size()
-        if not voxels:
-            raise DataError(f"{path}: every axis of {key} needs a voxel, got shape {shape}")
-        if voxels > MAX_VOXELS or declared > MAX_BYTES:
-            raise DataError(
-                f"{path}: {key} may have {MAX_VOXELS} voxels and {MAX_BYTES} bytes, "
-                f"got shape {shape} of {array.dtype}"
-            )
-        if declared > max(LARGE_BYTES, 1000 * stored):
-            raise DataError(
-                f"{path}: {key} of shape {shape} declares {declared} bytes, but only {stored} are "
-                "stored; a large array must store at least a thousandth of what it declares"
-            )
+        check_declared(path, key, shape, array.dtype, array.id.get_storage_size())
+        _check_written(path, key, array)
+
+
+def _check_written(path: Path, key: str, array: h5py.Dataset) -> None:
+    """HDF5 reads what was never written as zeros, without a word; here it is an error."""
+    if array.chunks is None:
+        parts, written, unit = 1, int(array.id.get_storage_size() > 0), "arrays"
+    else:
+        pairs = zip(array.shape, array.chunks, strict=True)
+        parts, written = math.prod(-(-n // size) for n, size in pairs), array.id.get_num_chunks()
+        unit, size = "chunks", math.prod(array.chunks) * array.dtype.itemsize
+        if size > max(CHUNK_BYTES, array.size * array.dtype.itemsize):
+            raise DataError(f"{path}: chunks of {key} may have {CHUNK_BYTES} bytes, got {size}")
+    if written < parts:
+        raise DataError(
+            f"{path}: {key} must be stored completely, but only {written} of {parts} {unit} were "
+            "ever written; the program that wrote the file was probably interrupted"
+        )
 
 
 def _spacing(path: Path, file: h5py.File, rank: int) -> tuple[float, ...] | None:
@@ -152,19 +160,15 @@ def read_list(path: Path) -> list[str]:
         DataError: no file, no text, no name in it, a name that stands twice, or one that could
             lead out of the folder of the data: "..", / \\ : or characters that cannot be printed.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: list file does not exist")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Notepad's first bytes
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: a list must be UTF-8 text ({error})") from error
+    lines = read_text(path, "list").splitlines()
     names = [line.strip().removesuffix(".h5").strip() for line in lines if line.strip()]
     for name in names:
         if name in ("", ".") or ".." in name or set(name) & set("/\\:") or not name.isprintable():
             raise DataError(f"{path}: a case is a plain name, without .. / \\ or :, got {name!r}")
     if not names:
         raise DataError(f"{path}: a list must name at least one case, got an empty file")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    forms = [same_name(name) for name in names]  # two Unicode forms of a name are one name
+    if len(set(forms)) != len(forms):
+        twice = next(name for name, form in zip(names, forms, strict=True) if forms.count(form) > 1)
         raise DataError(f"{path}: every case may stand once, {twice!r} stands twice")
     return names

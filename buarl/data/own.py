@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.errors import DataError, require_file
+from buarl.data.h5 import Sample, read_case, read_list
 from buarl.data.source import SPLITS, Source, register_source
+from buarl.data.text import read_text
 
 
 class _Facts(NamedTuple):
@@ -17,6 +19,25 @@ class _Facts(NamedTuple):
     patient: str
     labeled: bool
     slices: int  # along z
+
+
+def _check_about(about: dict) -> None:
+    if about["rank"] not in (2, 3) or type(about["rank"]) is not int:
+        raise ValueError(f"rank must be 2 or 3, got {about['rank']!r}")
+    names = about["class_names"]
+    if type(names) is not list or len(names) < 2 or {type(name) for name in names} != {str}:
+        raise ValueError(f"class_names must be a list of two texts or more, got {names!r}")
+    if type(about["normalisation"]) is not str or type(about["cases"]) is not dict:
+        raise ValueError("normalisation must be a text, cases an object")
+
+
+def _check_facts(case: str, facts: _Facts) -> None:
+    kinds = (("patient", str), ("labeled", bool), ("slices", int))
+    for (field, kind), value in zip(kinds, facts, strict=True):
+        if type(value) is not kind:
+            raise ValueError(f"{field} of {case!r} must be of type {kind.__name__}, got {value!r}")
+    if not 0 < facts.slices < 2**16:
+        raise ValueError(f"a case has 1 to 65535 slices, {case!r} has {facts.slices}")
 
 
 @register_source
@@ -40,19 +61,23 @@ class OwnData(Source):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         path = self.root / "dataset.json"
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"{self.root}: no dataset.json; {self.name} expects\n{self.tree}")
+        require_file(path)
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-            self.rank, self.class_names = int(about["rank"]), tuple(map(str, about["class_names"]))
-            self.name = f"own_{self.rank}d"
-            self.normalisation = str(about["normalisation"])
+            about = json.loads(read_text(path))
+            _check_about(about)
             self._facts = {case: _Facts(**facts) for case, facts in about["cases"].items()}
-            good = all(0 < facts.slices < 2**16 for facts in self._facts.values())
-            if self.rank not in (2, 3) or not good:
-                raise ValueError("rank must be 2 or 3, a case has 1 to 65535 slices")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not as convert_folder writes it ({error!r})") from error
+            for case, facts in self._facts.items():
+                _check_facts(case, facts)
+        except DataError:
+            raise
+        except Exception as error:  # JSON of any other shape, or brackets by the thousand
+            said = f"{type(error).__name__}: {error}"[:300]
+            raise DataError(f"{path}: not as convert_folder writes it ({said})") from error
+        self.rank, self.class_names = about["rank"], tuple(about["class_names"])
+        self.name = f"own_{self.rank}d"
+        self.normalisation = about["normalisation"]
         if type(self).rank not in (None, self.rank):
             asked = type(self).name
             raise DataError(f"{self.root}: asked for {asked}, but dataset.json says {self.name}")

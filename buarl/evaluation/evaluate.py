@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from buarl.components import largest_component
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import resize_nearest, working_copy
 from buarl.data.source import Source
+from buarl.data.text import read_text
 from buarl.evaluation.metrics import Unit, metric_definition, multiclass_metrics
 from buarl.evaluation.predict import predict_slices, predict_windows
 from buarl.training.checkpoint import write_text
@@ -238,13 +240,17 @@ def write_metrics(
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of `write_metrics` back, numbers as numbers."""
-    lines = [line for line in Path(path).read_text().splitlines() if not line.startswith("#")]
+    """The rows of `write_metrics` back, numbers as numbers.
+
+    Only lines before the table are notes: a case may have a name that begins with "#".
+    """
+    lines = read_text(Path(path)).splitlines()
+    table = dropwhile(lambda line: line.startswith("#"), lines)
     return [
         {
             **row,
             **{score: float(row[score]) for score in SCORES},
             "missed": bool(int(row["missed"])),
         }
-        for row in csv.DictReader(lines)
+        for row in csv.DictReader(table)
     ]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from buarl.data.acdc import Acdc
-from buarl.data.h5 import DataError, read_list
+from buarl.data.errors import DataError, require_file
+from buarl.data.h5 import read_list
 from buarl.data.h5_writer import write_list
+from buarl.data.text import read_text
 from buarl.files.layout import (
     Report,
     check_disjoint,
@@ -21,6 +23,7 @@ from buarl.files.layout import (
     write_h5,
     write_slices,
 )
+from buarl.files.listing import check_name, image_named
 
 CLASSES = len(Acdc.class_names)
 TREE = """  RAW/[training/|testing/]patient001/Info.cfg   with lines `ED: 1` and `ES: 12`
@@ -54,6 +57,7 @@ def convert_acdc(
         check_affine: Refuse a label that lies elsewhere than its image.
     Raises:
         DataError: any file that breaks a rule; the message names it.
+        AccessError: a file that cannot be read or written here, such as a full disk.
     """
     raw, out = Path(raw), Path(out)
     frames = find_frames(raw)
@@ -86,7 +90,7 @@ def find_frames(raw: Path) -> Frames:
         `patient001_frame01` -> its image and its label file, patients in order.
     Raises:
         DataError: no patients, one patient twice, Info.cfg absent or without ED and ES, or a
-            frame's file absent.
+            frame's file absent, of another format, or a folder.
     """
     folders = sorted(
         (path for part in (".", "training", "testing") for path in (raw / part).glob("patient*")),
@@ -100,6 +104,7 @@ def find_frames(raw: Path) -> Frames:
             raise DataError(f"{other}: patient stands twice, here and in {one.parent}")
     frames: Frames = {}
     for folder in folders:
+        check_name(folder, folder.name)
         for rank, number in enumerate(_annotated(folder / "Info.cfg"), start=1):
             stem = f"{folder.name}_frame{number:02d}"
             pair = (_volume_file(folder, stem), _volume_file(folder, f"{stem}_gt"))
@@ -119,9 +124,9 @@ def check_all_classes(path: Path, label: np.ndarray) -> None:
 
 def _annotated(path: Path) -> list[int]:
     """Numbers of the annotated frames, rising."""
-    if not path.is_file():
-        raise DataError(f"{path}: every patient needs an Info.cfg that names its frames ED and ES")
-    fields = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", path.read_text(errors="replace"), re.M))
+    require_file(path, "every patient needs an Info.cfg that names its frames ED and ES")
+    text = read_text(path, errors="replace")
+    fields = dict(re.findall(r"^\s*(\w+)\s*:\s*(\S+)", text, re.M))
     numbers = []
     for key in ("ED", "ES"):
         if not fields.get(key, "").isdecimal():
@@ -133,9 +138,8 @@ def _annotated(path: Path) -> list[int]:
 
 
 def _volume_file(folder: Path, stem: str) -> Path:
-    for path in (folder / f"{stem}.nii.gz", folder / f"{stem}.nii"):
-        if path.is_file():
-            return path
+    if path := image_named(folder, stem):
+        return path
     raise DataError(f"{folder / stem}.nii.gz: Info.cfg names this frame, the file does not exist")
 
 

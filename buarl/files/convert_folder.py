@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from buarl.data.h5 import DataError
+from buarl.data.errors import DataError
 from buarl.data.h5_writer import write_list
 from buarl.files.layout import (
     NORMALISATIONS,
@@ -21,7 +21,7 @@ from buarl.files.layout import (
     write_h5,
     write_slices,
 )
-from buarl.files.scans import Scan, find_scans
+from buarl.files.scans import Scan, find_scans, pattern_hint, torn_pairs
 from buarl.files.volume import read_volume
 
 NORMALISATION = {2: "minmax", 3: "zscore"}  # those of the recipes that the ranks follow
@@ -44,9 +44,12 @@ def convert_folder(
 ) -> Report:
     """Write volumes (rank 2: training slices too), lists, dataset.json and the table cases.csv.
 
-    Images are .nii, .nii.gz or .nrrd directly in `images`. The label of NAME is NAME, NAME_gt or
-    NAME_label in `labels`, or NAME_gt or NAME_label beside the image; an image without one is
-    unlabeled. A label without an image is an error, since its name is probably misspelt.
+    Images are .nii, .nii.gz or .nrrd directly in `images`, in any case; an image of another format
+    among them is an error, never left out. The label of NAME is NAME, NAME_gt or NAME_label in
+    `labels`, or NAME_gt or NAME_label beside the image; an image without one is unlabeled. The
+    NAME_0000 of nnU-Net takes the label NAME if it is the only channel. A label without an image is
+    an error, since its name is probably misspelt. Label values within a thousandth of a whole
+    number count as that number.
 
     Axes are (z, y, x) with rank 2 and (x, y, z) with rank 3. Grey values: (v - min) / (max - min)
     with rank 2, (v - mean) / std with rank 3, over each volume, as the recipes for ACDC and LA. No
@@ -62,9 +65,11 @@ def convert_folder(
         label_values: Values in the label files in order of the classes; empty: 0, 1, 2, ...
         check_affine: Refuse a label that lies elsewhere than its image.
     Returns:
-        Cases per split; the notes count what is labeled.
+        Cases per split; the notes count what is labeled, say which pattern found the patients, and
+        warn of two times of one heart (ED, ES) that came into two splits.
     Raises:
         DataError: any file that breaks a rule; the message names it.
+        AccessError: a file that cannot be read or written here, such as a full disk.
     """
     images, out = Path(images), Path(out)
     if rank not in NORMALISATION:
@@ -72,7 +77,7 @@ def convert_folder(
     scans = find_scans(images, None if labels is None else Path(labels), patient)
     values = check_label_values(scans, classes, label_values)
     names = tuple(classes) or ("background", *(f"class {k}" for k in range(1, len(values))))
-    splits = _split(scans, val, test, seed)
+    splits = _split(scans, val, test, seed, pattern_hint(scans, patient))
     with complete_or_absent(out) as built:
         rows = []
         for split, cases in splits.items():
@@ -86,9 +91,9 @@ def convert_folder(
         about = {"rank": rank, "class_names": names, "normalisation": NORMALISATION[rank]}
         about |= {"seed": seed, "label_values": values, "cases": _facts(rows, rank)}
         (built / "dataset.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return Report(
-        out, f"own_{rank}d", {k: len(v) for k, v in splits.items()}, _notes(scans, splits, names)
-    )
+    notes = (*_notes(scans, splits, names), pattern_hint(scans, patient))
+    notes += tuple(torn_pairs(scans, splits))
+    return Report(out, f"own_{rank}d", {k: len(v) for k, v in splits.items()}, notes)
 
 
 def check_label_values(
@@ -126,10 +131,13 @@ def check_label_values(
     )
 
 
-def _split(scans: dict[str, Scan], val: float, test: float, seed: int) -> dict[str, list[str]]:
+def _split(
+    scans: dict[str, Scan], val: float, test: float, seed: int, hint: str
+) -> dict[str, list[str]]:
     bare = {scan.patient for scan in scans.values() if scan.label is None}
     complete = {scan.patient for scan in scans.values()} - bare
-    chosen = split_patients(complete, val, test, seed)
+    hint = f"choose smaller shares val and test, or look at the names: {hint}"
+    chosen = split_patients(complete, val, test, seed, hint)
     splits = {
         split: [case for p in patients for case, scan in scans.items() if scan.patient == p]
         for split, patients in chosen.items()

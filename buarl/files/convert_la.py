@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from buarl.data.h5 import DataError, read_list
+from buarl.data.errors import DataError, reading, require_folder
+from buarl.data.h5 import read_list
 from buarl.data.h5_writer import write_list
 from buarl.data.la import La, scan_path
 from buarl.files.layout import (
@@ -21,6 +22,7 @@ from buarl.files.layout import (
     write_h5,
     zscore,
 )
+from buarl.files.listing import check_name, image_named
 
 Crop = Literal["label", "none"]
 HELD_OUT = La.held_out
@@ -59,6 +61,7 @@ def convert_la(
         check_affine: Refuse a label that lies elsewhere than its image.
     Raises:
         DataError: any file that breaks a rule; the message names it.
+        AccessError: a file that cannot be read or written here, such as a full disk.
     """
     raw, out = Path(raw), Path(out)
     if crop not in get_args(Crop):
@@ -102,14 +105,22 @@ def crop_box(label: np.ndarray, case: str, seed: int) -> tuple[slice, slice, sli
 
 
 def _find_scans(raw: Path) -> dict[str, tuple[Path, Path | None]]:
-    images = sorted(Path(raw).glob("*/lgemri.nrrd"))
-    if not images:
+    if not raw.exists():
+        raise DataError(f"{raw}: no such folder; the release of the challenge looks like\n{TREE}")
+    require_folder(raw)
+    with reading(raw, "folder"):
+        folders = sorted(path for path in raw.iterdir() if path.is_dir())
+    scans = {}
+    for folder in folders:
+        image, label = (image_named(folder, stem) for stem in ("lgemri", "laendo"))
+        if label and not image:
+            raise DataError(f"{label}: label without an image lgemri.nrrd beside it")
+        if image:
+            check_name(folder, folder.name)
+            scans[folder.name] = (image, label)
+    if not scans:
         raise DataError(f"{raw}: no scans; the release of the challenge looks like\n{TREE}")
-    labels = [image.with_name("laendo.nrrd") for image in images]
-    return {
-        image.parent.name: (image, label if label.is_file() else None)
-        for image, label in zip(images, labels, strict=True)
-    }
+    return scans
 
 
 def _drawn(scans: dict, test: float, seed: int) -> dict[str, list[str]]:

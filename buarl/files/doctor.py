@@ -6,9 +6,9 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from buarl.data.h5 import DataError
+from buarl.data.errors import DataError, require_folder
 from buarl.data.source import SPLITS, Source, open_source
-from buarl.files.manifest import check_root, read_manifest
+from buarl.files.manifest import NO_FIGURES, check_root, read_manifest
 from buarl.training.engine import choose_engine, hold_memory
 from buarl.training.run import environment
 
@@ -63,8 +63,7 @@ def found_in(root: Path | None) -> list[tuple[str, Path | None]]:
     """
     if root is None:
         return [("phantom", None)]
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+    require_folder(root)
     for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
         found = [(name, folder) for folder in folders if (name := _source_name(folder))]
         if found:
@@ -124,14 +123,15 @@ def check_figures(source: Source) -> list[tuple[str, bool]]:
     findings = []
     for split in dict.fromkeys(check.split for check in checks):
         status = [check.status for check in checks if check.split == split]
-        same, unknown = status.count("identical"), status.count("no figures known")
+        same, unknown = status.count("identical"), status.count(NO_FIGURES)
         unit = "slices" if source.rank == 2 and split == "train" else "volumes"
         text = f"identical {same} of {len(status)} {unit}" if unknown < len(status) else ""
         if unknown:
-            known = f"no figures known for {unknown} of {len(status)} {unit}"
+            known = f"{NO_FIGURES} for {unknown} of {len(status)} {unit}, so nothing here tells "
+            known += "whether they are the public ones"
             text = f"{text}, {known}" if text else known
         findings.append((f"  {split:<10}  {text}", same + unknown == len(status)))
-    wrong = [c for c in checks if c.status not in ("identical", "no figures known")]
+    wrong = [c for c in checks if c.status not in ("identical", NO_FIGURES)]
     findings += [(f"    {check.status}: {check.reason}", False) for check in wrong[:SHOWN]]
     if len(wrong) > SHOWN:
         findings.append((f"    and {len(wrong) - SHOWN} more", False))

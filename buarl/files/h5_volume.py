@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from buarl.data.h5 import DataError, read_case
+from buarl.data.errors import DataError
+from buarl.data.h5 import open_h5, read_case
 from buarl.files.volume import Volume
 
 
@@ -29,9 +30,7 @@ def read_h5_volume(path: Path, rank: int) -> tuple[Volume, str]:
 
 
 def _h5_affine(path: Path) -> np.ndarray | None:
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with open_h5(path) as file:
         if "affine" not in file.attrs:
             return None
         kind = file.attrs.get_id("affine")

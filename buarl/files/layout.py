@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from buarl.data import cache, h5_writer
-from buarl.data.h5 import DataError
+from buarl.data.errors import DataError, writing
 from buarl.files.volume import Volume, read_volume
+
+HAIR = 1e-3  # how far from a whole number a label value may lie
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ def complete_or_absent(out: Path) -> Iterator[Path]:
 
     Raises:
         DataError: out exists and is not an empty folder.
+        AccessError: it cannot be written: disk full, no permission, a file in its path, ...
     """
     out = Path(out).resolve()
-    if not cache.is_new_or_empty(out):
-        raise DataError(f"{out}: the output folder must be new or empty")
-    with cache.built_beside(out) as built:
-        yield built
+    with writing(out):
+        if not cache.is_new_or_empty(out):
+            raise DataError(f"{out}: the output folder must be new or empty")
+        with cache.built_beside(out) as built:
+            yield built
 
 
 def read_pair(
@@ -76,9 +81,23 @@ def read_pair(
 
 
 def whole_numbers(path: Path, array: np.ndarray) -> np.ndarray:
-    """Label values as int64; fractions are an error."""
-    if array.dtype.kind == "f" and (array % 1).any():
-        raise DataError(f"{path}: a label must hold whole numbers, got {array[array % 1 != 0][0]}")
+    """Label values as int64.
+
+    Files that scale their voxels store 1 as 1.0000153, so values within a thousandth of a whole
+    number are rounded to it; other fractions are an error.
+
+    Raises:
+        DataError: a fraction, or a value beyond 32 bits; the message names it.
+    """
+    if array.dtype.kind == "f":
+        nearest = np.rint(array)
+        far = np.abs(array - nearest) > HAIR
+        if far.any():
+            raise DataError(f"{path}: a label must hold whole numbers, got {array[far][0]:.7g}")
+        array = nearest
+    low, high = array.min(), array.max()
+    if low < -(2**31) or high >= 2**31:
+        raise DataError(f"{path}: label values must fit into 32 bits, got {low:g} to {high:g}")
     return array.astype(np.int64)
 
 
@@ -129,16 +148,25 @@ def write_h5(
     affine: np.ndarray,
     source: str,
 ) -> None:
-    """One case with its attributes (axis order: see `volume`); no key `label` without a label."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """One case with its attributes (axis order: see `volume`); no key `label` without a label.
+
+    It is built in memory and then written: HDF5 itself can lose the error of a full disk.
+
+    Raises:
+        AccessError: it cannot be written: disk full, no permission, ...
+    """
+    content = io.BytesIO()
     h5_writer.write_h5(
-        path,
+        content,
         image,
         None if label is None else label.astype(np.uint8),
         spacing=np.asarray(spacing, dtype=np.float64),
         affine=np.asarray(affine, dtype=np.float64),
         source=source,
     )
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getbuffer())
 
 
 def write_slices(
@@ -164,12 +192,13 @@ def write_slices(
 
 
 def split_patients(
-    patients: Iterable[str], val: float, test: float, seed: int
+    patients: Iterable[str], val: float, test: float, seed: int, hint: str = ""
 ) -> dict[str, list[str]]:
     """Patients per split, drawn by the seed alone; the order they come in does not matter.
 
     Args:
-        val, test: Shares in [0, 1), rounded; a share above 0 takes at least one patient.
+        patients: Names. val, test: Shares in [0, 1), rounded; a share above 0 takes at least one.
+        seed: Of the draw. hint: What else the message should say where patients are too few.
     Raises:
         DataError: shares out of range, or no patient left to train on.
     """
@@ -180,7 +209,7 @@ def split_patients(
     if first + second >= len(names):
         raise DataError(
             f"{len(names)} patients with labels cannot give {first} to val, {second} to test and "
-            "one to train; choose smaller shares val and test"
+            f"one to train; {hint or 'choose smaller shares val and test'}"
         )
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     return {

@@ -1,24 +1,29 @@
 """Is this the data that papers report on? Shapes and SHA-256 of every public case (manifest.csv).
 
 `manifest.csv` holds figures, no data, in the order of the public lists: 1312 slices and 20
-validation volumes of ACDC, 80 training scans of LA. It knows no figures of the test cases.
+validation volumes of ACDC, 80 training scans of LA. It knows no figures of the test cases: those
+are only looked at for being readable cases of a likely shape, and whoever reports them says so.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from buarl.data.h5 import DataError, read_case
+from buarl.data.errors import AccessError, DataError
+from buarl.data.h5 import read_case
 from buarl.data.source import SPLITS, Source
 
 MANIFEST = Path(__file__).with_name("manifest.csv")
-Status = Literal["identical", "different", "missing", "damaged", "no figures known"]
+SLACK_BYTES = 2**20  # an h5 file's own structure beside its voxels
+NO_FIGURES = "no figures known"
+Status = Literal["identical", "different", "missing", "damaged", "unreadable", "no figures known"]
 
 
 class Entry(NamedTuple):
@@ -27,6 +32,11 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     image_sha256: str
     label_sha256: str
+
+    @property
+    def max_bytes(self) -> int:
+        """The most that a file of this case can need: its voxels unpacked, and a little more."""
+        return 5 * math.prod(self.shape) + SLACK_BYTES  # float32 image, uint8 label
 
 
 class Check(NamedTuple):
@@ -61,11 +71,14 @@ def check_case(path: Path, entry: Entry) -> tuple[Status, str]:
 
     Returns:
         status and reason. "damaged": the file breaks a rule of `read_case`, the reason says which.
+        "unreadable": it is locked, a folder, or may not be read; its content may be right.
     """
-    if not path.is_file():
+    if not path.exists():
         return "missing", f"{path}: no such file"
     try:
         sample = read_case(path, path.stem, len(entry.shape), num_classes=256)
+    except AccessError as error:
+        return "unreadable", str(error)
     except DataError as error:
         return "damaged", str(error)
     if sample.image.shape != entry.shape:
@@ -74,6 +87,34 @@ def check_case(path: Path, entry: Entry) -> tuple[Status, str]:
         if (got := _sha256(getattr(sample, key))) != want:
             return "different", f"{path}: {key} has SHA-256 {got[:12]}, public file {want[:12]}"
     return "identical", ""
+
+
+def check_unknown(
+    path: Path, source: Source | type[Source], entries: dict[str, Entry], rank: int = 3
+) -> tuple[Status, str]:
+    """Look at a case without figures: readable, and of as many slices as all that have figures?
+
+    The public training scans of LA all have 88 slices along z, so its test scans must have them
+    too; volumes of ACDC have any number.
+
+    Args:
+        path: The file. source: Its data set. entries: The manifest of that. rank: 2 for a slice.
+    Returns:
+        status and reason; "no figures known" is the best that can be said.
+    """
+    if not path.exists():
+        return "missing", f"{path}: no such file"
+    try:
+        sample = read_case(path, path.stem, rank, len(source.class_names))
+    except AccessError as error:
+        return "unreadable", str(error)
+    except DataError as error:
+        return "damaged", str(error)
+    shapes = {entry.shape for entry in entries.values()}
+    if source.rank == 3 and sample.image.shape[2] not in {shape[2] for shape in shapes}:
+        public = sorted({shape[2] for shape in shapes})
+        return "different", f"{path}: shape {sample.image.shape}, public scans have {public} slices"
+    return NO_FIGURES, f"{path}: not in the manifest"
 
 
 def check_root(source: Source) -> Iterator[Check]:
@@ -94,7 +135,8 @@ def check_root(source: Source) -> Iterator[Check]:
             if file in entries:
                 yield Check(split, file, *check_case(path, entries[file]))
             else:
-                yield Check(split, file, "no figures known", f"{path}: not in the manifest")
+                rank = source.rank if split == "train" else 3
+                yield Check(split, file, *check_unknown(path, source, entries, rank))
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -15,18 +15,20 @@ import numpy as np
 from torch import nn
 
 from buarl.data.acdc import Acdc
-from buarl.data.h5 import DataError
+from buarl.data.errors import DataError, reading, writing
 from buarl.data.la import La
 from buarl.evaluation.evaluate import predict_volume
 from buarl.files.h5_volume import read_h5_volume
 from buarl.files.layout import NORMALISATIONS
-from buarl.files.volume import SUFFIXES, read_volume, volume_stem, write_volume
+from buarl.files.listing import image_files, image_stem
+from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
 from buarl.training.config import FAMILY, Config, Experiment, config_for
 from buarl.training.engine import choose_engine
 from buarl.training.run import load_method, read_run
 
 RECIPES = {"acdc": ("minmax", Acdc.class_names), "la": ("zscore", La.class_names)}
-"""Normalisation and classes of a family; runs say both of their own data, older runs neither."""
+"""Normalization and classes of a family; runs say both of their own data, older runs neither."""
+H5 = (".h5",)  # read besides the raw formats
 
 
 class Predicted(NamedTuple):
@@ -90,16 +92,18 @@ def predict_each(
         run_folder: A finished run.
         inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
             key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
-        out: Folder for NAME_seg.nii.gz, uint8, with the affine of its input, and with `entropy`
-            NAME_entropy.nii.gz, float32, nats; made if missing, but not the folder `inputs`.
+        out: Folder for NAME_seg.nii.gz, uint8, and with `entropy` NAME_entropy.nii.gz, float32,
+            nats; made if missing, but not the folder `inputs`. Both lie exactly where their input
+            lies: sform, qform, codes and unit of a NIfTI input are kept bit for bit.
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
         device: As in training. overwrite: Replace files that exist.
     Returns:
         One result per file, in the order of the inputs, each written before it is yielded.
     Raises:
-        DataError: no input, two inputs of one name, an output that exists, or a file that breaks a
-            rule; what was written for earlier files stays. ValueError: no finished run.
+        DataError: no input, two inputs of one name, an output that exists; at the end, if files
+            broke a rule (the others are written). AccessError: an output cannot be written; what
+            was written before stays. ValueError: no finished run.
     """
     inputs, out = Path(inputs), Path(out)
     model = load_model(Path(run_folder), device, normalisation)
@@ -113,12 +117,21 @@ def predict_each(
     taken = [path for paths in planned.values() for path in paths if path.exists()]
     if taken and not overwrite:
         raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
-    try:
+    with writing(out):
+        if out.is_file():
+            raise DataError(f"{out}: the output must be a folder, got a file")
         out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise DataError(f"{out}: the output must be a folder, got a file") from error
+    refused: dict[Path, DataError] = {}
     for source, paths in planned.items():
-        yield _predict_file(model, source, paths, keep_largest)
+        begun = time.perf_counter()
+        try:
+            image, note = _read(model, source)
+        except DataError as error:  # of this file; the others go on
+            refused[source] = error
+            continue
+        yield _predict_file(model, source, image, note, paths, keep_largest, begun)
+    if refused:
+        raise _summary(refused, len(planned))
 
 
 def load_model(run_folder: Path, device: str = "auto", normalisation: str | None = None) -> Model:
@@ -146,44 +159,57 @@ def find_inputs(inputs: Path) -> dict[Path, str]:
     """Files to predict and the names of their outputs, sorted.
 
     Raises:
-        DataError: nothing there, a file of another kind, or two files of one name.
+        DataError: nothing there, a file of another kind, an image that cannot be read here beside
+            others, or two files of one name.
     """
-    if not inputs.exists():
-        raise DataError(f"{inputs}: no such file or folder")
-    files = sorted(inputs.iterdir()) if inputs.is_dir() else [inputs]
-    found = {path: stem for path in files if path.is_file() and (stem := _stem(path)) is not None}
+    with reading(inputs, "file or folder"):
+        if not inputs.exists():
+            raise DataError(f"{inputs}: no such file or folder")
+    files = image_files(inputs, H5).values() if inputs.is_dir() else [inputs]
+    found = {path: stem for path in files if (stem := image_stem(path, H5)) is not None}
     if not found:
-        wanted = ", ".join((*SUFFIXES, ".h5"))
+        wanted = ", ".join((*SUFFIXES, *H5))
         raise DataError(f"{inputs}: needs a file that ends in {wanted}, found none")
-    owner: dict[str, Path] = {}
-    for path, stem in found.items():
-        if stem in owner:
-            raise DataError(f"{path}: would have the same output as {owner[stem].name}")
-        owner[stem] = path
     return found
 
 
-def _stem(path: Path) -> str | None:
-    if path.suffix == ".h5" and not path.name.startswith("."):
-        return path.stem
-    return volume_stem(path)
+def _read(model: Model, source: Path) -> tuple[Volume, str]:
+    """The image as the network wants it, and what had to be assumed about its place."""
+    if source.suffix.lower() in H5:
+        return read_h5_volume(source, model.rank)  # normalized already
+    image = read_volume(source)
+    return image._replace(array=_normalised(model, source, image.array)), ""
+
+
+def _summary(refused: dict[Path, DataError], count: int) -> DataError:
+    """One error for all files that gave no mask; that of a single input itself."""
+    first, *others = refused.values()
+    if count == 1:
+        return first
+    names = ", ".join(path.name for path in list(refused)[1:4])
+    more = f"; also {names}" + (f" and {len(others) - 3} more" if others[3:] else "")
+    return type(first)(
+        f"{len(refused)} of {count} files gave no mask, the others are written: {first}"
+        f"{more if others else ''}"
+    )
 
 
 def _predict_file(
-    model: Model, source: Path, paths: tuple[Path, ...], keep_largest: bool
+    model: Model,
+    source: Path,
+    image: Volume,
+    note: str,
+    paths: tuple[Path, ...],
+    keep_largest: bool,
+    begun: float,
 ) -> Predicted:
-    begun = time.perf_counter()
-    if source.suffix == ".h5":
-        image, note = read_h5_volume(source, model.rank)  # normalised already
-    else:
-        image, note = read_volume(source), ""
-        image = image._replace(array=_normalised(model, source, image.array))
     turned = image.array.T if model.rank == 2 else image.array  # (z, y, x) for slices
     label, entropy = predict_volume(
         model.network, turned, model.rank, model.config, keep_largest=keep_largest
     )
     for path, array in zip(paths, (label, entropy), strict=False):
-        write_volume(path, array.T if model.rank == 2 else array, image.affine)
+        place = array.T if model.rank == 2 else array
+        write_volume(path, place, image.affine, image.header)
     voxel = abs(np.linalg.det(image.affine[:3, :3])) / 1000  # ml
     counts = np.bincount(label.ravel(), minlength=len(model.class_names))
     millilitres = {

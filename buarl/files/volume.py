@@ -5,46 +5,56 @@ nibabel gives it. An h5 file in ACDC's layout holds (slice z, row y, column x), 
 `volume.array.transpose(2, 1, 0)`; one in LA's layout holds (x, y, z) unchanged. The h5 attribute
 `spacing` follows the h5's own axes, the attribute `affine` always belongs to the (x, y, z) array.
 
-World coordinates are millimetres in RAS+ (x to the patient's right, y to the front, z to the head),
-also for NRRD files, which mostly say left-posterior-superior.
+World coordinates are millimeters in RAS+ (x to the patient's right, y to the front, z to the head),
+also for NRRD files, which mostly say left-posterior-superior, and for files in micron or meter.
+
+What a file can cost: what it states is compared with what it holds before anything is allocated,
+and nothing outside it is opened. Memory is that of its voxels, 8 GiB at most and 1 GiB for a file
+of less than a megabyte, plus a copy if they are scaled; time follows. Normalizing takes another 12
+bytes a voxel.
 """
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from buarl.data.h5 import DataError
+from buarl.data.errors import DataError, reading, require_file, require_module, writing
+from buarl.files.nifti import read_nifti, write_nifti
+from buarl.files.nrrd import read_nrrd
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
-MAX_VOXELS = 2**31
-FLIPS_TO_RAS = {
-    "right-anterior-superior": (1, 1, 1),
-    "ras": (1, 1, 1),
-    "left-anterior-superior": (-1, 1, 1),
-    "las": (-1, 1, 1),
-    "left-posterior-superior": (-1, -1, 1),
-    "lps": (-1, -1, 1),
-}
 
 
 class Volume(NamedTuple):
-    """array: (x, y, z). affine: float64 (4, 4), voxel to RAS+ world mm. spacing: mm per axis."""
+    """An image in space.
+
+    array: (x, y, z). affine: float64 (4, 4), voxel to RAS+ world mm. spacing: mm per axis.
+    header: Of a NIfTI file as it stands there, so that a mask can lie exactly where its image lies;
+    None from other formats.
+    """
 
     array: np.ndarray
     affine: np.ndarray
     spacing: tuple[float, float, float]
+    header: Nifti1Header | None = None
 
 
 def volume_stem(path: Path) -> str | None:
-    """The file name without .nii, .nii.gz or .nrrd; None for any other file and hidden ones."""
+    """The file name without .nii, .nii.gz or .nrrd; None for any other file and hidden ones.
+
+    >>> volume_stem(Path("p1_a.NII.GZ")), volume_stem(Path("p1_a.mha"))
+    ('p1_a', None)
+    """
     for suffix in SUFFIXES:
-        if path.name.endswith(suffix) and not path.name.startswith("."):
-            return path.name.removesuffix(suffix)
+        if path.name.lower().endswith(suffix) and not path.name.startswith("."):
+            return path.name[: -len(suffix)]
     return None
 
 
@@ -52,110 +62,65 @@ def read_volume(path: Path) -> Volume:
     """Read a 3-D volume. An NRRD file without a named space counts as RAS+.
 
     Args:
-        path: .nii, .nii.gz or .nrrd.
+        path: .nii, .nii.gz or .nrrd, in any case.
     Raises:
-        DataError: no such file, other ending, damaged or cut short, not 3-D, an empty axis or more
-            than 2**31 voxels, voxels that are no finite real numbers or that have no size.
+        DataError: no such file, other ending, damaged, cut short or longer than its header states,
+            not 3-D, an empty axis, more than 2**31 voxels or 8 GiB, a detached header, voxels that
+            are no finite real numbers or that have no size.
+        AccessError: the file cannot be read here: a folder, no permission, a library is missing.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    require_file(path)
     if volume_stem(path) is None:
         raise DataError(f"{path}: a volume must end in one of {SUFFIXES}")
-    try:
-        array, affine = _read_nrrd(path) if path.suffix == ".nrrd" else _read_nifti(path)
-    except DataError:
-        raise
-    except Exception as error:  # OSError, EOFError, zlib.error, ImageFileError, NRRDError, ...
-        raise DataError(f"{path}: not a readable volume, damaged or cut short ({error})") from error
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{path}: voxels must be real numbers, got {array.dtype}")
+    header = None
+    with reading(path, "volume"):
+        if path.name.lower().endswith(".nrrd"):
+            array, affine = read_nrrd(path)
+        else:
+            array, affine, header = read_nifti(path)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.count_nonzero(~np.isfinite(array))
         raise DataError(f"{path}: voxels must be finite, got {bad} NaN or infinite ones")
-    return Volume(array, affine, _spacing(path, affine))
+    return Volume(array, affine, _spacing(path, affine), header)
 
 
-def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(
+    path: Path, array: np.ndarray, affine: np.ndarray, header: Nifti1Header | None = None
+) -> None:
     """Write .nii.gz (or .nii), complete or not at all: a file beside it is renamed at the end.
 
     Args:
         path: Replaced if it exists. array: (x, y, z), the dtype is kept (bool becomes uint8).
         affine: (4, 4) voxel to RAS+ world mm, written as sform and qform.
+        header: `Volume.header` of the image that the array belongs to; sform, qform, their codes
+            and the unit are then written exactly as they stand there, instead of `affine`.
+    Raises:
+        DataError: another ending. AccessError: it cannot be written: disk full, no permission, ...
     """
-    import nibabel
-
     path, array = Path(path), np.asarray(array)
     if not path.name.endswith((".nii.gz", ".nii")):
         raise DataError(f"{path}: volumes are written as .nii.gz or .nii")
+    require_module(path, "nibabel", "nibabel")
     array = array.astype(np.uint8) if array.dtype == bool else array
-    image = nibabel.Nifti1Image(array, affine, dtype=array.dtype)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")  # a qform knows no shear, the sform is exact
     scratch = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        nibabel.save(image, scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel
-
-    image = nibabel.load(path)  # the header only
-    _check_shape(path, image.shape)
-    if path.suffix == ".gz":  # the whole stream at once, since only its end has the checksum
-        image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
-    return np.asanyarray(image.dataobj), _nifti_affine(image)
-
-
-def _nifti_affine(image) -> np.ndarray:
-    """The sform, as everywhere; the qform where the sform's voxel size contradicts the header's.
-
-    ACDC needs it: files of the official release have an sform of 1 mm voxels beside a qform and
-    voxel sizes that are right (MIC-DKFZ/nnUNet issue 2741).
-    """
-    affine = np.asarray(image.affine, dtype=np.float64)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if np.allclose(sizes, image.header.get_zooms()[:3], rtol=0.01, atol=0):
-        return affine
-    return np.asarray(image.header.get_qform(), dtype=np.float64)
-
-
-def _read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nrrd
-
-    header = nrrd.read_header(str(path))
-    _check_shape(path, tuple(int(size) for size in header["sizes"]))
-    array, _ = nrrd.read(str(path), index_order="F")
-    space = str(header.get("space", "ras")).lower()
-    if space not in FLIPS_TO_RAS:
-        raise DataError(f"{path}: space must be one of {sorted(FLIPS_TO_RAS)}, got {space!r}")
-    affine = np.eye(4)
-    if "space directions" in header:
-        affine[:3, :3] = np.asarray(header["space directions"], dtype=np.float64).T
-    elif "spacings" in header:
-        affine[:3, :3] = np.diag(np.asarray(header["spacings"], dtype=np.float64))
-    else:
-        raise DataError(f"{path}: needs 'space directions' or 'spacings', found {list(header)}")
-    affine[:3, 3] = header.get("space origin", np.zeros(3))
-    return array, np.diag([*FLIPS_TO_RAS[space], 1]) @ affine
-
-
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
-    if len(shape) != 3:
-        raise DataError(f"{path}: a volume must have 3 axes, got shape {shape}")
-    if min(shape) < 1 or np.prod([float(size) for size in shape]) > MAX_VOXELS:
-        raise DataError(f"{path}: 1 to {MAX_VOXELS} voxels can be read, got shape {shape}")
+    with writing(path):
+        try:
+            write_nifti(scratch, array, affine, header)
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def _spacing(path: Path, affine: np.ndarray) -> tuple[float, float, float]:
     """Lengths of the affine's columns: the size of a voxel along its own axes."""
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    good = np.isfinite(affine).all() and (sizes > 0).all() and np.linalg.det(affine[:3, :3])
-    if not good:
-        raise DataError(f"{path}: every voxel needs a size and a place, got affine {affine[:3]}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        good = np.isfinite(affine).all() and np.isfinite(sizes).all() and (sizes > 0).all()
+        good = good and np.linalg.det(affine[:3, :3])
+    if not good or not np.isfinite(good):
+        raise DataError(
+            f"{path}: every voxel needs a size and a place, got affine {affine[:3].tolist()}"
+        )
     x, y, z = (float(size) for size in sizes)
     return x, y, z

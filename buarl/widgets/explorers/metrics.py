@@ -132,7 +132,7 @@ def metric_explorer(
     def build() -> Explorer:
         import ipywidgets
 
-        truth, guess = _checked(label, prediction)
+        truth, guess = _checked(label, prediction, len(class_names))
         view = MetricView(image, truth.shape)
         height, width = truth.shape
         classes = [(name, number) for number, name in enumerate(class_names) if number]
@@ -172,7 +172,9 @@ def metric_explorer(
     return box.guarded(build)
 
 
-def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    label: np.ndarray, prediction: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name, values in (("label", np.asarray(label)), ("prediction", np.asarray(prediction))):
         if values.ndim != 2:
@@ -182,6 +184,11 @@ def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.
         live.check_finite(name, values)
         if values.dtype.kind not in "bui":
             raise ValueError(f"{name} must hold whole numbers, got {values.dtype}")
+        if values.size and not (values.min() >= 0 and values.max() < num_classes):
+            raise ValueError(
+                f"{name} must hold classes 0 to {num_classes - 1}, as class_names says, got "
+                f"{values.min()} to {values.max()}"
+            )
         arrays.append(values.astype(np.int64))
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(

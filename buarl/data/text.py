@@ -1,0 +1,51 @@
+"""Small text files, whoever wrote them: UTF-8, with or without a mark, or marked UTF-16."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from buarl.data.errors import DataError, reading, require_file
+
+MAX_BYTES = 2**26  # of a list or a table; ours have a few kilobytes
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """Text of bytes by their mark, UTF-8 without one; the mark itself is no part of the text.
+
+    >>> decoded(b"\\xef\\xbb\\xbfED: 1"), decoded("ED: 1".encode("utf-16"))
+    ('ED: 1', 'ED: 1')
+    """
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, errors)
+    return content.decode("utf-8", errors)
+
+
+def read_text(path: Path, what: str = "text file", *, errors: str = "strict") -> str:
+    """A text file of at most 64 MiB, independent of the machine's code page.
+
+    Args:
+        path: The file. what: Its kind, for messages. errors: "replace" keeps going where a byte is
+            no text, for files of which only a few plain words matter.
+    Raises:
+        DataError: no such file, too large, or no text. AccessError: it cannot be read.
+    """
+    path = Path(path)
+    require_file(path, f"the {what} does not exist")
+    with reading(path, what):
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DataError(f"{path}: a {what} may have {MAX_BYTES} bytes, got more")
+        try:
+            return decoded(content, errors)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: a {what} must be UTF-8 text ({error})") from error

@@ -41,7 +41,7 @@ from buarl.training.run import load_run, read_run, run_experiment
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
-TINY = replace(PRESET, image_size={"acdc": (32, 32), "la": (16, 16, 16)}, variants={})
+TINY = replace(PRESET, image_size={2: (32, 32), 3: (16, 16, 16)}, variants={})
 CLASSES = {"acdc": Acdc.class_names, "la": La.class_names}
 
 

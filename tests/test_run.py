@@ -28,7 +28,7 @@ SUPERVISED = replace(ROW, method="supervised")
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", PRESET)
     monkeypatch.setattr(
-        buarl.training.run, "config_for", lambda row: replace(config_for(row), checkpoint_every=2)
+        buarl.training.run, "config_for", lambda *row: replace(config_for(*row), checkpoint_every=2)
     )
 
 
@@ -191,7 +191,7 @@ def test_resuming_a_finished_run_returns_it_at_once(source, finished):
 )
 def test_resume_refuses_another_row(source, finished, change, monkeypatch):
     monkeypatch.setattr(
-        buarl.training.run, "build_method", lambda row, classes: build_method(ROW, classes)
+        buarl.training.run, "build_method", lambda row, classes, *_: build_method(ROW, classes)
     )
     with pytest.raises(ValueError, match=f"bcp: experiment has {next(iter(change))} = "):
         run_experiment(replace(ROW, **change), source, finished[0], resume=True)

@@ -22,7 +22,7 @@ from buarl.training.config import Config, Preset, StagePlan
 from buarl.training.loop import FitResult, fit
 
 SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
-PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={"acdc": (32, 32)}, precision="fp32")
+PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={2: (32, 32)}, precision="fp32")
 
 
 class InMemory(Source):

@@ -9,19 +9,24 @@ from typing import Literal, NamedTuple
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate, write_metrics
 from buarl.evaluation.metrics import Unit
-from buarl.training.config import Experiment, config_for
+from buarl.outside import Code
+from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
 from buarl.training.run import SELECTION, load_run
 
 
 class Scored(NamedTuple):
-    """rows: As `evaluate` returns them. note: How they were obtained. path: The file with both."""
+    """rows: As `evaluate` returns them. note: How they were obtained. path: The file with both.
+
+    experiment, config: The row and its numbers. source: Its data.
+    """
 
     rows: list[dict]
     note: str
     path: Path
     experiment: Experiment
     source: Source
+    config: Config
 
 
 def score_run(
@@ -36,6 +41,7 @@ def score_run(
     workers: int | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
+    code: Code = (),
 ) -> Scored:
     """Evaluate the last checkpoint of a run on whole volumes.
 
@@ -48,17 +54,19 @@ def score_run(
         device: Where to predict: "auto" is the GPU if there is one.
         precision: Of the predictions: "bf16" is faster where native, and some labels differ. Under
             "fp32" a GPU's convolutions are torch's default there, TF32.
+        code: What the run may use from outside the package, see `load_run`.
     Raises:
         ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
     """
-    row, source, method = load_run(folder, root)
+    row, source, method = load_run(folder, root, code)
+    config = config_for(row, code)
     engine = choose_engine(device, precision)
     with engine.autocast():
         rows = evaluate(
             method.student.to(engine.device),
             source,
             split,
-            config_for(row),
+            config,
             empty=empty,
             unit=unit,
             keep_largest=keep_largest,
@@ -70,6 +78,8 @@ def score_run(
         f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
         f"labeled {row.labeled}"
     )
+    if row.changes:
+        note = f"{note}; set {row.changes}"
     name = f"metrics_{split}"
     if unit != "voxels":
         name, note = f"{name}_{unit}", f"{note}; distances in {unit}, with the spacing of each case"
@@ -81,4 +91,4 @@ def score_run(
         name = f"{name}_{empty}"
     path = Path(folder) / f"{name}.csv"
     write_metrics(path, rows, (note,), empty, unit)
-    return Scored(rows, note, path, row, source)
+    return Scored(rows, note, path, row, source, config)

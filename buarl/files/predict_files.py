@@ -22,12 +22,14 @@ from buarl.files.h5_volume import read_h5_volume
 from buarl.files.layout import NORMALISATIONS
 from buarl.files.listing import image_files, image_stem
 from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
-from buarl.training.config import FAMILY, Config, Experiment, config_for
+from buarl.outside import Code
+from buarl.training.config import Config, config_for
 from buarl.training.engine import choose_engine
-from buarl.training.run import load_method, read_run
+from buarl.training.run import load_method, read_run, row_of_run
 
-RECIPES = {"acdc": ("minmax", Acdc.class_names), "la": ("zscore", La.class_names)}
-"""Normalization and classes of a family; runs say both of their own data, older runs neither."""
+_ACDC, _LA = ("minmax", Acdc.class_names), ("zscore", La.class_names)
+RECIPES = {"acdc": _ACDC, "phantom": _ACDC, "la": _LA, "phantom_la": _LA}
+"""Normalisation and classes of public data; runs say both of their own data, older ones neither."""
 H5 = (".h5",)  # read besides the raw formats
 
 
@@ -85,6 +87,7 @@ def predict_each(
     normalisation: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    code: Code = (),
 ) -> Iterator[Predicted]:
     """Segment files with the last weights of a run; the training data need not be here.
 
@@ -98,6 +101,7 @@ def predict_each(
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
         device: As in training. overwrite: Replace files that exist.
+        code: What the run may use from outside the package, see `load_run`.
     Returns:
         One result per file, in the order of the inputs, each written before it is yielded.
     Raises:
@@ -106,7 +110,7 @@ def predict_each(
             was written before stays. ValueError: no finished run.
     """
     inputs, out = Path(inputs), Path(out)
-    model = load_model(Path(run_folder), device, normalisation)
+    model = load_model(Path(run_folder), device, normalisation, code)
     kinds = ("seg", "entropy") if entropy else ("seg",)
     planned = {
         path: tuple(out / f"{stem}_{kind}.nii.gz" for kind in kinds)
@@ -134,7 +138,9 @@ def predict_each(
         raise _summary(refused, len(planned))
 
 
-def load_model(run_folder: Path, device: str = "auto", normalisation: str | None = None) -> Model:
+def load_model(
+    run_folder: Path, device: str = "auto", normalisation: str | None = None, code: Code = ()
+) -> Model:
     """The student of a finished run on a device, in eval mode, with what its data were like.
 
     Raises:
@@ -142,17 +148,17 @@ def load_model(run_folder: Path, device: str = "auto", normalisation: str | None
             that does not say its classes.
     """
     run = read_run(run_folder)
-    experiment = Experiment.from_dict(run["experiment"])
-    recipe = RECIPES.get(FAMILY.get(experiment.source), (None, ()))
+    experiment = row_of_run(run_folder, code)
+    recipe = RECIPES.get(experiment.source, (None, ()))
     names = tuple(run["data"].get("classes") or recipe[1])
     if not names:
         raise DataError(f"{run_folder / 'run.json'}: data must name the classes, found none")
     scaling = normalisation or run["data"].get("normalisation") or recipe[0]
     if scaling not in (None, *NORMALISATIONS):
         raise DataError(f"normalisation must be one of {sorted(NORMALISATIONS)}, got {scaling!r}")
-    network = load_method(run_folder, len(names)).student
+    network = load_method(run_folder, len(names), code).student
     network = network.to(choose_engine(device).device).eval()
-    return Model(network, config_for(experiment), names, scaling)
+    return Model(network, config_for(experiment, code), names, scaling)
 
 
 def find_inputs(inputs: Path) -> dict[Path, str]:

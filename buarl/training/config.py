@@ -1,4 +1,4 @@
-"""Every number of a run as data: presets on top of the published recipes.
+"""Every number of a run as data: the published recipe, a preset on top, the row's own numbers last.
 
 An experiment is a row: `Experiment(method="bcp", labeled_rule=url(), ...)`. `config_for` looks up
 its numbers, `build_method` makes the method.
@@ -6,32 +6,59 @@ its numbers, `build_method` makes the method.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from inspect import isabstract
+from typing import Any
 
 import torch
 
 from buarl.dice import dice_by_name
-from buarl.losses import Reduction
 from buarl.methods import METHODS, Method
-from buarl.methods.base import Adam
-from buarl.methods.recipes import PAPER, StagePlan
-from buarl.networks import UNet, VNet
-from buarl.regions import Rule, rule_from_dict, whole
-from buarl.schedules import Poly, Schedule
+from buarl.methods.base import Sgd
+from buarl.methods.recipes import StagePlan
+from buarl.outside import Code, find_code, is_outside
+from buarl.training.experiment import Experiment
+from buarl.training.network import build_network
+from buarl.training.overrides import (
+    KEYS,
+    OF_OPTIMIZER,
+    PLAIN,
+    override_optimizer,
+    override_stages,
+)
+from buarl.training.presets import PRESETS, Preset, rank_of
+
+__all__ = [
+    "PRESETS",
+    "Config",
+    "Experiment",
+    "Preset",
+    "StagePlan",
+    "build_method",
+    "config_for",
+    "method_class",
+]
 
 
 @dataclass(frozen=True)
 class Config:
     """The numbers of a run. `replace(config, seed=2)` varies one.
 
-    image_size: Training size, (rows, columns) or the 3-D patch. labeled: Labeled patients, None
-    for all. width: Channels of the network's first level. settings: Arguments of the method.
-    eval_stride: Of the sliding window, 3-D only. checkpoint_every: Steps between checkpoints.
-    shrink: 3-D volumes are taken at 1/shrink of their resolution, predictions are sent back.
-    standardise: 3-D volumes are brought to mean 0, deviation 1 once more. LA's files are scaled
-        over the uncropped scan, so a left atrium's mean runs from 0.3 to 3.9 between scans.
+    Args:
+        preset: Its name.
+        image_size: Training size, (rows, columns) or the 3-D patch.
+        stages: Steps, batch and schedule of every stage.
+        labeled: Labeled patients, None for all.
+        seed: Decides every draw.
+        width: Channels of the network's first level.
+        precision: See `choose_engine`.
+        settings: Arguments of the method.
+        eval_stride: Stride of the sliding window, 3-D only.
+        checkpoint_every: Steps between checkpoints.
+        shrink: 3-D volumes are taken at 1/shrink of their resolution, predictions are sent back.
+        standardise: 3-D volumes are brought to mean 0, deviation 1 once more. LA's files are scaled
+            over the uncropped scan, so a left atrium's mean runs from 0.3 to 3.9 between scans.
     """
 
     preset: str
@@ -41,7 +68,7 @@ class Config:
     seed: int = 1337
     width: int = 16
     precision: str = "auto"
-    settings: Mapping = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     eval_stride: tuple[int, ...] | None = None
     checkpoint_every: int = 200
     shrink: int = 1
@@ -52,136 +79,109 @@ class Config:
         return replace(self, stages=tuple(replace(plan, steps=steps) for plan in self.stages))
 
 
-@dataclass(frozen=True)
-class Preset:
-    """How a preset shortens the published schedule; schedules and ramps scale with the steps."""
+def config_for(experiment: Experiment, code: Code = ()) -> Config:
+    """The numbers of a row: the method's recipe, shortened by the preset, then what the row sets.
 
-    steps: int | None = None  # of every stage; None keeps the published number
-    labeled_batch: int | None = None
-    width: int = 16
-    image_size: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    eval_stride: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    shrink: int = 1  # 3-D only
-    standardise: bool = False  # 3-D only
-    schedule: Schedule | None = None  # of every stage; None keeps the published one
-    precision: str = "auto"
-    settings: Mapping = field(default_factory=dict)  # on top of the method's own
-    variants: Mapping[str, Mapping] = field(default_factory=dict)  # other numbers of a family
-
-    def of(self, family: str) -> Preset:
-        """The preset with the numbers it has for a family of data."""
-        return replace(self, **self.variants.get(family, {}))
-
-
-# A step decay meant for 6,000 or 15,000 steps would leave a short run 80 steps at its full rate.
-_SHORT_3D = {"schedule": Poly(), "settings": {"optimizer": Adam(0.004)}}
-
-PRESETS: dict[str, Preset] = {
-    "toy": Preset(
-        steps=200,
-        labeled_batch=8,
-        width=8,
-        image_size={"acdc": (64, 64), "la": (48, 48, 32)},
-        precision="fp32",
-        settings={"optimizer": Adam(0.004)},
-        variants={"la": _SHORT_3D},
-    ),
-    "mini": Preset(
-        steps=1000,
-        labeled_batch=12,
-        image_size={"acdc": (128, 128), "la": (64, 64, 32)},
-        variants={"la": {"steps": 400, "width": 8, "shrink": 2, "standardise": True, **_SHORT_3D}},
-    ),
-    "paper": Preset(
-        image_size={"acdc": (256, 256), "la": (112, 112, 80)}, eval_stride={"la": (18, 18, 4)}
-    ),
-}
-
-FAMILY = {
-    "phantom": "acdc",
-    "acdc": "acdc",
-    "own_2d": "acdc",
-    "la": "la",
-    "phantom_la": "la",
-    "own_3d": "la",
-}
-"""Which recipe a source follows."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One row of a table: what is trained on what. Plain data, written into every run folder."""
-
-    method: str = "bcp"
-    labeled_rule: Rule = whole()
-    unlabeled_rule: Rule = whole()
-    labeled_reduction: Reduction = "voxel"
-    unlabeled_reduction: Reduction = "voxel"
-    options: Mapping = field(default_factory=dict)  # more arguments of the method
-    source: str = "phantom"
-    labeled: int | None = 3
-    preset: str = "toy"
-    seed: int = 1337
-
-    def __post_init__(self) -> None:
-        if json.loads(json.dumps(dict(self.options), default=str)) != dict(self.options):
-            raise ValueError(f"options of a row must be plain JSON, got {dict(self.options)}")
-
-    def as_dict(self) -> dict:
-        """Plain types for JSON."""
-        rules = {key: getattr(self, key).as_dict() for key in ("labeled_rule", "unlabeled_rule")}
-        return {**asdict(self), **rules, "options": dict(self.options)}
-
-    @classmethod
-    def from_dict(cls, row: Mapping) -> Experiment:
-        """The row back from JSON."""
-        rules = {key: rule_from_dict(row[key]) for key in ("labeled_rule", "unlabeled_rule")}
-        return cls(**{**row, **rules})
-
-
-def config_for(experiment: Experiment) -> Config:
-    """The numbers of a row.
-
+    Args:
+        experiment: The row.
+        code: A method from outside the package that may be used, see `buarl.outside`.
     Raises:
-        ValueError: unknown method, preset or source, or a preset without that source.
+        ValueError: unknown method, preset or source, a preset without sizes for that source, or a
+            number in `set` that does not fit method or data.
+
+    >>> config_for(Experiment("mean_teacher", set={"steps": 50, "lr": 0.03})).stages[0].steps
+    50
     """
-    family = _lookup(FAMILY, experiment.source, "source")
-    _lookup(METHODS, experiment.method, "method")
-    preset = _lookup(PRESETS, experiment.preset, "preset").of(family)
-    if family not in preset.image_size:
+    rank, kind = rank_of(experiment.source), method_class(experiment.method, code)
+    preset = _lookup(PRESETS, experiment.preset, "preset").for_rank(rank)
+    recipe, own = kind.recipe(rank), experiment.set
+    if rank not in preset.image_size and "image_size" not in own:
         raise ValueError(
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
         )
-    recipe = PAPER[family, experiment.method]
-    batch = preset.labeled_batch if family == "acdc" else None  # 3-D keeps its small batches
-    stages = tuple(
-        replace(
-            plan,
-            steps=preset.steps or plan.steps,
-            schedule=preset.schedule or plan.schedule,
-            labeled_batch=batch or plan.labeled_batch,
-            unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
-        )
-        for plan in recipe.stages
-    )
-    return Config(
+    stages = tuple(preset.shortened(plan, rank) for plan in recipe.stages)
+    settings = {**recipe.settings, **preset.settings}
+    if any(key in own for key in OF_OPTIMIZER):
+        ours = settings.get("optimizer", kind.defaults().get("optimizer", Sgd()))
+        settings["optimizer"] = override_optimizer(ours, own)
+    config = Config(
         preset=experiment.preset,
-        image_size=preset.image_size[family],
-        stages=stages,
+        image_size=preset.image_size.get(rank, ()),
+        stages=override_stages(stages, own),
         labeled=experiment.labeled,
         seed=experiment.seed,
         width=preset.width,
         precision=preset.precision,
-        settings={**recipe.settings, **preset.settings},
-        eval_stride=preset.eval_stride.get(family),
+        settings=settings,
+        eval_stride=preset.eval_stride.get(rank),
         shrink=preset.shrink,
         standardise=preset.standardise,
     )
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if k in PLAIN}
+    config = replace(config, **plain)
+    _check_sizes(experiment, config, rank)
+    return config
 
 
-def build_method(experiment: Experiment, num_classes: int) -> Method:
-    """The method of a row with freshly initialised networks; the seed decides their weights."""
-    config = config_for(experiment)
+def _check_sizes(experiment: Experiment, config: Config, rank: int) -> None:
+    """What a row sets must fit the rank of its data and the paper's networks."""
+    own, data = experiment.set, experiment.source
+    for key, value in own.items():
+        if rank == 2 and KEYS[key].volumes_only:
+            raise ValueError(f"{key} must not be set for slices such as {data!r}, got {value}")
+        if key in ("image_size", "eval_stride") and len(value) != rank:
+            raise ValueError(f"{key} must be {rank} numbers for {data!r}, got {value}")
+    if experiment.network is None and any(n % 16 for n in own.get("image_size", ())):
+        raise ValueError(
+            f"image_size must be multiples of 16 for U-Net and V-Net, got {own['image_size']}"
+        )
+    strides = zip(own.get("eval_stride", ()), config.image_size, strict=False)
+    if any(stride > size for stride, size in strides):
+        raise ValueError(
+            f"eval_stride must not exceed image_size {config.image_size}, got {own['eval_stride']}"
+        )
+
+
+def method_class(name: str, code: Code = ()) -> type[Method]:
+    """The class of a method by its name in a row.
+
+    Args:
+        name: One of `METHODS`, or "my_method.py:MyMethod".
+        code: What may be used from outside, see `buarl.outside`.
+    Raises:
+        ValueError: unknown, not named by `code`, or not a complete method.
+    """
+    if not is_outside(name):
+        if name not in METHODS:
+            raise ValueError(
+                f"method must be one of {sorted(METHODS)} or FILE.py:CLASS, got {name!r}"
+            )
+        return METHODS[name]
+    found = find_code(name, code, "method")
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ValueError(f"method {name} must be a class below buarl.methods.Method, got {found!r}")
+    if isabstract(found):
+        missing = sorted(found.__abstractmethods__)
+        raise ValueError(f"method {name} must define {missing}, it does not yet")
+    return found
+
+
+def build_method(
+    experiment: Experiment, num_classes: int, code: Code = (), config: Config | None = None
+) -> Method:
+    """The method of a row with freshly initialised networks; the seed decides their weights.
+
+    Args:
+        experiment: The row.
+        num_classes: C, background included.
+        code: What may be used from outside the package, see `buarl.outside`.
+        config: The row's numbers where they are at hand; else `config_for` looks them up.
+    Raises:
+        ValueError: what `config_for` and `build_network` raise, an option that the method does not
+            have, or a network without the parts that the method needs.
+    """
+    config = config or config_for(experiment, code)
+    kind = method_class(experiment.method, code)
     rules = {
         "labeled_rule": experiment.labeled_rule,
         "labeled_reduction": experiment.labeled_reduction,
@@ -189,22 +189,34 @@ def build_method(experiment: Experiment, num_classes: int) -> Method:
         "unlabeled_reduction": experiment.unlabeled_reduction,
     }
     arguments = {**config.settings, **rules, **experiment.options}
-    _check_options(experiment)
+    _check_options(experiment, kind)
     if isinstance(arguments.get("dice"), str):
         arguments["dice"] = dice_by_name(arguments["dice"])
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
-        network = (UNet if len(config.image_size) == 2 else VNet)(num_classes, config.width)
-        return METHODS[experiment.method](network, **arguments)  # may add heads and networks
+        network = build_network(
+            num_classes,
+            config.image_size,
+            config.width,
+            name=experiment.network,
+            options=experiment.network_options,
+            code=code,
+        )
+        try:
+            return kind(network, **arguments)  # may add heads and networks
+        except TypeError as error:
+            if experiment.network is None and not is_outside(experiment.method):
+                raise
+            raise ValueError(f"method {experiment.method}: {error}") from error
 
 
-def _check_options(experiment: Experiment) -> None:
-    known = METHODS[experiment.method].defaults()
+def _check_options(experiment: Experiment, kind: type[Method]) -> None:
+    known = kind.defaults()
     if unknown := sorted(set(experiment.options) - set(known)):
         raise ValueError(f"{experiment.method} has no option {unknown}; it has {sorted(known)}")
 
 
-def _lookup(table: Mapping, key: str, what: str):
+def _lookup(table: Mapping[str, Any], key: str, what: str) -> Any:
     if key not in table:
         raise ValueError(f"{what} must be one of {sorted(table)}, got {key!r}")
     return table[key]

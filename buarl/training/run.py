@@ -8,29 +8,44 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from buarl.data.source import Source, open_source
+from buarl.data.source import Source
 from buarl.methods import Method
-from buarl.training.checkpoint import load_state, write_json, write_text
-from buarl.training.config import Experiment, build_method, config_for
+from buarl.outside import Code
+from buarl.training.checkpoint import write_json, write_text
+from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.engine import Precision, choose_engine
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
+from buarl.training.run_folder import (
+    SELECTION,
+    describe,
+    environment,
+    load_method,
+    load_run,
+    read_run,
+    row_of_run,
+)
 
+__all__ = [
+    "CHECKPOINT",
+    "SELECTION",
+    "describe",
+    "environment",
+    "load_method",
+    "load_run",
+    "read_run",
+    "row_of_run",
+    "run_experiment",
+]
 SECOND_STAGE_OPTIONS = ("entropy_from", "url_in_stage2", "unlabeled_weight", "ema_decay")
-SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
 
 
 def run_experiment(
@@ -46,26 +61,35 @@ def run_experiment(
     record: bool = False,
     progress: bool = False,
     callback: Callback | None = None,
+    code: Code = (),
 ) -> FitResult:
     """Train a row into a run folder.
 
     Args:
-        experiment: The row. source: Its data. out: The folder; must not exist, unless resumed.
+        experiment: The row.
+        source: Its data.
+        out: The folder; must not exist, unless resumed.
         resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
-            (method, data, seed, labeled rule and its normaliser) must be the same.
-        precision: See `choose_engine`; None is the preset's. To resume, name the same; "auto" then
+            (method, network, data, seed, labeled rule and its normaliser) must be the same.
+        device: See `fit`.
+        precision: See `choose_engine`; None is the row's. To resume, name the same; "auto" then
             stays what it was where the run began.
-        device, compiler, record, progress, callback: See `fit`.
+        compiler: See `fit`.
+        record: See `fit`.
+        progress: See `fit`.
+        callback: See `fit`.
+        code: Method, network and rules from outside the package that the row may use, see
+            `load_run`.
     Raises:
-        FileExistsError: the folder exists and is not resumed. ValueError: a row that differs.
+        FileExistsError: the folder exists and is not resumed.
+        ValueError: a row that differs from the folder's, that sets what cannot be, or that needs
+            code that was not named.
     """
     out = Path(out)
-    config = config_for(experiment)
-    config = replace(config, precision=precision or config.precision)
-    method = build_method(experiment, source.num_classes)
-    description = describe(experiment, source)
-    description["config"]["precision"] = config.precision
+    config = _with_precision(experiment, config_for(experiment, code), precision)
+    method = build_method(experiment, source.num_classes, code, config)
+    description = describe(experiment, source, config)
     engine = choose_engine(device, config.precision)
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
@@ -104,100 +128,23 @@ def run_experiment(
     return result
 
 
-def describe(experiment: Experiment, source: Source) -> dict[str, Any]:
-    """What `run.json` says before the first step."""
-    content = {
-        "experiment": experiment.as_dict(),
-        "config": vars(config_for(experiment)),
-        "selection": SELECTION,
-        "data": {
-            "root": str(source.root.resolve()),
-            "licence": source.licence,
-            "classes": source.class_names,
-            "normalisation": getattr(source, "normalisation", None),  # None: the recipe's
-        },
-        "environment": environment(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "finished": False,
-    }
-    return json.loads(
-        json.dumps(content, default=lambda data: {"type": type(data).__name__, **vars(data)})
-    )
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine, threads, and the commit if the code lies in a git checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    capability = torch.backends.cpu.get_cpu_capability()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {capability}",
-        "gpu": gpu,
-        "threads": torch.get_num_threads(),
-        "commit": commit,
-    }
-
-
-def read_run(out: Path) -> dict[str, Any]:
-    """`run.json` of a folder.
-
-    Raises:
-        ValueError: no run there; the message names the file.
-    """
-    path = Path(out) / "run.json"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; {out} is not a run folder")
-    return json.loads(path.read_text())
-
-
-def load_run(out: Path, root: Path | None = None) -> tuple[Experiment, Source, Method]:
-    """A finished run back: its row, its data and the method with the last weights.
-
-    Args:
-        out: The folder. root: Where the data lie, if they have moved.
-    """
-    run = read_run(out)
-    experiment = _finished(out, run)
-    if root is None and not experiment.source.startswith("phantom"):  # phantoms are made anew
-        root = run["data"]["root"]
-    source = open_source(experiment.source, root)
-    return experiment, source, load_method(out, source.num_classes)
-
-
-def load_method(out: Path, num_classes: int) -> Method:
-    """The method of a finished run with the last weights; its data need not be here.
-
-    Args:
-        out: The folder. num_classes: C, background included.
-    """
-    method = build_method(_finished(out, read_run(out)), num_classes)
-    method.load_state_dict(load_state(Path(out) / CHECKPOINT)["method"])
-    return method
-
-
-def _finished(out: Path, run: dict[str, Any]) -> Experiment:
-    if not run["finished"]:
-        raise ValueError(f"{out}: the run is not finished; resume it first")
-    return Experiment.from_dict(run["experiment"])
+def _with_precision(experiment: Experiment, config: Config, asked: Precision | None) -> Config:
+    said = experiment.set.get("precision")
+    if None not in (said, asked) and said != asked:
+        raise ValueError(f"precision must be the one that the row sets, {said!r}, got {asked!r}")
+    return replace(config, precision=asked or config.precision)
 
 
 def _check_same(
     folder: Path, ours: dict[str, Any], theirs: dict[str, Any], parts: Sequence[str]
 ) -> None:
     for part in parts:
-        for key, value in ours[part].items():
+        keys = [*ours[part], *(key for key in theirs[part] if key not in ours[part])]
+        for key in keys if part == "experiment" else ours[part]:
             if key == "checkpoint_every":  # decides nothing
                 continue
-            if theirs[part].get(key) != value:
-                found = theirs[part].get(key)
+            value, found = ours[part].get(key), theirs[part].get(key)
+            if value != found:
                 raise ValueError(f"{folder}: {part} has {key} = {found}, now it is {value}")
 
 
@@ -220,6 +167,7 @@ def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
     """What decides the weights after the first stage."""
     keys = ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed")
     row = {key: run["experiment"][key] for key in keys}
+    row |= {key: run["experiment"].get(key) for key in ("network", "network_options")}
     options = run["experiment"]["options"]
     row["options"] = {k: v for k, v in options.items() if k not in SECOND_STAGE_OPTIONS}
     config = {k: v for k, v in run["config"].items() if k != "stages"}

@@ -17,7 +17,7 @@ from buarl.training.config import PRESETS, Preset
 
 torch.set_num_threads(1)
 source = buarl.open_source("phantom")
-PRESETS["rehearsal"] = Preset(steps=10, labeled_batch=4, width=4, image_size={"acdc": (32, 32)})
+PRESETS["rehearsal"] = Preset(steps=10, labeled_batch=4, width=4, image_size={2: (32, 32)})
 plain = buarl.Experiment(method="bcp", labeled=3, preset="rehearsal")
 temporary = tempfile.TemporaryDirectory()  # removed at exit
 scratch = Path(temporary.name)

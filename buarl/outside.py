@@ -1,0 +1,173 @@
+"""Code of your own, from outside the package: a method, a network or a rule in your own file.
+
+A row of data stores a name, `my_method.py:MyMethod` or `package.module:MyMethod`, never code. A
+name alone is never imported, because a run folder may come from anyone. Whoever loads the run says
+where the code lies: `--code FOLDER/my_method.py:MyMethod`, or `code=[MyMethod]` in Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Code = Sequence[Callable[..., Any] | str]
+"""What a caller allows: classes and functions, or where they lie, as `load_code` takes it."""
+_FILE = "__buarl_file__"  # set in modules that `load_code` made from a file
+
+
+def load_code(place: str) -> Callable[..., Any]:
+    """Import the class or function that a person named.
+
+    Args:
+        place: "FOLDER/file.py:NAME" or "package.module:NAME". What the file imports is searched in
+            its own folder first, what a module imports in the working folder, as Python does.
+    Returns:
+        The class or function; the same object for the same file, unless the file has changed.
+    Raises:
+        ValueError: no such file, module or name, or an error while importing it; the message says
+            which error, in which file and line.
+
+    >>> load_code("fractions:Fraction")(1, 3)
+    Fraction(1, 3)
+    """
+    where, name = _parts(place)
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    if not callable(found := getattr(module, name, None)):
+        theirs = [key for key, value in vars(module).items() if _is_defined_in(value, module)]
+        raise ValueError(f"{place}: {where} has no class or function {name!r}; it has {theirs}")
+    return found
+
+
+def code_name(code: Callable[..., Any] | str) -> str:
+    """The name under which a row stores a class or function, or a place without its folder.
+
+    Args:
+        code: A class, a function, or a string as `load_code` takes it.
+
+    >>> code_name("projects/my_method.py:MyMethod")
+    'my_method.py:MyMethod'
+    >>> from fractions import Fraction
+    >>> code_name(Fraction)
+    'fractions:Fraction'
+    """
+    if isinstance(code, str):
+        where, name = _parts(code)
+        return f"{Path(where).name if where.endswith('.py') else where}:{name}"
+    module = sys.modules.get(code.__module__)
+    file = getattr(module, _FILE, None)
+    if code.__module__ == "__main__":
+        file = getattr(module, "__file__", None)  # a notebook has none
+    return f"{Path(file).name if file else code.__module__}:{code.__qualname__}"
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name in a row means code from outside the package; its own names have no colon."""
+    return ":" in name
+
+
+def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
+    """The class or function that a row names, among those the caller allows. Nothing else is read.
+
+    Args:
+        name: As a row stores it. code: What the caller allows. what: "method", for the message.
+    Raises:
+        ValueError: it is not among them; the message says what to name.
+
+    >>> from fractions import Fraction
+    >>> find_code("fractions:Fraction", [Fraction], "method")(1, 2)
+    Fraction(1, 2)
+    """
+    allowed = [load_code(item) if isinstance(item, str) else item for item in code]
+    for item in allowed:
+        if _is_named(item, name):
+            return item
+    where, attribute = _parts(name)
+    place = f"FOLDER/{name}" if where.endswith(".py") else name
+    raise ValueError(
+        f"{what} {name!r} lies outside buarl and is imported only if you name it: add "
+        f"--code {place} on the command line, or code=[{attribute}] in Python; "
+        f"named so far: {[code_name(item) for item in allowed]}"
+    )
+
+
+def _parts(place: str) -> tuple[str, str]:
+    where, _, name = place.rpartition(":")
+    if not where or not name.isidentifier():
+        raise ValueError(
+            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {place!r}"
+        )
+    return where, name
+
+
+def _is_named(code: Callable[..., Any], name: str) -> bool:
+    where, attribute = _parts(name)
+    home = getattr(code, "__module__", None)
+    file = getattr(sys.modules.get(home), "__file__", None)
+    named = getattr(code, "__qualname__", None) == attribute
+    if named and where in (home, file and Path(file).name):
+        return True
+    return getattr(sys.modules.get(where), attribute, None) is code  # from the parent package
+
+
+def _is_defined_in(value: Any, module: ModuleType) -> bool:
+    return callable(value) and getattr(value, "__module__", None) == module.__name__
+
+
+def _from_file(path: Path) -> ModuleType:
+    try:
+        path = path.resolve(strict=True)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    digest = sha256(str(path).encode() + b"\n" + content).hexdigest()[:12]
+    name = f"{path.stem}_{digest}"  # two files of one name, or of two contents, are two modules
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    setattr(module, _FILE, str(path))
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        with _importing(str(path), path.parent):
+            spec.loader.exec_module(module)
+    except ValueError:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_package(where: str) -> ModuleType:
+    with _importing(where, Path.cwd()):
+        return importlib.import_module(where)
+
+
+@contextmanager
+def _importing(where: str, folder: Path) -> Iterator[None]:
+    """Search a folder first meanwhile; any error becomes one line with its cause."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        said = error.msg if isinstance(error, SyntaxError) else error
+        cause = " ".join(f"{type(error).__name__}: {said}".split())
+        raise ValueError(f"{where}: importing it failed, {cause}{_line(error, where)}") from error
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _line(error: BaseException, where: str) -> str:
+    """Where an import failed: the last line of the named file, else of any file of a person."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+    ours = [frame for frame in frames if frame.filename == where] or frames
+    return f" ({ours[-1].filename}, line {ours[-1].lineno})" if ours else ""

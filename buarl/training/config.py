@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from buarl.data.source import rank_of
 from buarl.dice import dice_by_name
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Sgd
@@ -27,7 +28,7 @@ from buarl.training.overrides import (
     override_optimizer,
     override_stages,
 )
-from buarl.training.presets import PRESETS, Preset, rank_of
+from buarl.training.presets import PRESETS, Preset
 
 __all__ = [
     "PRESETS",

@@ -98,9 +98,7 @@ class Experiment:
         if unknown := sorted(set(row) - set(known)):
             raise ValueError(f"a row has the keys {known}, got {unknown}")
         rules = {
-            key: _rule(row[key], code)
-            for key in ("labeled_rule", "unlabeled_rule")
-            if key in row
+            key: _rule(row[key], code) for key in ("labeled_rule", "unlabeled_rule") if key in row
         }
         return cls(**{**row, **rules})
 

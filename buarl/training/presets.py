@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from buarl.data.acdc import Acdc, Phantom
-from buarl.data.la import La, PhantomLa
 from buarl.methods.base import Adam
 from buarl.methods.recipes import StagePlan
 from buarl.schedules import Poly, Schedule
@@ -81,20 +79,3 @@ PRESETS: dict[str, Preset] = {
     ),
     "paper": Preset(image_size={2: (256, 256), 3: (112, 112, 80)}, eval_stride={3: (18, 18, 4)}),
 }
-
-_RANKS = {source.name: source.rank for source in (Phantom, Acdc, La, PhantomLa)}
-_RANKS |= {"own_2d": 2, "own_3d": 3}
-
-
-def rank_of(source: str) -> int:
-    """Axes of the training images of a data set, which decide network, recipe and preset.
-
-    Raises:
-        ValueError: no such data set.
-
-    >>> rank_of("acdc"), rank_of("la")
-    (2, 3)
-    """
-    if source not in _RANKS:
-        raise ValueError(f"source must be one of {sorted(_RANKS)}, got {source!r}")
-    return _RANKS[source]

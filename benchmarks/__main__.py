@@ -16,7 +16,8 @@ import tyro
 
 from benchmarks.bench import Plan, run_bench
 from benchmarks.report import report, save_json, save_plot
-from buarl.training.engine import Precision, hold_memory
+from buarl.fast.memory import hold_memory
+from buarl.training.engine import Precision
 
 
 @dataclass

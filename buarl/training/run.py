@@ -28,6 +28,7 @@ from buarl.training.checkpoint import load_state, write_json, write_text
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.engine import Precision, choose_engine
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
+from buarl.training.older_runs import without_removed_precision
 
 SECOND_STAGE_OPTIONS = ("entropy_from", "url_in_stage2", "unlabeled_weight", "ema_decay")
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
@@ -70,7 +71,7 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
-        begun = read_run(out)
+        begun = without_removed_precision(out, read_run(out), config.precision)
         _check_same(out, description, begun, ("experiment", "config"))
         # "auto" may mean something else on this machine
         engine = replace(engine, precision=begun["environment"].get("precision", engine.precision))

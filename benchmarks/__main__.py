@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import buarl.fast.threads  # noqa: F401  before torch is loaded
 
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # before torch is loaded, see buarl/__main__.py
-
+# isort: split
 import sys
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,6 +8,9 @@ In your own loop, two lines:
 
 __version__ = "0.1.0"
 
+import buarl.fast.threads  # noqa: F401  before torch is loaded
+
+# isort: split
 from buarl import data, networks
 from buarl.data.source import open_source
 from buarl.ema import update_teacher

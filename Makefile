@@ -1,6 +1,6 @@
 # Needs Python 3.11+ and make, nothing else. PYTHON=python3.12 make test picks an interpreter.
 # TEST_JOBS=4 make test runs as many files of tests at once, each on one thread (1.5 GB a job).
-# GOMP_SPINCOUNT is explained in buarl/__init__.py; here it is for the kernels of notebooks.
+# GOMP_SPINCOUNT is explained in buarl/fast/threads.py; here it is for the kernels of notebooks.
 # On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes.
 PYTHON ?= python3
 TORCH_INDEX ?=

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import buarl.fast.threads  # noqa: F401  before torch is loaded
+
+# isort: split
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,8 @@ import tyro
 
 from benchmarks.bench import Plan, run_bench
 from benchmarks.report import report, save_json, save_plot
-from buarl.training.engine import Precision, hold_memory
+from buarl.fast.memory import hold_memory
+from buarl.training.engine import Precision
 
 
 @dataclass

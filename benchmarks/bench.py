@@ -28,7 +28,8 @@ from benchmarks.scene import SEED, Part, few, new_scene
 from benchmarks.step import MadeVolumes, WholeStep
 from buarl.data.batches import Batches
 from buarl.data.source import Source, open_source
-from buarl.training.engine import Engine, Precision, choose_engine, hold_memory
+from buarl.fast.memory import hold_memory
+from buarl.training.engine import Engine, Precision, choose_engine
 from buarl.training.run import environment
 
 Say = Callable[[str], None]

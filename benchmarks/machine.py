@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from buarl.training.engine import Engine, hold_memory
+from buarl.fast.memory import hold_memory
+from buarl.training.engine import Engine
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -142,7 +142,7 @@ def student_step(scene: Scene) -> Part:
         method.student.zero_grad(set_to_none=True)
         with scene.engine.autocast():
             loss = method.training_step(scene.batch, Step(0, 1)).loss
-        scene.engine.backward(loss)
+        loss.backward()
         return loss.detach()
 
     def plain() -> Tensor:

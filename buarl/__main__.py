@@ -1,5 +1,6 @@
-"""`python -m buarl`."""
+"""`python -m buarl`, and the command `buarl` of an installed package."""
 
 from buarl.commands.main import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -204,13 +204,6 @@ def test_a_recorded_training_is_the_same_training(name, source, traced):
     assert traced.recordings > 0
 
 
-def test_gradients_in_bf16_are_recorded_too(source, traced):
-    config = tiny_config("bcp", precision="bf16_backward").shortened(6)
-    assert_same(*both(source, config, tiny_method("bcp"), tiny_method("bcp")))
-    assert traced.recordings == 2
-    assert fit(tiny_method("bcp"), source, config).history[0]["student_loss"] > 0
-
-
 def test_adam_is_recorded_too(source, traced):
     methods = (tiny_method("supervised", optimizer=Adam(0.004)) for _ in range(2))
     assert_same(*both(source, tiny_config("supervised").shortened(6), *methods))

@@ -148,8 +148,7 @@ def test_bf16_gradients_are_finite_whatever_the_memory_held(planes):
 
 
 @BOTH
-def test_the_dense_gradient_is_the_gradient(model):
-    """Up-sampling gets a copy of its slice of the joined feature's gradient, not the slice."""
+def test_the_gradient_is_the_slope(model):
     net, image = small(model).eval(), image_for(model).double().requires_grad_()
     net.double()
     direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(2)).double()

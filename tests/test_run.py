@@ -14,8 +14,10 @@ from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 import buarl.training.run
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
+from buarl.evaluation.score import score_run
 from buarl.regions import crl, url, whole
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
+from buarl.training.engine import choose_engine
 from buarl.training.run import SELECTION, load_run, read_run, run_experiment
 
 ROW = Experiment(
@@ -54,7 +56,7 @@ def rows(out):
 # The folder
 
 
-@pytest.mark.parametrize("precision", ["bf16", "bf16_backward", "fp32"])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_the_precision_asked_for_is_used_and_written(source, tmp_path, monkeypatch, precision):
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
     row = replace(ROW, method="supervised", unlabeled_rule=whole())
@@ -73,15 +75,46 @@ def test_the_precision_asked_for_is_used_and_written(source, tmp_path, monkeypat
 def test_a_resumed_run_keeps_its_precision_on_another_machine(source, tmp_path, monkeypatch):
     """ "auto" means what it meant where the run began."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
-    native = []
-    monkeypatch.setattr("buarl.training.engine.has_fast_bf16", lambda device: bool(native))
-    exact = run_experiment(SUPERVISED, source, tmp_path / "exact")
-    with pytest.raises(Cut):
-        run_experiment(SUPERVISED, source, tmp_path / "run", callback=cut_after("train", 3))
-    native.append(True)
+    exact = run_experiment(SUPERVISED, source, tmp_path / "exact", precision="bf16")
+    there = choose_engine("cpu", "bf16")  # what auto is there
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("buarl.training.run.choose_engine", lambda *_: there)
+        with pytest.raises(Cut):
+            run_experiment(SUPERVISED, source, tmp_path / "run", callback=cut_after("train", 3))
     again = run_experiment(SUPERVISED, source, tmp_path / "run", resume=True)
     assert same_weights(again.network, exact.network)
-    assert read_run(tmp_path / "run")["environment"]["precision"] == "fp32"
+    assert read_run(tmp_path / "run")["environment"]["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_in_the_removed_precision_goes_on_in_fp32_on_request(
+    source, tmp_path, monkeypatch, named
+):
+    """ "bf16_backward", by name or as what auto was where the run began."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, precision="auto"))
+
+    def age(run):
+        run["environment"]["precision"] = "bf16_backward"
+        run["config"]["precision"] = "bf16_backward" if named else "auto"
+        (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+
+    with pytest.raises(Cut):
+        run_experiment(SUPERVISED, source, tmp_path / "run", callback=cut_after("train", 3))
+    age(read_run(tmp_path / "run"))
+    for asked in (None, "auto", "bf16"):
+        with pytest.raises(ValueError, match=r"run: .* was removed; resume with --precision fp32"):
+            run_experiment(SUPERVISED, source, tmp_path / "run", resume=True, precision=asked)
+    how = {"resume": True, "precision": "fp32"}
+    with pytest.raises(Cut):
+        run_experiment(SUPERVISED, source, tmp_path / "run", **how, callback=cut_after("train", 5))
+    run_experiment(SUPERVISED, source, tmp_path / "run", **how)
+    run = read_run(tmp_path / "run")
+    assert run["finished"]
+    assert run["environment"]["precision"] == "bf16_backward, then fp32"
+    age(run)
+    run_experiment(SUPERVISED, source, tmp_path / "run", **how)  # nothing left to do
+    assert read_run(tmp_path / "run")["environment"]["precision"] == "bf16_backward"
+    assert len(score_run(tmp_path / "run").rows) > 0
 
 
 def test_run_json_says_how_the_numbers_came_about(source, finished):

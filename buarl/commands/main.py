@@ -12,7 +12,7 @@ import tyro
 from buarl.commands.console import print_whatever_comes
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.runs import Demo, Evaluate, Train
-from buarl.training.engine import hold_memory
+from buarl.fast.memory import hold_memory
 
 
 @dataclass

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from buarl.data.errors import DataError, require_folder
 from buarl.data.source import SPLITS, Source, open_source
+from buarl.fast.bf16 import has_fast_bf16
+from buarl.fast.memory import hold_memory
 from buarl.files.manifest import NO_FIGURES, check_root, read_manifest
-from buarl.training.engine import choose_engine, hold_memory
+from buarl.training.engine import choose_engine
 from buarl.training.run import environment
 
 PACKAGES = ("numpy", "scipy", "h5py", "matplotlib", "tqdm", "tyro", "connected-components-3d")
@@ -29,14 +31,15 @@ def report(
         check: Compare every file of acdc and la with the public figures (about 20 s).
     """
     facts, engine = environment(), choose_engine()
+    native = has_fast_bf16(engine.device)
     lines = [
         f"python       {facts['python']}",
         f"torch        {facts['torch']}",
         *(f"{name:<12} {_version(name)}" for name in PACKAGES),
         f"machine      {facts['machine']}",
         f"device       {engine.device}" + (f" ({facts['gpu']})" if facts["gpu"] else ""),
-        f"precision    {engine.precision} (of train's gradients, bf16 where the hardware computes "
-        "it; predictions are fp32; train --precision)",
+        f"precision    {engine.precision} (bf16 is {'native' if native else 'not native'} here; "
+        "train --precision)",
         f"threads      {facts['threads']}",
         "layout       channels last; compiled only with train --compile, recorded with --record",
         f"memory       {'kept' if hold_memory() else 'not kept'} by the process between steps"

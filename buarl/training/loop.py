@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import Source
+from buarl.fast.memory import hold_memory
 from buarl.fast.recorder import Recorder, move_numbers
 from buarl.fast.resident import ResidentBatches
 from buarl.methods.base import Method, Player, Stage, Step
 from buarl.training.checkpoint import load_state, save_state
 from buarl.training.config import Config
-from buarl.training.engine import Engine, choose_engine, hold_memory
+from buarl.training.engine import Engine, choose_engine
 
 LOG_EVERY = 10
 CHECKPOINT = "last.pt"
@@ -194,7 +195,7 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
             with self.engine.autocast():
                 output = player.training_step(batch, step)
-            self.engine.backward(output.loss)
+            output.loss.backward()
             optimizer.step()
             logs |= {f"{player.name}_loss": output.loss.detach(), **output.logs}
         if stage.after_step is not None:

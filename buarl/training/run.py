@@ -24,6 +24,7 @@ from buarl.training.checkpoint import write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.engine import Precision, choose_engine
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
+from buarl.training.older_runs import without_removed_precision
 from buarl.training.run_folder import (
     SELECTION,
     describe,
@@ -94,7 +95,7 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
-        begun = read_run(out)
+        begun = without_removed_precision(out, read_run(out), config.precision)
         _check_same(out, description, begun, ("experiment", "config"))
         # "auto" may mean something else on this machine
         engine = replace(engine, precision=begun["environment"].get("precision", engine.precision))

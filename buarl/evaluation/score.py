@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate, write_metrics
-from buarl.evaluation.metrics import Unit
+from buarl.evaluation.metrics import Unit, policy_name
 from buarl.training.config import Experiment, config_for
 from buarl.training.engine import choose_engine
 from buarl.training.run import SELECTION, load_run
@@ -51,6 +51,7 @@ def score_run(
     Raises:
         ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
     """
+    empty = policy_name(empty)
     row, source, method = load_run(folder, root)
     engine = choose_engine(device, precision)
     with engine.autocast():

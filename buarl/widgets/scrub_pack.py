@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from buarl.entropy import Scope, entropy_of_probs, entropy_threshold, uncertain_mask
-from buarl.figures.plots import BOTH, ERROR, PALETTE, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, PALETTE, UNCERTAIN
 from buarl.regions import crl, url
 
 PERCENTILES = (

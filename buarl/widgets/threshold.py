@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl.evaluation.errors import error_capture
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
 
 PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
 """Where the lessons read it."""

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from buarl.data.source import Source
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN
 from buarl.methods import Method
 from buarl.training.config import Config
 from buarl.widgets.explorers import live

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from buarl.copy_paste import Box, copy_paste, outside_mask, sample_box
-from buarl.figures.plots import UNCERTAIN
+from buarl.figures.draw import UNCERTAIN
 from buarl.widgets.explorers import live
 
 if TYPE_CHECKING:

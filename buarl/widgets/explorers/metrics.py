@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from buarl.evaluation.metrics import EMPTY_POLICIES
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.definitions import (
     Blob,

@@ -168,12 +168,12 @@ def _rotated_index(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flat source index of every output pixel, and whether it falls outside the image."""
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-    centre_row, centre_column = (shape[0] - 1) / 2, (shape[1] - 1) / 2
-    down, right = rows[:, None] - centre_row, columns[None] - centre_column
+    center_row, center_column = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    down, right = rows[:, None] - center_row, columns[None] - center_column
     row = cosine * down + sine * right  # (rows, columns); in place from here: memory decides
     column = -sine * down + cosine * right
-    row += centre_row
-    column += centre_column
+    row += center_row
+    column += center_column
     outside = (row < 0) | (row > shape[0] - 1) | (column < 0) | (column > shape[1] - 1)
     index = _nearest(row)
     index *= shape[1]

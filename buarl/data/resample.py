@@ -1,4 +1,4 @@
-"""Nearest-neighbour resizing with the sampling positions of `scipy.ndimage.zoom(order=0)`."""
+"""Nearest-neighbor resizing with the sampling positions of `scipy.ndimage.zoom(order=0)`."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Voxels of the mask with a face neighbour outside it, in a frame of REACH empty voxels."""
+    """Voxels of the mask with a face neighbor outside it, in a frame of REACH empty voxels."""
     framed = np.pad(np.ascontiguousarray(mask), REACH)
     flat = framed.reshape(-1)  # the frame keeps the end of a row from the start of the next
     interior = flat.copy()

@@ -121,5 +121,5 @@ def before_and_after(
 
 def _draw_box(axes: Axes, box: Box) -> None:
     (top, left), (height, width) = box.start[:2], box.size[:2]
-    corner = (left - 0.5, top - 0.5)  # pixel centres lie on whole numbers
+    corner = (left - 0.5, top - 0.5)  # pixel centers lie on whole numbers
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.2))

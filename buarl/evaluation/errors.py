@@ -1,4 +1,4 @@
-"""How far does entropy find errors? The paper's premise as numbers (Fig. 1)."""
+"""Does entropy find the errors? The premise of the paper as numbers (Fig. 1)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from buarl.evaluation.predict import predict_probs
 
 
 class Capture(NamedTuple):
-    """What a mask catches, each 0-1; recall is NaN without errors, precision without marks.
+    """What a mask of uncertain voxels catches of the errors, each number in 0-1.
 
-    recall: marked errors of all errors. precision: errors of all marked voxels. share: marked
-    voxels of all voxels.
+    Attributes:
+        recall: Marked errors as a share of all errors; NaN if there are no errors.
+        precision: Errors as a share of all marked voxels; NaN if none is marked.
+        share: Marked voxels as a share of all voxels.
     """
 
     recall: float
@@ -28,11 +30,20 @@ class Capture(NamedTuple):
 def error_capture(
     error: Tensor, entropy: Tensor, percentile: float, scope: Scope = "batch"
 ) -> Capture:
-    """What the uncertain mask at a percentile catches of the errors.
+    """Count what the uncertain mask at a percentile catches of the errors.
 
     Args:
         error: bool (B, *spatial), True where prediction and label differ.
-        entropy: (B, *spatial), nats. percentile, scope: See `uncertain_mask`.
+        entropy: float (B, *spatial), nats.
+        percentile: Cut in percent, see `buarl.entropy.uncertain_mask`.
+        scope: "batch" cuts all images together, "image" each on its own.
+    Returns:
+        The counts as shares.
+
+    >>> entropy = torch.arange(10.0).view(1, 10)
+    >>> error = torch.tensor([[0, 0, 0, 0, 1, 0, 0, 0, 1, 1]]).bool()
+    >>> error_capture(error, entropy, percentile=80)  # marks the last two voxels
+    Capture(recall=0.6666666666666666, precision=1.0, share=0.2)
     """
     uncertain = uncertain_mask(entropy, percentile, scope)
     both, errors, marked = ((m).sum().item() for m in (uncertain & error, error, uncertain))
@@ -45,15 +56,17 @@ def capture_table(
     percentiles: Sequence[float] = (95, 97, 99),
     batch: int = 12,
 ) -> dict[float, Capture]:
-    """`error_capture` averaged over batches of labeled images at training size.
+    """Count what uncertain masks catch over many images at training size.
 
     Args:
-        network: Evaluated in eval mode.
-        samples: Pairs of image float32 (*spatial) and label (*spatial), all of one size.
-        percentiles: Cuts. batch: Images that share a threshold, as in training; a last incomplete
-            batch is left out.
+        network: It is put into evaluation mode.
+        samples: Pairs of image float32 (*spatial) and label, whole numbers (*spatial), all of one
+            size.
+        percentiles: Cuts in percent.
+        batch: How many images share a threshold, as in training; a last incomplete batch is left
+            out.
     Returns:
-        Per percentile recall and precision over all errors and marks together.
+        Per percentile the shares over all batches together.
     """
     totals = {q: np.zeros(4) for q in percentiles}
     pairs = list(samples)

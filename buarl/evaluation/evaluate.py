@@ -31,7 +31,7 @@ SCORES = ("dice", "jaccard", "hd95", "asd")
 
 
 class CaseError(ValueError):
-    """A case that could not be scored; the message names it, then the cause."""
+    """A case could not be scored; the message names the case, then the cause."""
 
 
 def predict_volume(
@@ -42,9 +42,16 @@ def predict_volume(
     *,
     keep_largest: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and entropy of a volume for a network of either rank; see `predict_slices`.
+    """Predict labels and entropy of a volume, slice by slice in 2-D, by a window in 3-D.
 
-    keep_largest: Keep the largest component per class of the whole volume, for either rank.
+    Args:
+        network: It is put into evaluation mode.
+        volume: float32 (Z, H, W) for rank 2, (X, Y, Z) for rank 3.
+        rank: Axes of the images that the network was trained on.
+        config: Numbers of its run: training size, stride, and how volumes were scaled.
+        keep_largest: Keep only the largest component of each class in the whole volume.
+    Returns:
+        Labels uint8 and entropy float32 in nats, both of the volume's shape.
     """
     if rank == 2:
         label, entropy = predict_slices(network, volume, config.image_size)
@@ -74,18 +81,24 @@ def evaluate(
     cases: Sequence[str] | None = None,
     workers: int | None = None,
 ) -> list[dict]:
-    """Score every volume of a split.
+    """Score a network on every volume of a split.
 
     Args:
-        network: The student. source, split: Which volumes. config: Training size and stride.
-        empty: Policy for empty masks, see `case_metrics`. cases: Only these.
-        unit: Of the distances; "mm" takes the spacing of each case from its file.
-        keep_largest: See `predict_volume`; the paper's ACDC protocol keeps all.
-        workers: Threads that score earlier cases while the next is predicted; 0 scores in turn,
-            None takes torch's number of threads. Rows and their order do not depend on it, and no
-            more than `workers` + 1 predictions wait.
+        network: What to evaluate, the student of a method.
+        source: The data set.
+        split: "train", "val" or "test".
+        config: Numbers of the run, see `predict_volume`.
+        empty: What an empty mask scores, see `case_metrics`.
+        unit: Unit of the distances; "mm" takes the spacing of each case from its file.
+        keep_largest: Keep only the largest component of each class. The public evaluation of ACDC
+            keeps all (docs/protocol.md 1.4).
+        cases: Score these volumes only; None scores all of the split.
+        workers: Threads that score earlier cases while the next is predicted. 0 scores in turn,
+            None takes torch's number of threads. The rows and their order do not depend on it, and
+            no more than `workers` + 1 predictions wait in memory.
     Returns:
-        One dict per case and foreground class: case, class, dice, jaccard, hd95, asd, missed.
+        One dict for each case and foreground class, in order: "case", "class", "dice", "jaccard",
+        "hd95", "asd", "missed".
     Raises:
         DataError: a file that breaks a rule, or that has no spacing with unit "mm".
         CaseError: any other failure in a case.
@@ -109,8 +122,19 @@ def ceiling(
     unit: Unit = "voxels",
     cases: Sequence[str] | None = None,
 ) -> list[dict]:
-    """Scores of the ground truth itself, sent to the training resolution and back: no network at
-    that resolution can be expected to beat them."""
+    """Score the ground truth itself, sent to the training resolution and back.
+
+    No network at that resolution can be expected to beat these scores.
+
+    Args:
+        source: The data set.
+        split: "train", "val" or "test".
+        config: Numbers of a run; the training size is taken from it.
+        unit: Unit of the distances, see `evaluate`.
+        cases: Score these volumes only; None scores all of the split.
+    Returns:
+        Rows as `evaluate` returns them.
+    """
 
     def there_and_back(sample: Sample) -> np.ndarray:
         native = sample.label.shape
@@ -130,7 +154,7 @@ def _score(
     unit: Unit,
     workers: int | None,
 ) -> list[dict]:
-    """Predict case by case here, and score what is predicted in other threads."""
+    """Predict case by case in this thread, and score what is predicted in others."""
     metric_definition(None, empty, unit)  # unknown names fail before the first prediction
     workers = torch.get_num_threads() if workers is None else workers
     if workers < 0:
@@ -148,8 +172,11 @@ def _score(
 
 
 def _in_order(jobs: Iterable[Callable[[], list[dict]]], workers: int) -> Iterator[list[dict]]:
-    """Results in the order of the jobs. Threads, not processes: scoring the 20 volumes of ACDC's
-    val split takes half a second beside half a minute of prediction, importing torch takes two."""
+    """Run jobs in other threads and yield their results in the order of the jobs.
+
+    Threads, not processes: scoring the 20 validation volumes of ACDC takes half a second beside
+    half a minute of prediction, and importing torch in a new process takes two seconds.
+    """
     if not workers:
         yield from (job() for job in jobs)
         return
@@ -194,7 +221,7 @@ def _spacing(sample: Sample, path: Path) -> tuple[float, ...]:
 
 @contextmanager
 def _named(case: str) -> Iterator[None]:
-    """Whatever fails inside says in which case; a DataError names its file already."""
+    """Name the case in whatever fails inside; a DataError names its file already."""
     try:
         yield
     except DataError:
@@ -204,9 +231,19 @@ def _named(case: str) -> Iterator[None]:
 
 
 def summary(rows: Sequence[dict]) -> dict[str, float]:
-    """Mean over cases per class, then over classes; `missed` and `cases` are counts.
+    """Average scores over the cases of each class, then over the classes.
 
-    NaN (both masks empty) is not counted; a score that is NaN everywhere stays NaN.
+    Args:
+        rows: As `evaluate` returns them.
+    Returns:
+        "dice", "jaccard", "hd95", "asd" and "dice CLASS" for each class are means, in the units of
+        the rows; "missed" and "cases" are counts. A NaN (both masks empty) is not counted, and a
+        score that is NaN everywhere stays NaN.
+
+    >>> row = {"class": "disc", "jaccard": 0.5, "hd95": 1.0, "asd": 0.5, "missed": False}
+    >>> found = summary([{**row, "case": "a", "dice": 0.5}, {**row, "case": "b", "dice": 0.75}])
+    >>> found["dice"], found["dice disc"], found["missed"], found["cases"]
+    (0.625, 0.625, 0, 2)
     """
     classes = list(dict.fromkeys(row["class"] for row in rows))
     means = {
@@ -227,7 +264,17 @@ def _mean(values: Iterable[float]) -> float:
 def write_metrics(
     path: Path, rows: Sequence[dict], notes: Sequence[str], empty: str, unit: Unit = "voxels"
 ) -> None:
-    """A CSV, one line per case and class, whose first lines say unit, definition and protocol."""
+    """Write scores as CSV, one line for each case and class.
+
+    The first lines begin with # and say what the numbers mean, so that the file can stand alone.
+
+    Args:
+        path: The file, replaced if it exists.
+        rows: As `evaluate` returns them, at least one.
+        notes: More lines for its head, for example how the scores were obtained.
+        empty: What was given to `evaluate`.
+        unit: What was given to `evaluate`.
+    """
     text = io.StringIO()
     for note in (metric_definition(None, empty, unit), *notes):
         text.write(f"# {note}\n")
@@ -240,9 +287,12 @@ def write_metrics(
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of `write_metrics` back, numbers as numbers.
+    """Read the rows of a file of `write_metrics` back, numbers as numbers.
 
     Only lines before the table are notes: a case may have a name that begins with "#".
+
+    Args:
+        path: The file.
     """
     lines = read_text(Path(path)).splitlines()
     table = dropwhile(lambda line: line.startswith("#"), lines)

@@ -11,13 +11,14 @@ import numpy as np
 
 Unit = Literal["voxels", "mm"]
 REACH = 2  # voxels around a surface voxel that are looked at before the k-d tree is asked
-EMPTY_POLICIES = {
+EMPTY_POLICIES = {  # what to score where a mask is empty
     "diagonal": "one mask empty: Dice = Jaccard = 0 and distances = image diagonal; "
     "both empty: all NaN (not counted)",
     "nan": "one mask empty: Dice = Jaccard = 0 and distances NaN; "
     "both empty: all NaN (not counted)",
-    "lineage": "any mask empty: all 0 (distance 0 flatters a missed structure)",
+    "zero_as_published": "any mask empty: all 0 (distance 0 flatters a missed structure)",
 }
+OLD_NAMES = {"lineage": "zero_as_published"}  # of policies, still accepted
 
 
 def case_metrics(
@@ -26,34 +27,45 @@ def case_metrics(
     spacing: Sequence[float] | None = None,
     empty: str = "diagonal",
 ) -> dict[str, float | bool]:
-    """Four scores of one binary structure in one image or volume.
+    """Score one binary structure in one image or volume.
 
-    Definitions are MedPy's (`dc, jc, hd95, asd`, docs/protocol.md 1.4), to which the tests compare.
-    The surface is the mask minus its erosion by the face-neighbor cross; beyond the image is
-    outside.
+    The definitions are MedPy's (`dc`, `jc`, `hd95`, `asd`; docs/protocol.md 1.4), and the tests
+    compare with it. The surface of a mask is what erosion by the cross of face neighbors removes;
+    everything beyond the image counts as outside.
 
-    Empty masks (docs/protocol.md 6.11), by the name given as `empty`:
-      "diagonal": one empty -> dice = jaccard = 0, hd95 = asd = diagonal of the image box
-          (norm of shape * spacing, no true distance is longer); both empty -> all four NaN.
-      "nan": the same, but hd95 = asd = NaN when one is empty.
-      "lineage": all four 0, as the public code scores an empty prediction, even where the target
-          is empty too. That code has no guard for an empty target alone and stops with MedPy's
-          error; the 0 there is our extension (no ACDC or LA evaluation volume reaches it).
+    Where a mask is empty there is no distance, and `empty` names what is scored instead
+    (docs/protocol.md 6.11):
+      "diagonal": if one mask is empty, dice = jaccard = 0 and hd95 = asd = the diagonal of the
+          image box (norm of shape * spacing; no true distance is longer); if both are, all four are
+          NaN.
+      "nan": the same, but hd95 = asd = NaN if one is empty.
+      "zero_as_published": all four are 0. So the public code scores an empty prediction, even where
+          the target is empty too: the distance 0 rewards a miss. For an empty target alone that
+          code stops with MedPy's error, and the 0 is our extension (no volume that ACDC or LA
+          evaluates reaches it). Called "lineage" up to version 0.1, a name still accepted.
 
     Args:
-        prediction: mask of 0/1 or bool, 2-D or 3-D array (or CPU tensor).
-        target: mask of the same shape.
-        spacing: voxel size in mm per axis; None gives distances in voxels, like the paper.
-        empty: one of `EMPTY_POLICIES`.
+        prediction: Mask of 0/1 or bool, 2-D or 3-D array (or CPU tensor).
+        target: Mask of the same shape.
+        spacing: Voxel size in mm per axis; None gives distances in voxels, like the paper.
+        empty: One of `EMPTY_POLICIES`.
     Returns:
-        dice and jaccard in [0, 1]; hd95, the 95th percentile (linear) of the surface distances of
-        both directions pooled; asd, the mean distance from the prediction's surface to the
-        target's (one direction); missed, True when exactly one of the masks is empty.
+        A dict: "dice" and "jaccard" in 0-1; "hd95", the 95th percentile (linear) of the surface
+        distances of both directions pooled; "asd", the mean distance from the prediction's surface
+        to the target's (one direction); "missed", True if exactly one of the masks is empty.
     Raises:
         ValueError: unknown policy, rank other than 2 or 3, shape mismatch, a value other than 0
             and 1, or a spacing that is not one positive number per axis.
+
+    >>> target = np.zeros((8, 8), bool)
+    >>> target[2:6, 2:6] = True
+    >>> shifted = np.roll(target, 1, axis=0)
+    >>> case_metrics(shifted, target)
+    {'dice': 0.75, 'jaccard': 0.6, 'hd95': 1.0, 'asd': 0.5, 'missed': False}
+    >>> case_metrics(np.zeros_like(target), target)["hd95"] == 8 * 2**0.5
+    True
     """
-    _check_policy(empty)
+    empty = policy_name(empty)
     prediction, target = _as_mask(prediction, "prediction"), _as_mask(target, "target")
     _check_shapes(prediction, target)
     scale = _as_scale(spacing, prediction.ndim)
@@ -79,17 +91,22 @@ def multiclass_metrics(
     spacing: Sequence[float] | None = None,
     empty: str = "diagonal",
 ) -> list[dict[str, float | bool | int]]:
-    """`case_metrics` of every foreground class of one label map.
+    """Score every foreground class of a label map with `case_metrics`.
 
     Args:
-        prediction: integer classes 0..num_classes-1, 2-D or 3-D array (or CPU tensor).
-        label: true classes, same shape.
-        num_classes: number of classes, background (0) included.
-        spacing, empty: as in `case_metrics`.
+        prediction: Integer classes 0 to num_classes - 1, 2-D or 3-D array (or CPU tensor).
+        label: True classes, the same shape.
+        num_classes: Number of classes C, background (0) included.
+        spacing: As in `case_metrics`.
+        empty: As in `case_metrics`.
     Returns:
-        One dict per class 1..num_classes-1, in order, with the key "class" added.
+        One dict per class 1 to num_classes - 1, in order, with the key "class" added.
     Raises:
-        ValueError: a class outside 0..num_classes-1, or as in `case_metrics`.
+        ValueError: a class outside 0 to num_classes - 1, or as in `case_metrics`.
+
+    >>> label = np.array([[0, 1, 1], [0, 2, 2]])
+    >>> [(scores["class"], scores["dice"]) for scores in multiclass_metrics(label, label, 3)]
+    [(1, 1.0), (2, 1.0)]
     """
     prediction, label = np.asarray(prediction), np.asarray(label)
     _check_shapes(prediction, label)
@@ -110,17 +127,18 @@ def multiclass_metrics(
 def metric_definition(
     spacing: Sequence[float] | None = None, empty: str = "diagonal", unit: Unit = "voxels"
 ) -> str:
-    """One line for a CSV header: what the four numbers mean, their unit and the empty rule.
+    """Say in one line what the four scores mean, their unit and the rule for empty masks.
 
     Args:
-        spacing, empty: what was given to `case_metrics`.
-        unit: "mm" without a spacing says that every case had its own.
+        spacing: What was given to `case_metrics`.
+        empty: What was given to `case_metrics`.
+        unit: "voxels", or "mm", which without a spacing says that every case had its own.
     Returns:
-        Text without line breaks.
+        Text without line breaks, for the head of a CSV file.
     Raises:
         ValueError: unknown policy or unit.
     """
-    _check_policy(empty)
+    empty = policy_name(empty)
     if unit not in get_args(Unit):
         raise ValueError(f"unit must be one of {get_args(Unit)}, got {unit!r}")
     if spacing is not None:
@@ -135,9 +153,21 @@ def metric_definition(
     )
 
 
-def _check_policy(empty: str) -> None:
-    if empty not in EMPTY_POLICIES:
+def policy_name(empty: str) -> str:
+    """The name of a policy for empty masks as it is written into files.
+
+    Args:
+        empty: One of `EMPTY_POLICIES`, or a name that one of them had before.
+    Raises:
+        ValueError: unknown policy.
+
+    >>> policy_name("lineage")
+    'zero_as_published'
+    """
+    name = OLD_NAMES.get(empty, empty)
+    if name not in EMPTY_POLICIES:
         raise ValueError(f"empty must be one of {sorted(EMPTY_POLICIES)}, got {empty!r}")
+    return name
 
 
 def _check_shapes(prediction: np.ndarray, target: np.ndarray) -> None:
@@ -170,7 +200,7 @@ def _as_scale(spacing: Sequence[float] | None, rank: int) -> np.ndarray:
 
 
 def _empty_scores(missed: bool, diagonal: float, empty: str) -> dict[str, float | bool]:
-    if empty == "lineage":
+    if empty == "zero_as_published":
         overlap = distance = 0.0
     elif missed:
         overlap, distance = 0.0, diagonal if empty == "diagonal" else math.nan
@@ -238,7 +268,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """Voxels of the mask with a face neighbour outside it, in a frame of REACH empty voxels."""
+    """Voxels of the mask with a face neighbor outside it, in a frame of REACH empty voxels."""
     framed = np.pad(np.ascontiguousarray(mask), REACH)
     flat = framed.reshape(-1)  # the frame keeps the end of a row from the start of the next
     interior = flat.copy()
@@ -248,4 +278,5 @@ def _surface(mask: np.ndarray) -> np.ndarray:
     return framed & ~interior.reshape(framed.shape)
 
 
-METRIC_DEFINITION = metric_definition()  # of the defaults: voxels, "diagonal"
+METRIC_DEFINITION = metric_definition()
+"""The definition with the defaults: distances in voxels, empty masks score the diagonal."""

@@ -21,12 +21,17 @@ PLANES = 32  # whose classes are decided at a time; vectors end where they would
 
 @torch.no_grad()
 def predict_probs(network: nn.Module, images: np.ndarray) -> Tensor:
-    """Class probabilities of a stack of images at training size.
+    """Predict class probabilities of a stack of images at training size.
 
     Args:
-        network: Put into eval mode here. images: float32 (N, *spatial).
+        network: It is put into evaluation mode.
+        images: float32 (N, *spatial), all of one size.
     Returns:
-        float32 (N, C, *spatial) on the CPU.
+        float32 (N, C, *spatial) on the CPU, sums to 1 over axis 1.
+
+    >>> network = nn.Conv2d(1, 3, 1)
+    >>> predict_probs(network, np.zeros((2, 8, 8), np.float32)).shape
+    torch.Size([2, 3, 8, 8])
     """
     network.eval()
     device = next(network.parameters()).device
@@ -39,13 +44,15 @@ def predict_probs(network: nn.Module, images: np.ndarray) -> Tensor:
 def predict_slices(
     network: nn.Module, volume: np.ndarray, image_size: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and entropy of a volume, slice by slice (docs/protocol.md 1.4, ACDC).
+    """Predict labels and entropy of a volume slice by slice (docs/protocol.md 1.4, ACDC).
 
     Args:
-        network: 2-D. volume: float32 (Z, H, W). image_size: Size the network was trained at.
+        network: A 2-D network; it is put into evaluation mode.
+        volume: float32 (Z, H, W).
+        image_size: Size that the network was trained at, (rows, columns).
     Returns:
-        Labels uint8 (Z, H, W) and entropy in nats float32 (Z, H, W), resized back by nearest
-        neighbour; no largest-component step.
+        Labels uint8 and entropy float32 in nats, both (Z, H, W), resized back by nearest neighbor.
+        No part of a label is removed.
     """
     native = volume.shape[1:]
     label, entropy = np.empty(volume.shape, np.uint8), np.empty(volume.shape, np.float32)
@@ -69,17 +76,21 @@ def predict_windows(
     batch_size: int | None = None,
     accumulate_on: torch.device | str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and entropy of a volume by a sliding window (docs/protocol.md 1.4, LA).
+    """Predict labels and entropy of a volume by a sliding window (docs/protocol.md 1.4, LA).
 
     Memory beside the network's own: C maps of the volume in float32, then labels and entropy.
 
     Args:
-        network: 3-D. volume: float32 (X, Y, Z). patch_size, stride: Of the window, in voxels.
-        keep_largest: Keep the largest component per class, as SS-Net, DTC and BCP do at test.
+        network: A 3-D network; it is put into evaluation mode.
+        volume: float32 (X, Y, Z).
+        patch_size: Size of the window in voxels.
+        stride: Step of the window in voxels.
+        keep_largest: Keep only the largest component of each class, as SS-Net, DTC and BCP do at
+            test.
         batch_size: Windows per call of the network; None is 2 on a CPU, 8 on a GPU.
-        accumulate_on: See `sliding_window_probs`.
+        accumulate_on: Device of the maps, see `sliding_window_probs`.
     Returns:
-        Labels uint8 (X, Y, Z) and entropy in nats float32 (X, Y, Z).
+        Labels uint8 and entropy float32 in nats, both (X, Y, Z).
     Rounding note: convolution weights are laid out channels-last for the time of the call, about a
         fifth faster on a CPU. Logits move by less than 1e-5 of the largest against the plain
         layout, one window at a time; labels where two classes differ by less.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate, write_metrics
-from buarl.evaluation.metrics import Unit
+from buarl.evaluation.metrics import Unit, policy_name
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
@@ -16,9 +16,15 @@ from buarl.training.run import SELECTION, load_run
 
 
 class Scored(NamedTuple):
-    """rows: As `evaluate` returns them. note: How they were obtained. path: The file with both.
+    """An evaluated run.
 
-    experiment, config: The row and its numbers. source: Its data.
+    Attributes:
+        rows: Scores as `evaluate` returns them.
+        note: How they were obtained, one line.
+        path: The file that holds both.
+        experiment: The row that was trained.
+        config: Its numbers.
+        source: The data set.
     """
 
     rows: list[dict]
@@ -43,21 +49,30 @@ def score_run(
     precision: Literal["fp32", "bf16"] = "fp32",
     code: Code = (),
 ) -> Scored:
-    """Evaluate the last checkpoint of a run on whole volumes.
+    """Evaluate the last checkpoint of a run on whole volumes and write its table of cases.
 
     Args:
         folder: A finished run; `metrics_<split>.csv` is written into it. What differs from the
-            defaults is added to the name, e.g. `metrics_<split>_mm_largest_nan.csv`.
-        root: Where the data lie, if they have moved. split: Which volumes.
-        empty: Policy for empty masks, see `case_metrics`. cases: Only these.
-        unit, keep_largest, workers: See `evaluate`.
-        device: Where to predict: "auto" is the GPU if there is one.
-        precision: Of the predictions: "bf16" is faster where native, and some labels differ. Under
-            "fp32" a GPU's convolutions are torch's default there, TF32.
+            defaults is added to that name, as in `metrics_val_mm_largest_nan.csv`.
+        root: Where the data lie, if they have moved since the training.
+        split: "train", "val" or "test".
+        empty: What an empty mask scores, see `case_metrics`.
+        unit: Unit of the distances, see `evaluate`.
+        keep_largest: Keep only the largest component of each class.
+        cases: Score these volumes only; None scores all of the split.
+        workers: Threads that score while the next volume is predicted, see `evaluate`.
+        device: Where to predict; "auto" is the GPU if there is one.
+        precision: Precision of the predictions: "bf16" is faster where the hardware computes it,
+            and some labels differ. Under "fp32" a GPU's convolutions are torch's default there,
+            TF32.
         code: What the run may use from outside the package, see `load_run`.
+    Returns:
+        The scores, and where they were written.
     Raises:
-        ValueError: no run there, or an unfinished one, or no such device; what `evaluate` raises.
+        ValueError: no run there, an unfinished one, or no such device.
+        DataError, CaseError: As `evaluate` raises them.
     """
+    empty = policy_name(empty)
     row, source, method = load_run(folder, root, code)
     config = config_for(row, code)
     engine = choose_engine(device, precision)

@@ -10,16 +10,19 @@ from torch.nn import functional
 
 
 def window_starts(size: int, patch: int, stride: int) -> list[int]:
-    """First voxel of each window along one axis: k * stride, the last one moved to the border.
+    """List the first voxel of each window along one axis: k * stride, the last at the border.
 
     Args:
-        size: voxels along the axis, at least `patch`.
-        patch: window length in voxels.
-        stride: step between windows, 1..patch (more would leave voxels unseen).
+        size: Voxels along the axis, at least `patch`.
+        patch: Length of a window in voxels.
+        stride: Step between windows, 1 to `patch` (more would leave voxels unseen).
     Returns:
         ceil((size - patch) / stride) + 1 increasing starts, from 0 to size - patch.
     Raises:
-        ValueError: size < patch, or stride outside 1..patch.
+        ValueError: size below patch, or stride outside 1 to patch.
+
+    >>> window_starts(size=20, patch=8, stride=5)
+    [0, 5, 10, 12]
     """
     if size < patch:
         raise ValueError(f"size must be at least the patch length {patch}, got {size}")
@@ -38,25 +41,32 @@ def sliding_window_probs(
     batch_size: int = 4,
     accumulate_on: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Mean of the probabilities of all windows that see a voxel (docs/protocol.md 1.4, LA).
+    """Average the probabilities of all windows that see a voxel (docs/protocol.md 1.4, LA).
 
     Windows go in raster order and weigh the same. An image smaller than the patch is padded with
     zeros on both sides (the odd voxel on the high side) and cropped back at the end. Memory on
     `accumulate_on`: C maps of the padded image; elsewhere one batch of windows.
 
     Args:
-        predict: network in evaluation mode, (B, 1, *patch_size) -> probs (B, C, *patch_size).
-        image: (1, *spatial), on the device where `predict` works.
-        patch_size: window size in voxels per axis; (112, 112, 80) for LA.
-        stride: step in voxels per axis, at most the patch size; (18, 18, 4) for LA.
-        batch_size: windows per call of `predict`.
-        accumulate_on: device of the sums and of the result; None is the image's device, "cpu"
-            spares GPU memory.
+        predict: A network in evaluation mode, (B, 1, *patch_size) -> probs (B, C, *patch_size).
+        image: float (1, *spatial), on the device where `predict` works.
+        patch_size: Size of the window in voxels per axis; (112, 112, 80) for LA.
+        stride: Step in voxels per axis, at most the patch size; (18, 18, 4) for LA.
+        batch_size: Windows per call of `predict`.
+        accumulate_on: Device of the sums and of the result. None is the image's device, "cpu"
+            spares memory of a GPU.
     Returns:
-        (C, *spatial) probabilities in float32 (float64 if `predict` gives that).
+        Probabilities (C, *spatial) in float32 (float64 if `predict` gives that).
     Raises:
-        ValueError: rank mismatch, stride outside 1..patch, batch_size < 1, or a wrong shape
-            returned by `predict`.
+        ValueError: ranks that differ, a stride outside 1 to the patch size, batch_size below 1, or
+            a wrong shape returned by `predict`.
+
+    >>> image = torch.zeros(1, 10, 9)
+    >>> def predict(patches):
+    ...     return torch.full((len(patches), 2, 4, 4), 0.5)
+    >>> probs = sliding_window_probs(predict, image, patch_size=(4, 4), stride=(3, 3))
+    >>> probs.shape, probs.unique()
+    (torch.Size([2, 10, 9]), tensor([0.5000]))
     """
     patch_size, stride = tuple(patch_size), tuple(stride)
     _check(image, patch_size, stride, batch_size)
@@ -80,8 +90,11 @@ def sliding_window_probs(
 def _divide_by_visits(
     total: torch.Tensor, patch_size: tuple[int, ...], stride: tuple[int, ...]
 ) -> None:
-    """Sums to means in place. Starts form a grid, so the visits of a voxel are the product of the
-    visits along each axis: no map of counts is needed."""
+    """Turn sums into means, in place.
+
+    Starts form a grid, so the visits of a voxel are the product of the visits along each axis, and
+    no map of counts is needed.
+    """
     per_axis = []
     for size, patch, step in zip(total.shape[1:], patch_size, stride, strict=True):
         visits = torch.zeros(size, device=total.device)
@@ -125,7 +138,7 @@ def _check_probs(probs: torch.Tensor, num_windows: int, patch_size: tuple[int, .
 def _pad_to_patch(
     image: torch.Tensor, patch_size: tuple[int, ...]
 ) -> tuple[torch.Tensor, tuple[slice, ...]]:
-    """The image grown to at least the patch, and the place of the image in it."""
+    """Grow an image to at least the patch; return it and where the image lies in it."""
     sizes = image.shape[1:]
     missing = [max(patch - size, 0) for size, patch in zip(sizes, patch_size, strict=True)]
     # torch pads the last axis first.
@@ -138,7 +151,7 @@ def _pad_to_patch(
 def _windows(
     sizes: Sequence[int], patch_size: tuple[int, ...], stride: tuple[int, ...]
 ) -> Iterator[tuple[slice, ...]]:
-    """Index of each window in a (channel, *spatial) tensor, in raster order."""
+    """Yield the index of each window in a (channel, *spatial) tensor, in raster order."""
     axes = zip(sizes, patch_size, stride, strict=True)
     for starts in itertools.product(*(window_starts(*axis) for axis in axes)):
         windows = (slice(s, s + p) for s, p in zip(starts, patch_size, strict=True))

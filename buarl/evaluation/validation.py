@@ -1,4 +1,4 @@
-"""How the student's Dice grows while it trains: a curve to look at, which selects nothing."""
+"""How the student's Dice grows while it trains: a curve to look at that selects nothing."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ NOTE = (
 
 
 class DiceCurve:
-    """A callback for `fit`: Dice on whole volumes every so many steps.
+    """A callback for `fit` that scores Dice on whole volumes every so many steps.
 
-    The volumes are read once. Slices of all 2-D volumes are predicted together, where the network
-    is and in float32; scoring goes on in another thread while the training does. The rows of an
-    interrupted run stay in the file.
+    The volumes are read once. Slices of all 2-D volumes are predicted together, on the network's
+    device and in float32, and they are scored in another thread while the training goes on. The
+    rows of an interrupted run stay in the file.
 
     Args:
-        source, split: Which volumes. config: Training size and stride.
-        path: CSV, written anew after every validation. every: Steps; also the last one of a stage.
+        source: The data set.
+        config: Numbers of the run: training size, stride, and how volumes are scaled.
+        path: CSV file, written anew after every validation.
+        every: Steps between validations; the last step of a stage is validated too.
+        split: Which volumes.
+    Raises:
+        ValueError: `every` below 1.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class DiceCurve:
         self._pool = ThreadPoolExecutor(1)
 
     def __call__(self, stage: str, step: Step, method: Method) -> None:
-        """After a step; `fit` goes on as soon as the labels are predicted."""
+        """Called by `fit` after each step; training goes on as soon as labels are predicted."""
         done = step.index + 1
         if done % self.every == 0 or done == step.steps:
             labels = self._predict(method.student)
@@ -61,7 +66,11 @@ class DiceCurve:
             self._waiting = (stage, done), self._pool.submit(self._score, labels)
 
     def finish(self) -> dict[tuple[str, int], dict[str, float]]:
-        """Wait for the last scores; (stage, steps done) -> Dice by class and their mean."""
+        """Wait for the last scores.
+
+        Returns:
+            For each (stage, steps done) the Dice of every class, 0-1, and as "dice" their mean.
+        """
         self.collect()
         self._pool.shutdown()
         return self.rows
@@ -99,10 +108,18 @@ class DiceCurve:
 
 
 def dice_of_classes(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
-    """Dice of every foreground class, (C-1,), as `case_metrics` has it, without the distances.
+    """Compute the Dice of every foreground class, as `case_metrics` does, without distances.
 
     Args:
-        prediction, label: uint8, the same shape, 0 to C-1.
+        prediction: uint8 of any shape, 0 to C-1.
+        label: uint8 of the same shape.
+        num_classes: Number of classes C, background included.
+    Returns:
+        float64 (C-1,), 0-1; NaN for a class that is in neither.
+
+    >>> label = np.array([0, 1, 1, 2], np.uint8)
+    >>> dice_of_classes(np.array([0, 1, 2, 2], np.uint8), label, 3).round(3)
+    array([0.667, 0.667])
     """
     pairs = prediction.astype(np.int64).ravel() * num_classes + label.ravel()
     counts = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -9,16 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from buarl.figures.plots import PALETTE, UNCERTAIN, WIDTH, draw_labels, draw_mask
+from buarl.figures.draw import PALETTE, UNCERTAIN, WIDTH, closed, draw_labels, draw_mask
 
 
 def maps(image: np.ndarray, views: Mapping[str, np.ndarray | None], columns: int = 5) -> Figure:
-    """Several views of a slice, row by row.
+    """Draw several views of one slice, row by row.
 
     Args:
-        image: (H, W). views: Per title (H, W): None the image alone; bool a mask in blue and whole
-            numbers classes in colour, both over the image; floats a map with its range below, from
-            0 if none is negative (bright is high), else around 0 (blue below, red above).
+        image: (H, W), any numbers.
+        views: Per title what to draw, (H, W). None shows the image alone. bool is a mask in blue
+            over the image, whole numbers are classes in color over it. Floats are a map of their
+            own with its range written below: from 0 if none is negative (bright is high), else
+            around 0 (blue below, red above).
         columns: Panels in a row.
     Returns:
         A closed figure; unused places stay blank.
@@ -31,8 +33,7 @@ def maps(image: np.ndarray, views: Mapping[str, np.ndarray | None], columns: int
     for panel, (title, view) in zip(axes.flat, views.items(), strict=False):
         _draw(panel, image, view)
         panel.set_title(title, fontsize=8)
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot would show it once more
-    return figure
+    return closed(figure)
 
 
 def _draw(panel: Axes, image: np.ndarray, view: np.ndarray | None) -> None:
@@ -55,13 +56,15 @@ def _draw(panel: Axes, image: np.ndarray, view: np.ndarray | None) -> None:
 def mid_planes(
     image: np.ndarray, label: np.ndarray, spacing: Sequence[float] | None = None
 ) -> Figure:
-    """The three middle planes of a volume in grey, with every class outlined.
+    """Draw the three middle planes of a volume in gray, with every class outlined.
 
     Args:
-        image, label: (X, Y, Z). spacing: mm per axis; None for cubes.
+        image: (X, Y, Z), any numbers.
+        label: Whole numbers (X, Y, Z).
+        spacing: Size of a voxel in mm per axis; None draws cubes.
     Returns:
-        A closed figure: x runs to the right, y down, z up, as one looks at a patient from the feet
-            or from the front.
+        A closed figure. x runs to the right, y down and z up, as one looks at a patient from the
+        feet or from the front.
     """
     spacing = spacing or (1.0, 1.0, 1.0)
     ratios = [image.shape[a] * spacing[a] for a in (0, 0, 1)]
@@ -78,5 +81,4 @@ def mid_planes(
         panel.set_ylabel("xyz"[up])
         panel.set_xticks([])
         panel.set_yticks([])
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot would show it once more
-    return figure
+    return closed(figure)

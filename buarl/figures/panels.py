@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from buarl.figures.plots import WIDTH, class_legend, draw_labels, to_slice
+from buarl.figures.draw import WIDTH, class_legend, closed, draw_labels, to_slice
 
 
 def panels(
@@ -16,12 +16,13 @@ def panels(
     class_names: Sequence[str],
     columns: int = 5,
 ) -> Figure:
-    """Slices with their classes in colour, row by row.
+    """Draw slices with their classes in color, row by row.
 
     Args:
-        slices: Per title an image (H, W) and its classes (H, W), or None to draw the image alone;
-            of volumes (X, Y, Z) the middle slice is drawn.
-        class_names: Background first, for the legend. columns: Panels in a row.
+        slices: Per title an image (H, W) and its classes (H, W), or None to draw the image alone.
+            Of volumes (X, Y, Z) the middle slice is drawn.
+        class_names: Background first, for the legend.
+        columns: Panels in a row.
     Returns:
         A closed figure; unused places stay blank.
     """
@@ -41,5 +42,4 @@ def panels(
         panel.set_title(title, fontsize=9)
     if any(label is not None for _, label in slices.values()):
         class_legend(figure, class_names)
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot would show it once more
-    return figure
+    return closed(figure)

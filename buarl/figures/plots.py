@@ -1,4 +1,7 @@
-"""The paper's figures as functions of arrays; each returns a closed matplotlib Figure."""
+"""The paper's figures as functions of arrays; each returns a closed matplotlib Figure.
+
+Fig. 4 is Fig. 3 on volumes, Fig. 6 stands in `pseudo_labels`.
+"""
 
 from __future__ import annotations
 
@@ -7,56 +10,32 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl.evaluation.errors import error_capture
+from buarl.figures.draw import (
+    BOTH,
+    ERROR,
+    PALETTE,
+    UNCERTAIN,
+    WIDTH,
+    class_legend,
+    closed,
+    draw_labels,
+    draw_mask,
+    to_slice,
+)
 
-# Okabe-Ito colours, told apart with every common colour blindness; background is see-through.
-PALETTE = ("#000000", "#E69F00", "#56B4E9", "#CC79A7")
-ERROR, UNCERTAIN, BOTH = "#D55E00", "#0072B2", "#F0E442"
-WIDTH = 9.0  # inches, a notebook's column
-
-
-def to_slice(array: np.ndarray) -> np.ndarray:
-    """(H, W) as it is; of a volume (X, Y, Z) the middle slice along the last axis."""
-    return array if array.ndim == 2 else array[..., array.shape[-1] // 2]
-
-
-def draw_labels(
-    axes: Axes, image: np.ndarray, label: np.ndarray | None, opacity: float = 0.55
-) -> None:
-    """An image in grey with its classes in colour.
-
-    Args:
-        image: (H, W). label: whole numbers (H, W), 0 is left clear, or None.
-    """
-    axes.imshow(image, cmap="gray", interpolation="nearest")
-    if label is not None:
-        shown = np.ma.masked_equal(label, 0)
-        colours = ListedColormap(PALETTE)
-        axes.imshow(shown, colours, vmin=0, vmax=3, alpha=opacity, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def draw_mask(axes: Axes, mask: np.ndarray, colour: str, opacity: float = 0.85) -> None:
-    """A bool mask (H, W) in one colour, clear elsewhere."""
-    axes.imshow(
-        np.ma.masked_equal(mask.astype(np.uint8), 0),
-        ListedColormap([colour]),
-        alpha=opacity,
-        interpolation="nearest",
-    )
-
-
-def class_legend(figure: Figure, class_names: Sequence[str]) -> None:
-    """One legend of the classes below all axes."""
-    handles = [Patch(color=PALETTE[i], label=name) for i, name in enumerate(class_names) if i]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+__all__ = [
+    "class_probabilities",
+    "curves",
+    "entropy_cuts",
+    "errors_beside_uncertainty",
+    "predictions_side_by_side",
+    "to_slice",
+]
 
 
 def entropy_cuts(
@@ -65,7 +44,15 @@ def entropy_cuts(
     """Fig. 5: an image, its entropy, and the uncertain mask at each percentile of this image.
 
     Args:
-        image: (H, W). entropy: (H, W), nats. percentiles: Cuts.
+        image: (H, W), any numbers.
+        entropy: float (H, W), nats.
+        percentiles: Cuts in percent, one panel each.
+    Returns:
+        A closed figure; titles say each threshold and the share of pixels above it.
+
+    >>> image = np.linspace(0, 1, 400).reshape(20, 20)
+    >>> [axes.get_title() for axes in entropy_cuts(image, image, percentiles=[95]).axes][2]
+    'q = 95: 5.0 % of pixels\\nH > 0.950 nats'
     """
     columns = 2 + len(percentiles)
     figure, axes = plt.subplots(1, columns, figsize=(WIDTH, 2.5), layout="constrained")
@@ -84,7 +71,7 @@ def entropy_cuts(
         draw_mask(panel, mask, UNCERTAIN)
         title = f"q = {percentile:g}: {100 * mask.mean():.1f} % of pixels\nH > {threshold:.3f} nats"
         panel.set_title(title, fontsize=9)
-    return _closed(figure)
+    return closed(figure)
 
 
 def errors_beside_uncertainty(
@@ -98,7 +85,14 @@ def errors_beside_uncertainty(
     """Fig. 1 a, b: where the pseudo-label is wrong, beside where the entropy is highest.
 
     Args:
-        image, label, pseudo_label, entropy: (H, W). percentile: Cut, over this image.
+        image: (H, W), any numbers.
+        label: Whole numbers (H, W), the truth.
+        pseudo_label: Whole numbers (H, W), what the teacher says.
+        entropy: float (H, W), nats.
+        class_names: Background first.
+        percentile: Cut in percent, over this image.
+    Returns:
+        A closed figure; titles say the share of wrong pixels and how many of them are uncertain.
     """
     error = label != pseudo_label
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]
@@ -127,14 +121,15 @@ def errors_beside_uncertainty(
         Patch(color=BOTH, label="uncertain and wrong"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
-    return _closed(figure)
+    return closed(figure)
 
 
 def class_probabilities(probs: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
     """Fig. 1 c, d: class probabilities of single pixels as bars, with their entropy.
 
     Args:
-        probs: Per panel title, (C,), sums to 1.
+        probs: Per title of a panel the probabilities of one pixel, (C,), which sum to 1.
+        class_names: Background first.
     """
     figure, axes = plt.subplots(
         1, len(probs), figsize=(WIDTH * 0.75, 2.6), sharey=True, layout="constrained"
@@ -146,7 +141,7 @@ def class_probabilities(probs: Mapping[str, np.ndarray], class_names: Sequence[s
         panel.set_title(f"{title}\nH = {entropy:.2f} nats", fontsize=9)
         panel.set_ylim(0, 1.1)
     np.atleast_1d(axes)[0].set_ylabel("probability")
-    return _closed(figure)
+    return closed(figure)
 
 
 def predictions_side_by_side(
@@ -154,10 +149,12 @@ def predictions_side_by_side(
     columns: Mapping[str, Sequence[np.ndarray]],
     class_names: Sequence[str],
 ) -> Figure:
-    """Fig. 3: the same slices in every row's columns, one column per method.
+    """Fig. 3: one slice a row, one method a column.
 
     Args:
-        images: Slices (H, W). columns: Per title one label map (H, W) for every slice.
+        images: Slices (H, W), of one size or of several.
+        columns: Per title one label map (H, W) for every slice.
+        class_names: Background first, for the legend.
     """
     rows, count = len(images), len(columns) + 1
     figure, axes = plt.subplots(
@@ -174,30 +171,32 @@ def predictions_side_by_side(
     for panel, title in zip(axes[0], ("image", *columns), strict=True):
         panel.set_title(title, fontsize=9)
     class_legend(figure, class_names)
-    return _closed(figure)
+    return closed(figure)
 
 
 def curves(histories: Mapping[str, Sequence[Mapping]], key: str, ylabel: str) -> Figure:
-    """A logged value over the steps of all stages, one line per run.
+    """Draw a logged value over the steps of all stages, one line a run.
 
     Args:
-        histories: Per name, rows as `fit` returns them. key: Which value to draw.
+        histories: Per name the rows that `fit` returns as `history`.
+        key: Which value to draw, for example "student_loss".
+        ylabel: What it is, with its unit.
     """
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 2.8), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for number, (name, history) in enumerate(histories.items()):
         points = [(i, row[key]) for i, row in enumerate(history) if key in row]
         steps = [_running_step(history, i) for i, _ in points]
-        colour = (*PALETTE[1:], "#009E73", "#0072B2")[number % 5]
-        axes.plot(steps, [v for _, v in points], styles[number % 4], color=colour, label=name)
+        color = (*PALETTE[1:], "#009E73", "#0072B2")[number % 5]
+        axes.plot(steps, [v for _, v in points], styles[number % 4], color=color, label=name)
     axes.set_xlabel("step")
     axes.set_ylabel(ylabel)
     axes.legend(fontsize=8)
-    return _closed(figure)
+    return closed(figure)
 
 
 def _running_step(history: Sequence[Mapping], index: int) -> int:
-    """Step counted through all stages."""
+    """The step of a row of the history, counted through all stages."""
     ends = {row["stage"]: row["step"] for row in history}
     earlier = []
     for row in history[: index + 1]:
@@ -208,8 +207,3 @@ def _running_step(history: Sequence[Mapping], index: int) -> int:
 
 def _percent(value: float) -> str:
     return "none" if np.isnan(value) else f"{100 * value:.0f} %"
-
-
-def _closed(figure: Figure) -> Figure:
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot would show it once more
-    return figure

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from buarl.copy_paste import Box
-from buarl.figures.plots import (
+from buarl.figures.draw import (
     ERROR,
     PALETTE,
     UNCERTAIN,
     WIDTH,
-    _closed,
     class_legend,
+    closed,
     draw_labels,
     draw_mask,
     to_slice,
@@ -30,10 +30,13 @@ def pseudo_label_errors(
     columns: Mapping[str, Sequence[np.ndarray]],
     class_names: Sequence[str],
 ) -> Figure:
-    """Fig. 6: per teacher its pseudo-labels of the same slices, and below each its errors.
+    """Fig. 6: each teacher's pseudo-labels of the same slices, and below each of them its errors.
 
     Args:
-        images, labels: Slices (H, W). columns: Per title one pseudo-label (H, W) for every slice.
+        images: Slices (H, W), any numbers.
+        labels: The truth of each, whole numbers (H, W).
+        columns: Per title of a teacher one pseudo-label (H, W) for every slice.
+        class_names: Background first, for the legend.
     """
     rows, count = 2 * len(images), len(columns) + 1
     figure, axes = plt.subplots(
@@ -54,7 +57,7 @@ def pseudo_label_errors(
     handles = [Patch(color=PALETTE[i], label=name) for i, name in enumerate(class_names) if i]
     handles.append(Patch(color=ERROR, label="error"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    return _closed(figure)
+    return closed(figure)
 
 
 def mixed_pairs(
@@ -63,13 +66,15 @@ def mixed_pairs(
     box: Box,
     class_names: Sequence[str],
 ) -> Figure:
-    """Copy-paste, one direction a row: images with their targets and the box on every one.
+    """Draw copy-paste, one direction a row: images with their targets, and the box on each.
 
     Args:
-        rows: Per row title pairs of an image (H, W) and its target (H, W) or None; of volumes
+        rows: Per title of a row pairs of an image (H, W) and its target (H, W) or None. Of volumes
             (X, Y, Z) the middle slice is drawn.
-        titles: One per column. box: Where one image lies on the other, in pixels; every box that
-            BCP draws in a volume meets its middle slice.
+        titles: One for each column.
+        box: Where one image lies on the other, in pixels; every box that BCP draws in a volume
+            meets its middle slice.
+        class_names: Background first, for the legend.
     """
     columns = len(titles)
     figure, axes = plt.subplots(
@@ -87,16 +92,19 @@ def mixed_pairs(
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
     class_legend(figure, class_names)
-    return _closed(figure)
+    return closed(figure)
 
 
 def before_and_after(
     image: np.ndarray, before: np.ndarray, after: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
-    """A clean-up: a pseudo-label before and after, and the pixels that it set to background.
+    """Draw a clean-up: a pseudo-label before and after, and the pixels set to background.
 
     Args:
-        image, before, after: (H, W).
+        image: (H, W), any numbers.
+        before: Whole numbers (H, W), the pseudo-label as the teacher gave it.
+        after: Whole numbers (H, W), what was kept of it.
+        class_names: Background first, for the legend.
     """
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.4), layout="constrained")
     removed = before != after
@@ -108,10 +116,10 @@ def before_and_after(
     for panel, title in zip(axes, titles, strict=True):
         panel.set_title(title, fontsize=9)
     class_legend(figure, class_names)
-    return _closed(figure)
+    return closed(figure)
 
 
 def _draw_box(axes: Axes, box: Box) -> None:
     (top, left), (height, width) = box.start[:2], box.size[:2]
-    corner = (left - 0.5, top - 0.5)  # pixel centres lie on whole numbers
+    corner = (left - 0.5, top - 0.5)  # pixel centers lie on whole numbers
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.2))

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from buarl.figures.plots import PALETTE, WIDTH
+from buarl.figures.draw import PALETTE, WIDTH, closed
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
-    """One horizontal bar per choice on a logarithmic axis, one colour per group.
+    """Draw one horizontal bar a choice on a logarithmic axis, one color a group.
 
     Args:
-        groups: Per group name, per choice a positive value. xlabel: What the values are.
+        groups: Per name of a group, per name of a choice a positive value.
+        xlabel: What the values are, with their unit.
     Returns:
         A closed figure, the first group on top.
     """
@@ -23,8 +24,8 @@ def bars(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
     ticks: list[str] = []
     for number, (name, values) in enumerate(groups.items()):
         places = range(len(ticks), len(ticks) + len(values))
-        colour = PALETTE[1:][number % 3]
-        drawn = axes.barh(places, list(values.values()), color=colour, label=name)
+        color = PALETTE[1:][number % 3]
+        drawn = axes.barh(places, list(values.values()), color=color, label=name)
         axes.bar_label(drawn, fmt="%.2g", padding=3, fontsize=8)
         ticks += values
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
@@ -33,5 +34,4 @@ def bars(groups: Mapping[str, Mapping[str, float]], xlabel: str) -> Figure:
     axes.margins(x=0.12)
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside upper center", ncols=len(groups), frameon=False, fontsize=8)
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot would show it once more
-    return figure
+    return closed(figure)

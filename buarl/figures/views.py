@@ -13,7 +13,7 @@ from buarl.data import augment
 from buarl.data.batches import working_sample
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
-from buarl.figures.plots import to_slice
+from buarl.figures.draw import to_slice
 from buarl.training.config import Config
 
 TRIES = 10  # patches per volume
@@ -23,13 +23,14 @@ View = tuple[np.ndarray, np.ndarray]
 
 
 def training_view(sample: Sample, config: Config, seed: int = 0) -> View:
-    """Image and label of a sample at training size.
+    """Cut a sample to training size.
 
     Args:
-        sample: With its label. config: Training size. seed: Decides where the patch of a volume
-            lies; a slice has one view.
+        sample: A slice or volume with its label.
+        config: Numbers of a run; the training size and how volumes are scaled are taken from it.
+        seed: Decides where the patch of a volume lies. A slice has one view, whatever the seed.
     Returns:
-        float32 and uint8 (*config.image_size).
+        Image float32 and label uint8, both (*config.image_size).
     """
     stay, size = augment.Augmentation(), config.image_size
     if sample.image.ndim == 2:
@@ -41,11 +42,15 @@ def training_view(sample: Sample, config: Config, seed: int = 0) -> View:
 
 
 def unlabeled_views(source: Source, config: Config, count: int = 120) -> View:
-    """Views of unlabeled training samples, evenly spaced in the list.
+    """Cut unlabeled training samples, evenly spaced in the list, to training size.
 
-    The labels are there to look at; no training sees them. Where there are fewer samples than
-    `count`, the list starts again, with other patches.
+    Their labels are there to look at; no training sees them.
 
+    Args:
+        source: The data set.
+        config: Numbers of a run; it says which patients are labeled, and the training size.
+        count: How many views. Where there are fewer samples, the list starts again, and volumes
+            give other patches.
     Returns:
         Images float32 and labels uint8, both (count, *config.image_size).
     """
@@ -60,12 +65,16 @@ def unlabeled_views(source: Source, config: Config, count: int = 120) -> View:
 
 
 def view_with_all_classes(source: Source, config: Config, names: Sequence[str]) -> View:
-    """The first view whose picture, for a volume its middle plane, holds all classes.
+    """Find a view whose picture holds all classes; the picture of a volume is its middle plane.
 
     Args:
+        source: The data set.
+        config: Numbers of a run, for the training size.
         names: Training samples, in the order in which they are looked at.
+    Returns:
+        Image float32 and label uint8 of the first that does, both (*config.image_size).
     Raises:
-        ValueError: none does.
+        ValueError: none of them does.
     """
     for seed in range(TRIES):
         for name in names:
@@ -77,9 +86,16 @@ def view_with_all_classes(source: Source, config: Config, names: Sequence[str]) 
 
 
 def planes(array: np.ndarray, rank: int) -> np.ndarray:
-    """A volume plane by plane, (Z, H, W) as it is or (X, Y, Z) with z first.
+    """Put the axis along which one leafs through a volume first.
 
     Args:
-        rank: Of the volume's source; 2 keeps z first on disk, 3 last.
+        array: A volume as its file holds it.
+        rank: Rank of its source: files of rank 2 have z first already, (Z, H, W), those of rank 3
+            last, (X, Y, Z).
+    Returns:
+        A view of the same memory with z first.
+
+    >>> planes(np.zeros((5, 6, 7)), rank=3).shape
+    (7, 5, 6)
     """
     return array if rank == 2 else np.moveaxis(array, -1, 0)

@@ -1,1 +1,1 @@
-"""What the lessons and the demo stand on: short trainings, kept in a cache, and their rows."""
+"""What the lessons and the demo stand on: short trainings, made once and kept in the cache."""

@@ -34,10 +34,16 @@ NEXT = """next: make lab                     the lessons, starting at notebooks/
 
 
 def run_demo(figures: Path, *, progress: bool = False) -> str:
-    """Train the four rows, write fig1, fig3 and fig5 into a folder, return the report as text.
+    """Train the four rows on the phantom, score them, and draw three figures of the paper.
 
-    As many rows at once as torch has threads, each on one: networks this small gain a tenth from a
-    second thread, and scores don't depend on how many there are.
+    As many rows are trained at once as torch has threads, each on one thread: networks this small
+    gain a tenth from a second one, and scores do not depend on how many there are.
+
+    Args:
+        figures: Folder for the figures; made if absent.
+        progress: Show a bar.
+    Returns:
+        The report: a table, what it means, and what to do next.
     """
     source = open_source("phantom")
     config = config_for(lesson_row("BCP", source))
@@ -65,8 +71,15 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
 
 
 def train_rows(source: Source, workers: int) -> Iterator[tuple[str, Method, list[dict], float]]:
-    """Every row, in order: name, trained method, validation scores, seconds of training. More than
-    one worker: each in a process of its own."""
+    """Train and score every row of the demo.
+
+    Args:
+        source: The data set.
+        workers: Rows at once; more than one are trained in processes of their own.
+    Yields:
+        For each row, in order, its name, the trained method, its validation scores, and the
+        seconds its training took.
+    """
     tasks = []
     for name in ROWS:
         row = lesson_row(name, source)
@@ -88,7 +101,15 @@ def _train(task: bytes) -> bytes:
 
 
 def draw_figures(methods: dict[str, Method], source: Source, config: Config) -> dict[str, Figure]:
-    """Fig. 5 and 1 on an unlabeled training slice of the BCP student, Fig. 3 on a volume."""
+    """Draw Fig. 5 and 1 from BCP's student on an unlabeled slice, and Fig. 3 on a volume.
+
+    Args:
+        methods: The trained rows of the demo by name.
+        source: The data set.
+        config: Numbers of a row, for the training size.
+    Returns:
+        Per name of a file the figure.
+    """
     student = methods["BCP"].student
     image, label = unlabeled_slice(source, config)
     probs = predict_probs(student, image[None])  # (1, C, H, W)
@@ -107,7 +128,14 @@ def draw_figures(methods: dict[str, Method], source: Source, config: Config) -> 
 def predictions_of_volume(
     methods: Mapping[str, Method], source: Source, config: Config, case: str
 ) -> Figure:
-    """Fig. 3, 4: three slices of a volume, its label, and what every method's student says."""
+    """Draw Fig. 3 or 4: three slices of a volume, its label, and what each method predicts.
+
+    Args:
+        methods: Trained methods by the title of their column.
+        source: The data set.
+        config: Numbers of a row, for the training size.
+        case: The volume.
+    """
     volume = source.volume(case)
     depth = len(planes(volume.image, source.rank))
     slices = [depth // 4, depth // 2, 3 * depth // 4]
@@ -123,13 +151,26 @@ def predictions_of_volume(
 
 
 def unlabeled_slice(source: Source, config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """The first unlabeled training image with all classes in its (middle) plane, and its label,
-    at training size; see `views`."""
+    """Find an unlabeled training image whose picture holds all classes.
+
+    Args:
+        source: The data set.
+        config: Numbers of a row: which patients are labeled, and the training size.
+    Returns:
+        Image and label at training size, see `buarl.figures.views.view_with_all_classes`.
+    """
     return view_with_all_classes(source, config, source.split_labeled(config.labeled)[1])
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """A PNG, atomically, without the date and version that would change at every run."""
+    """Write a figure as PNG, whole or not at all.
+
+    Date and version of the program are left out, so that equal figures make equal files.
+
+    Args:
+        figure: What to write.
+        path: The file, replaced if it exists.
+    """
     write_atomic(
         path,
         lambda p: figure.savefig(

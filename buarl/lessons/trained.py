@@ -1,7 +1,8 @@
-"""The short trainings that the lessons share: trained once, kept under a fingerprint.
+"""The short trainings that the lessons share: trained once, then kept under a fingerprint.
 
 The fingerprint covers the row, its numbers, every source file that takes part in training this
-method, the data and torch's version: a stale entry is never found, a damaged one is trained anew.
+method, the data and torch's version. So a stale entry is never found, and a damaged one is trained
+again.
 """
 
 from __future__ import annotations
@@ -48,14 +49,24 @@ LESSON_ROWS: dict[str, dict] = {
 
 
 def lesson_row(name: str, source: Source) -> Experiment:
-    """A row of the lessons on a source: preset toy, both terms per voxel, 3 labeled patients, or 4
-    scans where volumes are trained on, as many as a batch of BCP holds there."""
+    """Make a row of the lessons for a data set: preset toy, both terms normalized per voxel.
+
+    Args:
+        name: One of `LESSON_ROWS`, for example "BCP + URL + CRL".
+        source: The data set. 3 of its patients are labeled, or 4 scans where volumes are trained
+            on, as many as a batch of BCP holds there.
+    """
     labeled = 3 if source.rank == 2 else 4
     return Experiment(source=source.name, labeled=labeled, preset="toy", **LESSON_ROWS[name])
 
 
 def fingerprint(experiment: Experiment, source: Source) -> str:
-    """A short hash of all that decides the weights of a toy run."""
+    """Hash everything that decides the weights of a run into 16 letters.
+
+    Args:
+        experiment: The row.
+        source: Its data set.
+    """
     numbers = describe(experiment, source)
     decisive = [numbers[key] for key in ("experiment", "config", "data")]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
@@ -66,8 +77,16 @@ def fingerprint(experiment: Experiment, source: Source) -> str:
 
 
 def training_code(method: Method) -> list[str]:
-    """The modules of buarl that take part in training a method: loop, data, networks, and from
-    there every module whose names they use. Rows and numbers count by value instead."""
+    """List the modules of buarl that take part in training a method.
+
+    These are the loop, the data sets, the modules of the method and its networks, and from there
+    every module whose names they use. Rows and numbers are left out: they count by value.
+
+    Args:
+        method: Fresh or trained.
+    Returns:
+        Names of modules, sorted.
+    """
     found: set[str] = set()
     pending = {*ALWAYS, *(type(module).__module__ for module in method.modules())}
     while pending:
@@ -79,15 +98,16 @@ def training_code(method: Method) -> list[str]:
 
 
 def _home(value: object) -> str:
-    """The module an imported name comes from; empty for plain values."""
+    """The module that an imported name comes from; empty for plain values."""
     return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
 
 
 def trained(experiment: Experiment, source: Source, *, progress: bool = False) -> Method:
-    """A method trained by this row, from the cache if it is there.
+    """Return the method of a row after training; train it first if the cache does not have it.
 
     Args:
-        experiment: The row; meant for presets of a minute. source: Its data.
+        experiment: The row; meant for presets that take a minute.
+        source: Its data set.
         progress: Show a bar while training.
     """
     folder = cache_root() / "trained" / fingerprint(experiment, source)
@@ -101,7 +121,7 @@ def trained(experiment: Experiment, source: Source, *, progress: bool = False) -
 
 
 def _kept(folder: Path, source: Source) -> Method | None:
-    """A finished run that can be read."""
+    """The method of a finished run, or None where there is no such run or it cannot be read."""
     try:
         return load_run(folder, source.root)[2]
     except (ValueError, KeyError, RuntimeError):
@@ -109,9 +129,17 @@ def _kept(folder: Path, source: Source) -> Method | None:
 
 
 def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
-    """The same method as it stood at the end of an earlier stage, e.g. BCP after "pretrain".
+    """Return the method of a row as it stood at the end of an earlier stage.
 
-    A teacher that only the next stage starts is still its untrained copy: `start_selftraining()`.
+    A teacher that only the next stage starts is still an untrained copy there; BCP's is set by
+    `start_selftraining()`.
+
+    Args:
+        experiment: The row; it is trained first if the cache does not have it.
+        source: Its data set.
+        stage: Name of the stage, for example BCP's "pretrain".
+    Raises:
+        ValueError: no checkpoint of that stage; the message names the file.
     """
     trained(experiment, source)
     folder = cache_root() / "trained" / fingerprint(experiment, source)

@@ -28,12 +28,14 @@ NOT_YET = "not yet run"
 
 
 def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "val") -> Path:
-    """Write `folder/NAME.json` from a finished and evaluated run.
+    """Enter a finished and evaluated run into a ledger, as `folder/NAME.json`.
 
     Args:
-        folder: The ledger, e.g. `results/`; made if absent. name: Of the entry, a file name.
-        run_folder: Holds `run.json` and `metrics_<split>.csv` (`python -m buarl evaluate`).
-        split: Which evaluation.
+        folder: The ledger, for example `results/`; made if absent.
+        name: Name of the entry, which becomes its file name.
+        run_folder: Folder of the run; it holds `run.json` and, after `python -m buarl evaluate`,
+            `metrics_<split>.csv`.
+        split: Which evaluation to enter.
     Returns:
         The file. It holds no path of the machine.
     Raises:
@@ -48,7 +50,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
     metric, *notes = [line[2:] for line in scores.read_text().splitlines() if line[:2] == "# "]
     rows = read_metrics(scores)
     entry = {key: run[key] for key in KEYS + OPTIONAL if key in run} | {
-        "data": {"licence": run["data"]["licence"]},  # where it lay is nobody's business
+        "data": {"licence": run["data"]["licence"]},  # a path tells of a machine, not of a run
         "split": split,
         "metric": metric,
         "notes": notes,
@@ -64,8 +66,12 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
 
 
 def read_ledger(folder: Path) -> list[dict[str, Any]]:
-    """All entries of a ledger by name; each has KEYS and "name". A folder not there is empty.
+    """Read all entries of a ledger, in the order of their names.
 
+    Args:
+        folder: The ledger; one that does not exist is empty.
+    Returns:
+        One dict an entry, with the keys `KEYS` and "name".
     Raises:
         ValueError: a JSON file that is no entry; the message names it and what it lacks.
     """
@@ -73,11 +79,14 @@ def read_ledger(folder: Path) -> list[dict[str, Any]]:
 
 
 def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of rows with the scores of their entries, or "not yet run".
+    """Lay out rows with the scores of their entries, or "not yet run".
 
     Args:
         rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
-            every field, seed and preset included. ledger: As `read_ledger` returns it.
+            every field, seed and preset included.
+        ledger: As `read_ledger` returns it.
+    Returns:
+        A Markdown table; a row with several entries has a line for each.
     """
     lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
     for title, row in rows.items():
@@ -90,11 +99,14 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
 
 
 def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table of rows of several seeds: mean and standard deviation (n - 1) between them.
+    """Lay out rows of several seeds: mean and standard deviation (n - 1) between seeds.
 
     Args:
-        rows: Per title an experiment; its seed does not matter. ledger: As `read_ledger` returns
-            it; every precision is a line of its own, one with fewer than two entries is left out.
+        rows: Per title an experiment; its seed does not matter.
+        ledger: As `read_ledger` returns it.
+    Returns:
+        A Markdown table. Each precision of a row is a line of its own; lines with fewer than two
+        entries are left out.
     """
     lines = [["", *COLUMNS.values(), "seeds"]]
     for title, row in rows.items():
@@ -111,7 +123,7 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
 
 
 def _precision(entry: Mapping[str, Any]) -> str:
-    """Entries of the time before it was recorded are of CPUs without bf16."""
+    """The precision of a run; entries made before it was recorded are of CPUs without bf16."""
     return entry["environment"].get("precision", "fp32")
 
 
@@ -142,5 +154,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """NaN is no JSON: null."""
+    """The same values with None for NaN, which JSON does not know."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}

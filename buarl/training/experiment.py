@@ -9,7 +9,7 @@ from typing import Any
 
 from buarl.losses import Reduction
 from buarl.methods import METHODS
-from buarl.outside import Code, code_name, is_outside
+from buarl.outside import Code, code_name, find_code, is_outside
 from buarl.regions import Rule, rule_from_dict, whole
 from buarl.training.overrides import check_overrides
 
@@ -107,6 +107,8 @@ def _rule(data: Mapping[str, Any], code: Code) -> Rule:
     """The rule back from JSON; one from outside is called with the arguments that it stored."""
     if not is_outside(str(data.get("name"))):
         return rule_from_dict(data)
+    arguments = {key: value for key, value in data.items() if key != "name"}
+    return find_code(data["name"], code, "rule")(**arguments)
 
 
 def _stored(name: str | Callable[..., Any] | None) -> str | None:

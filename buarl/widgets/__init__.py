@@ -1,4 +1,4 @@
-"""The interactive explorers; they live in `buarl_lab` and need `pip install "buarl[notebooks]"`."""
+"""The threshold scrubber and four explorers for notebooks; `pip install "buarl[notebooks]"`."""
 
 from buarl.widgets.explorers.cases import case_browser
 from buarl.widgets.explorers.copy_paste import copy_paste_explorer

@@ -42,10 +42,10 @@ await mount(document.getElementById("scrubber"), JSON.parse(text("header")), pay
 
 
 class Scrubber(anywidget.AnyWidget):
-    """The widget. Make one with `scrubber`, `lesson_scrubber` or `run_scrubber`.
+    """The widget; `scrubber`, `lesson_scrubber` and `run_scrubber` make one.
 
     Args:
-        packed: What to show, from `pack`.
+        packed: What to show, as `buarl.widgets.scrub_pack.pack` returns it.
     """
 
     _esm = STATIC / "scrubber.js"
@@ -58,14 +58,18 @@ class Scrubber(anywidget.AnyWidget):
 
     @property
     def message(self) -> str | None:
-        """Why there is nothing to show, if so."""
+        """Why there is nothing to show; None if there is something."""
         return json.loads(self._header).get("message")
 
     def to_html(self, path: str | Path, title: str = "Threshold scrubber", note: str = "") -> None:
-        """Write one file that shows the same without kernel and network. It carries the images!
+        """Write one HTML file that shows the same without kernel and network.
+
+        The file carries the images: mind whose they are before you publish it.
 
         Args:
-            path: The file. title, note: Text above and below.
+            path: The file, replaced if it exists.
+            title: Text above.
+            note: Text below.
         Raises:
             ValueError: there is nothing to show.
         """
@@ -74,7 +78,7 @@ class Scrubber(anywidget.AnyWidget):
         write_page(Path(path), Packed(self._header, self._payload), title, note)
 
     def __repr__(self) -> str:
-        """Short and without an address: it stands in committed notebooks."""
+        """Short and without an address, because it stands in committed notebooks."""
         header = json.loads(self._header)
         if "message" in header:
             return f"Scrubber({header['message']!r})"
@@ -83,7 +87,14 @@ class Scrubber(anywidget.AnyWidget):
 
 
 def write_page(path: Path, packed: Packed, title: str, note: str = "") -> None:
-    """The scrubber as one HTML file, UTF-8 on every system."""
+    """Write a scrubber as one HTML file, UTF-8 on every system.
+
+    Args:
+        path: The file, replaced if it exists.
+        packed: What to show.
+        title: Text above.
+        note: Text below.
+    """
     text = PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
@@ -106,15 +117,18 @@ def scrubber(
     class_names: Sequence[str] | None = None,
     percentiles: Sequence[float] = PERCENTILES,
 ) -> Scrubber:
-    """A scrubber of your own arrays. What cannot be shown is said in its place.
+    """Make a scrubber of your own arrays. What cannot be shown is said in its place.
 
     Args:
         images: (N, H, W), or volumes (N, X, Y, Z), shown slice by slice along the last axis.
-        labels: As images, 0 to C-1, or None.
-        probs: (N, C, ...), or (S, N, C, ...) with a prediction for each of S training steps.
+        labels: Whole numbers of the same shape, 0 to C-1, or None.
+        probs: (N, C, ...), or (S, N, C, ...) with a prediction for each of S training steps; sums
+            to 1 over classes.
         rule: "crl" or "url": which region is weighed down.
-        steps, names, class_names: Titles of the S steps, the N images, the C classes.
-        percentiles: Stops of the slider.
+        steps: Titles of the S training steps.
+        names: Titles of the N images.
+        class_names: Names of the C classes, background first.
+        percentiles: Stops of the slider in percent, rising, at most 255.
     """
 
     def sides() -> list[Side]:
@@ -129,19 +143,22 @@ def scrubber(
 
 
 def lesson_scrubber(name: str, source, *, progress: bool = False) -> Scrubber:
-    """A row of the lessons on both halves of a batch, at several steps of its training.
+    """Make a scrubber of a lesson's row: both halves of a batch, at several steps of training.
 
     Args:
-        name: One of `buarl.lessons.trained.LESSON_ROWS`. source: Its data. progress: Show a bar.
+        name: One of `buarl.lessons.trained.LESSON_ROWS`.
+        source: Its data set.
+        progress: Show a bar while training.
     """
     return _shown(lambda: sides_of_lesson(name, source, progress=progress))
 
 
 def run_scrubber(folder: str | Path, root: str | Path | None = None) -> Scrubber:
-    """A finished run of your own, at the end of each of its stages.
+    """Make a scrubber of a finished run of your own, at the end of each of its stages.
 
     Args:
-        folder: The run. root: Where its data lie, if they have moved.
+        folder: Folder of the run.
+        root: Where its data lie, if they have moved.
     """
     return _shown(lambda: sides_of_run(Path(folder), root))
 

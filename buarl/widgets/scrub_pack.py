@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from buarl.entropy import Scope, entropy_of_probs, entropy_threshold, uncertain_mask
-from buarl.figures.plots import BOTH, ERROR, PALETTE, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, PALETTE, UNCERTAIN
 from buarl.regions import crl, url
 
 PERCENTILES = (
@@ -37,11 +37,14 @@ MORE_COLOURS = ("#009E73", "#F0E442", "#0072B2", "#D55E00")  # classes beyond th
 class Side:
     """The labeled or the unlabeled half of a batch, at several training steps.
 
-    rule: "url" for labeled images, "crl" for unlabeled ones.
-    images: (N, *spatial); volumes are shown slice by slice along their last axis.
-    labels: whole numbers (N, *spatial), 0 to C-1, or None.
-    probs: (S, N, C, *spatial), one prediction per training step, summing to 1 over classes.
-    steps: S titles. names: N titles. class_names: C, or None for numbers.
+    Attributes:
+        rule: "url" for labeled images, "crl" for unlabeled ones.
+        images: (N, *spatial); volumes are shown slice by slice along their last axis.
+        labels: Whole numbers (N, *spatial), 0 to C-1, or None.
+        probs: (S, N, C, *spatial), a prediction for each training step; sums to 1 over classes.
+        steps: Titles of the S training steps.
+        names: Titles of the N images.
+        class_names: Names of the C classes, or None for numbers.
     """
 
     rule: str
@@ -112,21 +115,27 @@ class Side:
 
 
 class Packed(NamedTuple):
-    """header: JSON text. payload: zlib-compressed bytes, see `pack`."""
+    """What the browser receives.
+
+    Attributes:
+        header: JSON text.
+        payload: Bytes compressed by zlib, see `pack`.
+    """
 
     header: str
     payload: bytes
 
 
 def pack(sides: Sequence[Side], percentiles: Sequence[float] = PERCENTILES) -> Packed:
-    """Everything the scrubber's browser side needs.
+    """Pack everything that the scrubber needs in the browser.
 
     Args:
-        sides: One or two, with the same training steps. percentiles: Stops, rising, at most 255.
+        sides: One or two, with the same training steps.
+        percentiles: Stops of the slider in percent, rising, at most 255.
     Returns:
-        A header (sizes, titles, thresholds in nats, colours) and per side these bytes, one per
-        voxel, slices (N, H, W) in order: image, label if there is one, then for all steps
-        entropy (255 = ln C), pseudo-label, and the number of stops that mark the voxel, for the
+        A header (sizes, titles, thresholds in nats, colors), and for each side these bytes, one a
+        voxel, slices (N, H, W) in order: the image, the label if there is one, then for all steps
+        entropy (255 is ln C), pseudo-label, and the number of stops that mark the voxel, for the
         scopes "batch" and "image".
     Raises:
         ValueError: sides that do not fit each other, or stops that do not rise.

@@ -1,4 +1,4 @@
-"""The scrubber's read-outs as the library computes them: the twin of the browser's arithmetic."""
+"""The scrubber's read-outs as the library computes them, to check the browser's arithmetic."""
 
 from __future__ import annotations
 
@@ -20,17 +20,26 @@ def readings(
     alpha: float = 0.5,
     scope: Scope = "batch",
 ) -> dict[str, float | None]:
-    """All numbers beside the pictures, for one position of the sliders.
+    """Compute all numbers beside the pictures, for one position of the sliders.
 
     Args:
-        side: What is shown. step, index: Which training step and which slice, from 0.
-        percentile, scope: See `uncertain_mask`. alpha: Weight of the lesser region.
+        side: What is shown.
+        step: Which training step, from 0.
+        index: Which slice, from 0.
+        percentile: Cut in percent, see `buarl.entropy.uncertain_mask`.
+        alpha: Weight of the lesser region.
+        scope: "batch" or "image".
     Returns:
-        threshold: nats, of the batch or of the slice's image. share, wrong, recall, precision:
-        marked pixels, errors of all pixels, marked errors of errors, errors of marked pixels, each
-        0-1, of the slice; with the ending _all of all slices. voxel_inside, voxel_outside,
-        region_inside, region_outside: what an uncertain and a certain voxel weigh under both
-        reductions, 1 being its weight in the plain mean. None where there is nothing to divide by.
+        A dict; None stands where there is nothing to divide by.
+        threshold: In nats, of the batch or of the slice's image.
+        share: Marked pixels as a share of all pixels of the slice, 0-1.
+        wrong: Errors as a share of all pixels of the slice, 0-1.
+        recall: Marked errors as a share of all errors of the slice, 0-1.
+        precision: Errors as a share of all marked pixels of the slice, 0-1.
+        share_all, wrong_all, recall_all, precision_all: The same of all slices.
+        voxel_inside, voxel_outside: What an uncertain and a certain voxel weigh under the reduction
+        "voxel", 1 being its weight in the plain mean.
+        region_inside, region_outside: The same under the reduction "region".
     """
     entropy = side.entropy(step)  # (N, *spatial)
     mask = uncertain_mask(entropy, percentile, scope)

@@ -31,10 +31,12 @@ SLICES = 4  # per side
 
 
 def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> list[Side]:
-    """Both halves of a batch at the moments of a lesson's training.
+    """Record both halves of a batch at several moments of a lesson's training.
 
     Args:
-        name: One of `LESSON_ROWS`. source: Its data. progress: Show a bar while training.
+        name: One of `buarl.lessons.trained.LESSON_ROWS`.
+        source: Its data set.
+        progress: Show a bar while training.
     Raises:
         ValueError: no such lesson.
     """
@@ -56,10 +58,11 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
 
 
 def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
-    """Both halves of a batch at the end of every stage of a finished run.
+    """Record both halves of a batch at the end of every stage of a finished run.
 
     Args:
-        folder: The run. root: Where its data lie, if they have moved.
+        folder: Folder of the run.
+        root: Where its data lie, if they have moved.
     Raises:
         ValueError: no finished run there.
     """
@@ -81,8 +84,12 @@ def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
 def few_slices(
     source: Source, config: Config, count: int = SLICES
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[list[str]]]:
-    """Training images of both sides, evenly spaced in the list, at training size: see `views`.
+    """Pick training images of both sides, evenly spaced in the list, at training size.
 
+    Args:
+        source: The data set.
+        config: Numbers of the run: which patients are labeled, and the training size.
+        count: How many of each side.
     Returns:
         Images (N, *spatial), labels (N, *spatial) and names, each for [labeled, unlabeled].
     """

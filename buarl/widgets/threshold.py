@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl.evaluation.errors import error_capture
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN, WIDTH, draw_labels, draw_mask
 
 PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
 """Where the lessons read it."""
@@ -21,8 +21,11 @@ PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
 class Reading(NamedTuple):
     """What a percentile does to one image.
 
-    mask: bool (H, W). threshold: nats. share: marked pixels of all, 0-1. caught: marked errors of
-    all errors, 0-1, NaN without errors.
+    Attributes:
+        mask: bool (H, W), True where the image counts as uncertain.
+        threshold: In nats.
+        share: Marked pixels as a share of all pixels, 0-1.
+        caught: Marked errors as a share of all errors, 0-1; NaN if there are none.
     """
 
     mask: np.ndarray
@@ -31,16 +34,22 @@ class Reading(NamedTuple):
     caught: float
 
     def text(self) -> str:
-        """The read-outs in one line."""
+        """Say the read-outs in one line."""
         caught = "no errors" if np.isnan(self.caught) else f"{100 * self.caught:.1f} % of errors"
         return f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels, {caught}"
 
 
 def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) -> Reading:
-    """The mask and the read-outs of one image at a percentile.
+    """Compute the mask and the read-outs of one image at a percentile.
 
     Args:
-        error: bool (H, W). entropy: (H, W), nats. percentile: See `uncertain_mask`.
+        error: bool (H, W), True where prediction and label differ.
+        entropy: float (H, W), nats.
+        percentile: Cut in percent, see `buarl.entropy.uncertain_mask`.
+
+    >>> entropy = np.arange(100.0).reshape(10, 10) / 100
+    >>> read_threshold(entropy > 0.9, entropy, 95).text()
+    'H > 0.940 nats marks 5.0 % of pixels, 55.6 % of errors'
     """
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]  # (1, H, W)
     capture = error_capture(torch.from_numpy(error)[None], batch, percentile)
@@ -52,7 +61,11 @@ class ThresholdView:
     """One figure whose artists are moved, never drawn anew: errors, mask, entropies.
 
     Args:
-        image, label, entropy: (H, W). probs: (C, H, W). percentile: What to show first.
+        image: (H, W), any numbers.
+        label: Whole numbers (H, W).
+        probs: float (C, H, W), sums to 1 over classes.
+        entropy: float (H, W), nats.
+        percentile: What to show first, percent.
     """
 
     def __init__(
@@ -81,7 +94,7 @@ class ThresholdView:
         self.show(percentile)
 
     def show(self, percentile: float) -> Reading:
-        """Move the artists to another percentile."""
+        """Move the artists to another percentile, and return what it does."""
         reading = read_threshold(self.error, self.entropy, percentile)
         codes = reading.mask + (reading.mask & self.error).astype(np.uint8)
         self.marks.set_data(np.ma.masked_equal(codes, 0))
@@ -90,7 +103,7 @@ class ThresholdView:
         return reading
 
     def png(self) -> bytes:
-        """The figure as it stands."""
+        """Return the figure as it stands, as PNG."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=90)
         return buffer.getvalue()

@@ -26,37 +26,37 @@ def _ellipse(
 
 
 def draw_thorax(
-    p: SimpleNamespace, grey: dict[str, float], position: float, x: np.ndarray, y: np.ndarray
+    p: SimpleNamespace, gray: dict[str, float], position: float, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
     """Everything but the heart, painted back to front; no label."""
     canvas = np.full(x.shape, 0.01, np.float32)
     body = _ellipse(x, y, (0.0, 0.05), p.half * p.body)
     fat, muscle = 1 - p.chest[0], 1 - p.chest.sum()
-    canvas[body < 1] = grey["fat"]
-    canvas[body < fat] = grey["muscle"]
+    canvas[body < 1] = gray["fat"]
+    canvas[body < fat] = gray["muscle"]
     cavity = body < muscle
-    canvas[cavity] = grey["lung"]
+    canvas[cavity] = gray["lung"]
     for cx, cy, size in p.vessels:
-        canvas[cavity & (_ellipse(x, y, (cx, cy), (size, size)) < 1)] = grey["blood"] * 0.7
+        canvas[cavity & (_ellipse(x, y, (cx, cy), (size, size)) < 1)] = gray["blood"] * 0.7
     fade, near = (
         p.pad_size * (1 - 0.5 * max(0.0, position)),
         (p.center[0] - 0.35, p.center[1] - 0.35),
     )
     mediastinum = _ellipse(x, y, near, (fade * 0.3, fade * 0.5), p.pad_angle)
-    canvas[cavity & (mediastinum < 1)] = p.pad_grey * grey["fat"]
+    canvas[cavity & (mediastinum < 1)] = p.pad_grey * gray["fat"]
     lx, ly, size = p.liver
     liver = _ellipse(x, y, (lx, ly + 0.25 * (1 - position)), (1.2 * size, 0.8 * size), 0.25)
-    canvas[cavity & (liver < 1)] = grey["liver"]
+    canvas[cavity & (liver < 1)] = gray["liver"]
     gx, gy, size = p.gut
     gut = _ellipse(x, y, (gx, gy + 0.25 * (1 - position)), (1.2 * size, size), -0.3)
-    canvas[cavity & (gut < 1)] = grey["muscle"]
-    canvas[cavity & (gut < 0.85)] = grey["gut"]
+    canvas[cavity & (gut < 1)] = gray["muscle"]
+    canvas[cavity & (gut < 0.85)] = gray["gut"]
     ax, ay, size = p.aorta
     spine = _ellipse(x, y, (ax - 0.28, ay + 0.22), (0.2, 0.17))
-    canvas[spine < 1] = grey["spine"]
+    canvas[spine < 1] = gray["spine"]
     aorta = _ellipse(x, y, (ax, ay), (size, size))
-    canvas[aorta < 1.2] = grey["muscle"]
-    canvas[aorta < 1] = grey["blood"]
+    canvas[aorta < 1.2] = gray["muscle"]
+    canvas[aorta < 1] = gray["blood"]
     return canvas
 
 
@@ -76,7 +76,7 @@ def _ventricle_radii(p: SimpleNamespace, frame: int, position: float) -> tuple[f
 
 def draw_heart(
     p: SimpleNamespace,
-    grey: dict[str, float],
+    gray: dict[str, float],
     frame: int,
     position: float,
     x: np.ndarray,
@@ -95,27 +95,27 @@ def draw_heart(
     lobe = (u * math.cos(p.uneven_angle) + v * math.sin(p.uneven_angle)) / radius
     wall = radius < pool + (outer - pool) * (1 + p.uneven * lobe)
     right = _right_ventricle(p, frame, position, u, v)
-    canvas[(right < 1.12 + p.pericardium) | (radius < outer + p.pericardium)] = 0.7 * grey["fat"]
-    canvas[right < 1.12] = grey["muscle"]
-    canvas[right < 1] = grey["blood"]
+    canvas[(right < 1.12 + p.pericardium) | (radius < outer + p.pericardium)] = 0.7 * gray["fat"]
+    canvas[right < 1.12] = gray["muscle"]
+    canvas[right < 1] = gray["blood"]
     if position > p.rv_base:
         label[right < 1] = RIGHT_VENTRICLE
     if position < 0:  # above the base: atrium with a thin wall and the aortic root, not labeled
         atrium = _ellipse(u, v, (-0.1 * pool, 0.0), (1.25 * pool, 1.05 * pool))
         root = _ellipse(u, v, (0.75 * outer, -0.35 * outer), (0.55 * pool, 0.55 * pool))
         for part in (atrium, root):
-            canvas[part < 1.07] = grey["muscle"]
+            canvas[part < 1.07] = gray["muscle"]
             label[part < 1.07] = 0
-            canvas[part < 1] = grey["blood"]
+            canvas[part < 1] = gray["blood"]
         return label
-    canvas[wall], label[wall] = grey["muscle"], MYOCARDIUM
+    canvas[wall], label[wall] = gray["muscle"], MYOCARDIUM
     inside = radius < pool
-    canvas[inside], label[inside] = grey["blood"], LEFT_VENTRICLE
+    canvas[inside], label[inside] = gray["blood"], LEFT_VENTRICLE
     if 0.15 < position < 0.75:
         for size, angle in zip(p.papillary * pool, p.papillary_angle, strict=True):
             tip = (0.8 * pool * np.cos(angle), 0.8 * pool * np.sin(angle))
             muscle = _ellipse(u, v, tip, (1.6 * size, 0.9 * size), angle)
-            canvas[inside & (muscle < 1)] = grey["muscle"]
+            canvas[inside & (muscle < 1)] = gray["muscle"]
     return label
 
 

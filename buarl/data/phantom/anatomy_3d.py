@@ -48,8 +48,8 @@ VEINS = (
 
 def draw_chest(canvas: Canvas, p: SimpleNamespace) -> None:
     """Everything but the atrium, painted back to front; no label."""
-    fat, muscle, level = p.grey["fat"], p.grey["muscle"], np.eye(3)
-    for center, axes, grey in (
+    fat, muscle, level = p.gray["fat"], p.gray["muscle"], np.eye(3)
+    for center, axes, gray in (
         ((4, -40, -20), (76, 58, 75), fat),  # around the heart
         ((2, 18, 10), (24, 24, 90), fat),  # around the great vessels
         ((-38, 84, 0), (42, 26, 200), 1.4 * muscle),  # back
@@ -58,20 +58,20 @@ def draw_chest(canvas: Canvas, p: SimpleNamespace) -> None:
         ((0, 29, 0), (7, 4, 200), 1.3 * muscle),  # esophagus
     ):
         shape = canvas.ellipsoid(p.chest * np.array(center), p.chest * np.array(axes), level)
-        canvas.paint(shape, grey)
+        canvas.paint(shape, gray)
     for start, end, size in p.twigs:
-        canvas.paint(canvas.tube([[*start, 2 * size], [*end, size]]), 0.8 * p.grey["blood"])
+        canvas.paint(canvas.tube([[*start, 2 * size], [*end, size]]), 0.8 * p.gray["blood"])
     for names, wall in GROUPS:
-        shapes = {name: _neighbour(canvas, p, name) for name in names}
+        shapes = {name: _neighbor(canvas, p, name) for name in names}
         for box, distance in shapes.values():
             canvas.paint((box, distance - np.float32(wall)), muscle)
         if "left ventricle" in names:
             canvas.paint(_left_ventricle(canvas, p, 10.0), muscle)
         for name, shape in shapes.items():
-            canvas.paint(shape, p.grey[name])
+            canvas.paint(shape, p.gray[name])
 
 
-def _neighbour(canvas: Canvas, p: SimpleNamespace, name: str) -> Shape:
+def _neighbor(canvas: Canvas, p: SimpleNamespace, name: str) -> Shape:
     shift, size = p.shift[name], p.size[name]
     if name == "left ventricle":
         return _left_ventricle(canvas, p)
@@ -82,7 +82,7 @@ def _neighbour(canvas: Canvas, p: SimpleNamespace, name: str) -> Shape:
 
 
 def _valve_plane(p: SimpleNamespace) -> tuple[np.ndarray, float]:
-    """Normal of the mitral valve towards the ventricle and its distance from the centre."""
+    """Normal of the mitral valve towards the ventricle and its distance from the center."""
     normal = p.valve / np.linalg.norm(p.valve)
     return normal, p.valve_depth * float(np.linalg.norm(p.axes * (p.turn @ normal)))
 
@@ -112,13 +112,13 @@ def draw_atrium(canvas: Canvas, p: SimpleNamespace, rng: np.random.Generator) ->
             distance[box] = blend(distance[box], vein, 5.0)
     spots = gaussian_filter(rng.standard_normal(label.shape, np.float32), 4 / canvas.spacing)
     scar = (spots > np.quantile(spots, 1 - p.scar)) & (label < 4)
-    wall = np.where(scar, np.float32(p.grey["scar"]), np.float32(p.grey["muscle"]))
+    wall = np.where(scar, np.float32(p.gray["scar"]), np.float32(p.gray["muscle"]))
     closed = (beyond < -0.5 * canvas.spacing) | (appendage < p.wall)  # the valve has no wall
     everywhere = (slice(None),) * 3
     canvas.paint((everywhere, blood - np.float32(p.wall)), wall, closed)
-    canvas.paint((everywhere, blood), np.float32(p.grey["blood"]))
+    canvas.paint((everywhere, blood), np.float32(p.gray["blood"]))
     leaflets = np.maximum(np.abs(beyond) - np.float32(0.6), body - 2)
-    canvas.paint((everywhere, leaflets), np.float32(p.grey["muscle"]), 0.5 * (appendage > 0))
+    canvas.paint((everywhere, leaflets), np.float32(p.gray["muscle"]), 0.5 * (appendage > 0))
     return label
 
 

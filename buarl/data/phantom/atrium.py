@@ -25,7 +25,7 @@ _MARGIN = (6.5, 11.5)  # beyond that, either side: 10 to 19 voxels in LA
 class Phantom3dSpec:
     """Size, variation and image quality of the phantom; ranges are (low, high), drawn per patient.
 
-    Grey values are in [0, 1] before bias and noise. A larger spacing makes smaller files.
+    Gray values are in [0, 1] before bias and noise. A larger spacing makes smaller files.
     """
 
     seed: int = 2018
@@ -36,13 +36,13 @@ class Phantom3dSpec:
     chest_scale: Pair = (0.94, 1.06)
     atrium_scale: Pair = (0.76, 1.18)
     turn: float = 12.0  # of the atrium, +- degrees about each axis
-    shift: float = 3.0  # of each neighbour, +- mm per axis
+    shift: float = 3.0  # of each neighbor, +- mm per axis
     warp: float = 1.0  # largest push of each of the four deforming waves, mm
     label_end: Pair = (4.0, 14.0)  # how far outside the chamber the label follows a vein
     wall: Pair = (1.6, 2.6)
     scar: Pair = (0.02, 0.35)  # share of the wall that is bright
     blood: Pair = (0.5, 0.75)
-    unlike: float = 0.1  # a neighbour's blood differs from the atrium's, +- share
+    unlike: float = 0.1  # a neighbor's blood differs from the atrium's, +- share
     muscle: Pair = (0.14, 0.28)
     fat: Pair = (0.2, 0.42)
     lung: Pair = (0.01, 0.05)
@@ -58,18 +58,20 @@ class Phantom3dSpec:
 
 
 def phantom_scan(spec: Phantom3dSpec, patient: int) -> tuple[np.ndarray, np.ndarray]:
-    """The scan of one patient: a pure function of its arguments.
+    """Draw the scan of one patient: a pure function of its arguments.
 
     Args:
-        spec: what to draw.
-        patient: number >= 1. List sizes do not change what a patient looks like.
-
+        spec: What to draw.
+        patient: Number from 1. Sizes of lists do not change what a patient looks like.
     Returns:
-        image (X, Y, Z) float32, z-scored before it was cropped around the label, as in LA;
-        label (X, Y, Z) uint8, 1 left atrium.
-
+        Image float32 (X, Y, Z), brought to mean 0 and standard deviation 1 before it was cropped
+        around the label, as in LA; and label uint8 (X, Y, Z), 1 is the left atrium.
     Raises:
-        ValueError: patient < 1.
+        ValueError: a patient below 1.
+
+    >>> image, label = phantom_scan(Phantom3dSpec(spacing=4), patient=1)
+    >>> image.shape == label.shape, image.shape[2], int(label.max())
+    (True, 14, 1)
     """
     if patient < 1:
         raise ValueError(f"need patient >= 1, got {patient}")
@@ -77,10 +79,10 @@ def phantom_scan(spec: Phantom3dSpec, patient: int) -> tuple[np.ndarray, np.ndar
 
     rng = np.random.default_rng([spec.seed, patient])
     p = _draw_patient(spec, rng)
-    canvas = Canvas(_axes(spec, p.above), p.waves, spec.warp, p.grey["lung"])
+    canvas = Canvas(_axes(spec, p.above), p.waves, spec.warp, p.gray["lung"])
     draw_chest(canvas, p)
     distance = draw_atrium(canvas, p, rng)
-    image = np.round(1000 * _degrade(canvas.grey, p, rng))  # scanners store integers
+    image = np.round(1000 * _degrade(canvas.gray, p, rng))  # scanners store integers
     image = ((image - image.mean()) / image.std()).astype(np.float32)
     parts, _ = components(distance < 0, np.ones((3, 3, 3)))  # the top may cut a bent vein in two
     label = (parts == np.bincount(parts[parts > 0]).argmax()).astype(np.uint8)
@@ -90,7 +92,7 @@ def phantom_scan(spec: Phantom3dSpec, patient: int) -> tuple[np.ndarray, np.ndar
 
 def _draw_patient(spec: Phantom3dSpec, rng: np.random.Generator) -> SimpleNamespace:
     """What differs between patients."""
-    neighbours = (*CHAMBERS, *VESSELS, "left ventricle")
+    neighbors = (*CHAMBERS, *VESSELS, "left ventricle")
     blood = rng.uniform(*spec.blood)
     veins = int(rng.choice([3, 4, 5], p=[0.2, 0.5, 0.3]))
     common = 2.5 * (veins == 3)  # of three, the last is a wide common vein of the left lung
@@ -98,7 +100,7 @@ def _draw_patient(spec: Phantom3dSpec, rng: np.random.Generator) -> SimpleNamesp
         chest=rng.uniform(*spec.chest_scale),
         axes=np.array([33, 19, 18.5]) * rng.uniform(*spec.atrium_scale) * rng.uniform(0.9, 1.1, 3),
         turn=rotation(rng.uniform(-spec.turn, spec.turn, 3) + [8, 0, -14]),
-        above=rng.uniform(-2.0, 5.0),  # the atrium's centre over the middle slice
+        above=rng.uniform(-2.0, 5.0),  # the atrium's center over the middle slice
         valve=np.array([0.66, -0.58, -0.48]) + rng.uniform(-0.1, 0.1, 3),  # to the left ventricle
         valve_depth=rng.uniform(0.72, 0.84),
         veins=VEINS[:veins],
@@ -107,9 +109,9 @@ def _draw_patient(spec: Phantom3dSpec, rng: np.random.Generator) -> SimpleNamesp
         label_end=rng.uniform(*spec.label_end, veins),
         appendage=rng.uniform([-4, -4, -4, -1], [4, 4, 4, 1.5], (5, 4)),
         twigs=_lung_vessels(rng),
-        shift={name: rng.uniform(-spec.shift, spec.shift, 3) for name in neighbours},
-        size={name: rng.uniform(0.92, 1.1) for name in neighbours},
-        grey={n: blood * rng.uniform(1 - spec.unlike, 1 + spec.unlike) for n in neighbours}
+        shift={name: rng.uniform(-spec.shift, spec.shift, 3) for name in neighbors},
+        size={name: rng.uniform(0.92, 1.1) for name in neighbors},
+        gray={n: blood * rng.uniform(1 - spec.unlike, 1 + spec.unlike) for n in neighbors}
         | {"blood": blood, "scar": blood * rng.uniform(1.3, 1.8)}
         | {tissue: rng.uniform(*getattr(spec, tissue)) for tissue in ("muscle", "fat", "lung")},
         wall=rng.uniform(*spec.wall),
@@ -134,7 +136,7 @@ def _lung_vessels(rng: np.random.Generator, count: int = 16) -> list[tuple]:
 
 
 def _axes(spec: Phantom3dSpec, above: float) -> list[np.ndarray]:
-    """Positions of the voxel centres along x, y and z."""
+    """Positions of the voxel centers along x, y and z."""
     bottom = -spec.height / 2 - above
     sides = (*_FIELD, (bottom, bottom + spec.height))
     counts = [round((high - low) / spec.spacing) for low, high in sides]

@@ -32,7 +32,7 @@ _HEART_TYPES = (
 class PhantomSpec:
     """Size, variation and image quality of the phantom; ranges are (low, high), drawn per patient.
 
-    Lengths are in half short sides of the image, grey values in [0, 1] before bias and noise.
+    Lengths are in half short sides of the image, gray values in [0, 1] before bias and noise.
     """
 
     seed: int = 2502
@@ -41,9 +41,9 @@ class PhantomSpec:
     test_patients: int = 8
     side: tuple[int, int] = (64, 96)  # pixels along each in-plane axis
     depth: tuple[int, int] = (6, 10)  # slices per volume
-    oversampling: int = 3  # sub-pixels per pixel and axis; odd, the centre one gives the label
+    oversampling: int = 3  # sub-pixels per pixel and axis; odd, the center one gives the label
     heart_scale: Pair = (0.9, 1.25)
-    shift: float = 0.16  # heart centre, +- per axis
+    shift: float = 0.16  # heart center, +- per axis
     rotation: float = 40.0  # heart axis, +- degrees
     warp: float = 0.035  # largest smooth deformation
     blood: Pair = (0.6, 0.95)
@@ -68,19 +68,21 @@ class PhantomSpec:
 
 
 def phantom_case(spec: PhantomSpec, patient: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """One volume of one patient: a pure function of its arguments.
+    """Draw one volume of one patient: a pure function of its arguments.
 
     Args:
-        spec: what to draw.
-        patient: number >= 1. Split sizes do not change what a patient looks like.
-        frame: 1 end diastole (large pool), 2 end systole (small pool, thick wall).
-
+        spec: What to draw.
+        patient: Number from 1. Sizes of splits do not change what a patient looks like.
+        frame: 1 is end diastole (large pool), 2 end systole (small pool, thick wall).
     Returns:
-        image (Z, H, W) float32 with min 0 and max 1, label (Z, H, W) uint8
-        (0 background, 1 right ventricle, 2 myocardium, 3 left ventricle).
-
+        Image float32 (Z, H, W) with minimum 0 and maximum 1, and label uint8 (Z, H, W):
+        0 background, 1 right ventricle, 2 myocardium, 3 left ventricle.
     Raises:
-        ValueError: patient < 1 or frame not 1 or 2.
+        ValueError: a patient below 1, or a frame other than 1 and 2.
+
+    >>> image, label = phantom_case(PhantomSpec(side=(32, 40), depth=(4, 6)), patient=1, frame=1)
+    >>> image.shape == label.shape, float(image.max()), int(label.max())
+    (True, 1.0, 3)
     """
     if patient < 1 or frame not in (1, 2):
         raise ValueError(f"need patient >= 1 and frame 1 or 2, got {patient} and {frame}")
@@ -88,7 +90,7 @@ def phantom_case(spec: PhantomSpec, patient: int, frame: int) -> tuple[np.ndarra
     rng = np.random.default_rng([spec.seed, patient, frame])
     grids = _grid(person, 1), _grid(person, spec.oversampling)
     drawn = [_draw_slice(person, grids, frame, position, rng) for position in person.positions]
-    image = _degrade(np.stack([grey for grey, _ in drawn]), person, rng)
+    image = _degrade(np.stack([gray for gray, _ in drawn]), person, rng)
     image = np.round(1000 * image)  # scanners store integers; the files also pack better
     image = (image - image.min()) / (image.max() - image.min())
     return image.astype(np.float32), np.stack([label for _, label in drawn])
@@ -133,7 +135,7 @@ def _draw_patient(spec: PhantomSpec, patient: int) -> SimpleNamespace:
         pad_angle=rng.uniform(-1.0, -0.2),
         pad_grey=rng.uniform(0.35, 0.8),
         pericardium=rng.uniform(0.0, 0.09),
-        grey={k: rng.uniform(*getattr(spec, k)) for k in ("blood", "muscle", "fat", "lung")}
+        gray={k: rng.uniform(*getattr(spec, k)) for k in ("blood", "muscle", "fat", "lung")}
         | {"liver": rng.uniform(*spec.organ), "spine": rng.uniform(*spec.organ)}
         | {"gut": rng.uniform(*spec.stomach)},
         bias=rng.uniform(*spec.bias) * rng.normal(0, 1, 3),
@@ -150,19 +152,19 @@ def _draw_slice(
     position: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grey values and label of one slice; sub-pixels are averaged (partial volume)."""
+    """Gray values and label of one slice; sub-pixels are averaged (partial volume)."""
     (coarse, fine), n, (h, w) = grids, p.oversampling, p.shape
-    grey = dict(p.grey, blood=p.grey["blood"] * rng.uniform(0.9, 1.05))  # inflow differs by slice
+    gray = dict(p.gray, blood=p.gray["blood"] * rng.uniform(0.9, 1.05))  # inflow differs by slice
     # The unlabeled surroundings are drawn pixel by pixel (blurred later), the heart n x n finer.
-    canvas = draw_thorax(p, grey, position, *coarse)
+    canvas = draw_thorax(p, gray, position, *coarse)
     canvas = canvas.repeat(n, axis=0).repeat(n, axis=1)
-    label = draw_heart(p, grey, frame, position, *fine, canvas)
+    label = draw_heart(p, gray, frame, position, *fine, canvas)
     canvas = canvas.reshape(h, n, w, n).mean((1, 3))
     return canvas, label[n // 2 :: n, n // 2 :: n]
 
 
 def _grid(p: SimpleNamespace, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smoothly deformed coordinates x, y of all sub-pixel centres, n per pixel and axis."""
+    """Smoothly deformed coordinates x, y of all sub-pixel centers, n per pixel and axis."""
     y, x = (
         ((np.arange(size * n) + 0.5) / n * 2 / p.shape.min() - half).astype(np.float32)
         for size, half in zip(p.shape, p.half[::-1], strict=True)

@@ -11,7 +11,16 @@ Shape = tuple[Box, np.ndarray]  # a part of the grid, signed distance there: mm,
 
 
 def rotation(degrees: np.ndarray) -> np.ndarray:
-    """Turns about x, then y, then z, (3, 3)."""
+    """Make the matrix (3, 3) that turns about x, then y, then z.
+
+    Args:
+        degrees: The three angles.
+
+    >>> rotation(np.array([0, 0, 90])).round()
+    array([[ 0., -1.,  0.],
+           [ 1.,  0.,  0.],
+           [ 0.,  0.,  1.]])
+    """
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         a, b = [k for k in range(3) if k != axis]
@@ -23,13 +32,17 @@ def rotation(degrees: np.ndarray) -> np.ndarray:
 
 
 def along(direction: np.ndarray) -> np.ndarray:
-    """A rotation whose first row is the direction."""
+    """Make a rotation (3, 3) whose first row is a direction.
+
+    Args:
+        direction: (3,), of any length.
+    """
     basis, _ = np.linalg.qr(np.stack([direction, [0, 0, 1.0], [0, 1.0, 0]], axis=1))
     return basis.T
 
 
 def dot(left: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Vector (3,) or matrix (n, 3) times every point (3, *spatial).
+    """Multiply a vector (3,) or matrix (n, 3) with every point of (3, X, Y, Z).
 
     Not by BLAS, whose last bits may depend on the number of threads.
     """
@@ -37,22 +50,28 @@ def dot(left: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def blend(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    """Smooth minimum: the union of two shapes, rounded where they meet within `width` mm."""
+    """Unite two shapes by a smooth minimum.
+
+    Args:
+        a: Signed distances to the first shape, mm.
+        b: Signed distances to the second.
+        width: Where they differ by less than this many mm, the edge is rounded.
+    """
     share = (0.5 + 0.5 * (b - a) / width).clip(0, 1)
     return b + (a - b) * share - width * share * (1 - share)
 
 
 class Canvas:
-    """Grey values and the deformed position of every voxel.
+    """The gray value and the deformed position of every voxel.
 
     Args:
-        axes: voxel centres along x, y, z in mm, evenly spaced.
+        axes: voxel centers along x, y, z in mm, evenly spaced.
         waves: (count, 3, 3) in [-1, 1]: frequency, phase and push of each deforming wave.
         warp: largest push of a wave along an axis in mm.
-        grey: of the empty canvas.
+        gray: of the empty canvas.
     """
 
-    def __init__(self, axes: list[np.ndarray], waves: np.ndarray, warp: float, grey: float) -> None:
+    def __init__(self, axes: list[np.ndarray], waves: np.ndarray, warp: float, gray: float) -> None:
         self.axes, self.spacing = axes, float(axes[0][1] - axes[0][0])
         self.slack = warp * len(waves) + self.spacing
         points = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
@@ -60,12 +79,19 @@ class Canvas:
         for frequency, phase, push in waves.astype(np.float32):
             wave = np.sin(dot(frequency / 12, points) + np.pi * phase[0])
             self.points += np.float32(warp) * push[:, None, None, None] * wave
-        self.grey = np.full(points.shape[1:], grey, np.float32)
+        self.gray = np.full(points.shape[1:], gray, np.float32)
 
     def ellipsoid(
         self, center: np.ndarray, semi_axes: np.ndarray, turn: np.ndarray, rim: float = 4.0
     ) -> Shape:
-        """An ellipsoid whose axes are the rows of `turn`, in the voxels up to `rim` mm away."""
+        """Shape an ellipsoid.
+
+        Args:
+            center: (3,), mm.
+            semi_axes: (3,), mm.
+            turn: (3, 3); its rows are the directions of the axes.
+            rim: Distances are computed up to this many mm around it.
+        """
         reach = np.sqrt(((turn.T * semi_axes) ** 2).sum(1))
         box = self._around(center - reach, center + reach, rim)
         offset = self.points[:, *box] - _column(center)
@@ -75,7 +101,12 @@ class Canvas:
         return box, radius * (radius - 1) / slope
 
     def tube(self, path: np.ndarray, rim: float = 4.0) -> Shape:
-        """A tube along a chain of (x, y, z, radius)."""
+        """Shape a tube along a chain of points.
+
+        Args:
+            path: (points, 4): x, y, z and the radius there, mm.
+            rim: Distances are computed up to this many mm around it.
+        """
         path = np.asarray(path, np.float32)
         low, high = (path[:, :3] - path[:, 3:]).min(0), (path[:, :3] + path[:, 3:]).max(0)
         box = self._around(low, high, rim)
@@ -88,16 +119,22 @@ class Canvas:
         return box, np.minimum.reduce(parts)
 
     def whole(self, shape: Shape) -> np.ndarray:
-        """The distance on the whole grid; far away it is 99."""
-        distance = np.full(self.grey.shape, 99, np.float32)
+        """Return the distances to a shape on the whole grid; far away from it they are 99."""
+        distance = np.full(self.gray.shape, 99, np.float32)
         distance[shape[0]] = shape[1]
         return distance
 
-    def paint(self, shape: Shape, grey: float | np.ndarray, share: float | np.ndarray = 1) -> None:
-        """Grey inside the shape; a voxel on its border is mixed by the part it covers."""
+    def paint(self, shape: Shape, gray: float | np.ndarray, share: float | np.ndarray = 1) -> None:
+        """Paint a shape; a voxel on its border is mixed by the part that the shape covers.
+
+        Args:
+            shape: What to paint.
+            gray: The gray value, one or a map of the shape's box.
+            share: How much of it, 0-1, one or a map of the box.
+        """
         box, distance = shape
         cover = (0.5 - distance / np.float32(self.spacing)).clip(0, 1) * share
-        self.grey[box] += cover * (grey - self.grey[box])
+        self.gray[box] += cover * (gray - self.gray[box])
 
     def _around(self, low: np.ndarray, high: np.ndarray, rim: float) -> Box:
         """Voxels between two corners and `rim` mm beyond."""

@@ -19,11 +19,12 @@ class Explorer(ipywidgets.VBox):
     """Controls beside a picture, its read-outs below it, and a line for messages.
 
     Args:
-        view: Draws. controls: Per name, what calls `update` when its value changes.
-        update: From the values of all controls by name to a note for the reader, often "". What it
-            raises of `EXPECTED` becomes a message; the picture then stays as it was.
-        columns: Which controls stand under which heading, by name; unnamed ones are not shown.
-        extra: Widgets below the controls that are no controls, e.g. a button.
+        view: What draws.
+        controls: Per name a widget that calls `update` when its value changes.
+        update: Takes the values of all controls by name and returns a note for the reader, often
+            "". What it raises of `EXPECTED` becomes a message; the picture then stays as it was.
+        columns: Per heading the names of the controls below it; others are not shown.
+        extra: More widgets below the controls, for example a button.
 
     Without a kernel, on GitHub for one, the notebook shows the picture as it was at first.
     """

@@ -21,8 +21,14 @@ from buarl.widgets.explorers.live import check_finite
 class Case(NamedTuple):
     """A volume with its label, prediction, entropy and scores.
 
-    image, label, prediction, entropy: (Z, H, W) for 2-D networks, (X, Y, Z) for 3-D. axis: Along
-    which it is sliced. rows: As from `evaluate`, one per class.
+    Attributes:
+        name: The case.
+        image: float32 (Z, H, W) for 2-D networks, (X, Y, Z) for 3-D ones.
+        label: uint8, the same shape.
+        prediction: uint8, the same shape.
+        entropy: float32, the same shape, nats.
+        axis: Along which it is sliced.
+        rows: Scores as `evaluate` returns them, one row a class.
     """
 
     name: str
@@ -34,13 +40,13 @@ class Case(NamedTuple):
     rows: list[dict]
 
     def cut(self, index: int) -> tuple[np.ndarray, ...]:
-        """Image, label, prediction, entropy and error codes of a slice, each (H, W)."""
+        """Cut a slice: image, label, prediction, entropy and error codes, each (H, W)."""
         volumes = (self.image, self.label, self.prediction, self.entropy)
         slices = tuple(volume.take(index, self.axis) for volume in volumes)
         return *slices, error_codes(slices[1], slices[2])
 
     def worst_slice(self) -> int:
-        """The slice with the most wrong voxels."""
+        """Find the slice with the most wrong voxels."""
         others = tuple(a for a in range(3) if a != self.axis)
         return int((self.label != self.prediction).sum(others).argmax())
 
@@ -49,8 +55,14 @@ class Cases:
     """What can be browsed: a network on the volumes of a split, and their scores.
 
     Args:
-        method: Its student predicts. source, split: Which volumes. config: Training size, stride.
-        rows: Scores as from `evaluate`, e.g. read from a run folder; computed if None.
+        method: Its student predicts.
+        source: The data set.
+        config: Numbers of the run, for training size and stride.
+        split: Which volumes.
+        rows: Scores as `evaluate` returns them, for example read from a run folder; None computes
+            them.
+    Raises:
+        ValueError: the split holds no case.
     """
 
     def __init__(
@@ -69,14 +81,20 @@ class Cases:
 
     @classmethod
     def of_run(cls, folder: str | Path, split: str = "val", root: Path | None = None) -> Cases:
-        """Those of a finished run folder; its `metrics_<split>.csv` is used if there is one."""
+        """Open those of a finished run; its `metrics_<split>.csv` is used if there is one.
+
+        Args:
+            folder: Folder of the run.
+            split: Which volumes.
+            root: Where the data lie, if they have moved.
+        """
         experiment, source, method = load_run(Path(folder), root)
         scores = Path(folder) / f"metrics_{split}.csv"
         rows = read_metrics(scores) if scores.is_file() else None
         return cls(method, source, config_for(experiment), split, rows)
 
     def ranking(self) -> dict[str, float]:
-        """Mean Dice over the classes per case, worst first; cases without any class come last."""
+        """Rank cases by their mean Dice, worst first; cases without any class come last."""
         means = {}
         for name in dict.fromkeys(row["case"] for row in self.rows):
             values = [row["dice"] for row in self.rows if row["case"] == name]
@@ -95,13 +113,23 @@ class Cases:
 
 
 def error_codes(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """0 right, 1 missed (predicted background), 2 added (background in truth), 3 another class."""
+    """Tell the kinds of error apart.
+
+    Args:
+        label: Whole numbers of any shape.
+        prediction: Whole numbers of the same shape.
+    Returns:
+        0 right, 1 missed (predicted background), 2 added (background in truth), 3 another class.
+
+    >>> error_codes(np.array([0, 1, 0, 1]), np.array([0, 0, 2, 2])).tolist()
+    [0, 1, 2, 3]
+    """
     codes = np.where(prediction == 0, 1, np.where(label == 0, 2, 3))
     return np.where(label == prediction, 0, codes)
 
 
 def score_table(rows: Sequence[dict]) -> str:
-    """Scores of a case per class and their mean, as text."""
+    """Lay out the scores of a case by class, and their mean, as text."""
     lines = [f"{'':<12}{'Dice':>7}{'Jaccard':>9}{'95HD':>8}{'ASD':>8}   (distances in voxels)"]
     shown = {row["class"]: row for row in rows}
     for name, row in shown.items():

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from buarl.data.source import Source
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN
 from buarl.methods import Method
 from buarl.training.config import Config
 from buarl.widgets.explorers import live
@@ -60,7 +60,13 @@ class CaseView(live.LiveView):
 
 
 def draw_case(case: Case, class_names: Sequence[str], index: int | None = None) -> Figure:
-    """The static picture of a slice, by default the one with most errors."""
+    """Draw a slice of a case as a static picture.
+
+    Args:
+        case: What to draw.
+        class_names: Background first.
+        index: Which slice, from 0; None draws the one with most errors.
+    """
     view = CaseView(class_names)
     view.show(case, case.worst_slice() if index is None else index)
     return view.figure
@@ -74,11 +80,14 @@ def case_browser(
     split: str = "val",
     root: Path | None = None,
 ) -> Explorer:
-    """All cases of a run sorted by Dice; choose one, move through its slices.
+    """Browse the cases of a run, sorted by Dice: choose one, move through its slices.
 
     Args:
         run: A finished run folder, or a method; a method needs its source and config.
-        split: Which volumes. root: Where the data of a run folder lie, if they have moved.
+        source: The data set of a method.
+        config: Numbers of a method, for training size and stride.
+        split: Which volumes.
+        root: Where the data of a run folder lie, if they have moved.
     Returns:
         A box; bad input, such as a missing folder, becomes a message in it.
     """

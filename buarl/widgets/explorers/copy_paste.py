@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from buarl.copy_paste import Box, copy_paste, outside_mask, sample_box
-from buarl.figures.plots import UNCERTAIN
+from buarl.figures.draw import UNCERTAIN
 from buarl.widgets.explorers import live
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ TITLES = ("around the box", "in the box", "mixed image", "mixed target (stripes:
 class Images(NamedTuple):
     """The images that can be mixed, all of one size.
 
-    labeled, unlabeled: (B, H, W). label, pseudo_label: integer (B, H, W). class_names: Background
-    first.
+    Attributes:
+        labeled: (B, H, W), any numbers.
+        label: Whole numbers (B, H, W), the labels of these.
+        unlabeled: (B, H, W), any numbers.
+        pseudo_label: Whole numbers (B, H, W), what the teacher says of these.
+        class_names: Background first.
     """
 
     labeled: np.ndarray
@@ -44,8 +48,14 @@ class Images(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """One mixed pair. outside: bool (H, W), BCP's K. is_label: bool (H, W), where the target is a
-    label; elsewhere it is a pseudo-label."""
+    """One mixed pair.
+
+    Attributes:
+        image: (H, W).
+        target: Whole numbers (H, W).
+        outside: bool (H, W), the K of BCP.
+        is_label: bool (H, W), True where the target is a label, False where it is a pseudo-label.
+    """
 
     image: np.ndarray
     target: np.ndarray
@@ -57,8 +67,11 @@ def mix(images: Images, box: Box, direction: str, around: int = 0, inside: int =
     """Paste one image onto another through a box, by `buarl.copy_paste`.
 
     Args:
-        images: What there is. box: In pixels. direction: One of `DIRECTIONS`.
-        around, inside: Numbers of the images around and in the box.
+        images: What there is.
+        box: In pixels.
+        direction: One of `DIRECTIONS`.
+        around: Number of the image around the box, from 0.
+        inside: Number of the image in the box, from 0.
     Raises:
         ValueError: a box that leaves the image.
     """
@@ -147,8 +160,11 @@ def copy_paste_explorer(
     """Box, direction and images of bidirectional copy-paste.
 
     Args:
-        labeled, unlabeled: Images (B, H, W), arrays or CPU tensors. label, pseudo_label: integer
-            (B, H, W). class_names: Background first.
+        labeled: Images (B, H, W), arrays or CPU tensors.
+        label: Whole numbers (B, H, W), the labels of these.
+        unlabeled: Images (B, H, W).
+        pseudo_label: Whole numbers (B, H, W), what the teacher says of these.
+        class_names: Background first.
     Returns:
         A box; bad input becomes a message in it.
     """

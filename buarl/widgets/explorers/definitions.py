@@ -26,7 +26,7 @@ ROWS = {
 
 
 class Blob(NamedTuple):
-    """A disc added to the prediction: its centre and radius in pixels; radius 0 adds nothing."""
+    """A disc added to the prediction, in pixels; one of radius 0 adds nothing."""
 
     row: int = 0
     column: int = 0
@@ -34,7 +34,15 @@ class Blob(NamedTuple):
 
 
 def add_blob(mask: np.ndarray, blob: Blob) -> np.ndarray:
-    """The mask (H, W) together with the blob; radius 1 is a single pixel."""
+    """Add a blob to a mask.
+
+    Args:
+        mask: bool (H, W).
+        blob: Where it lies; radius 1 is a single pixel.
+
+    >>> add_blob(np.zeros((4, 4), bool), Blob(1, 1, 2)).sum()
+    np.int64(9)
+    """
     row, column = np.indices(mask.shape)
     distance = (row - blob.row) ** 2 + (column - blob.column) ** 2
     return mask | (distance < blob.radius**2)
@@ -43,12 +51,14 @@ def add_blob(mask: np.ndarray, blob: Blob) -> np.ndarray:
 def directed_distances(
     mask: np.ndarray, other: np.ndarray, spacing: Sequence[float] | None = None
 ) -> np.ndarray:
-    """From every surface pixel of a mask to the surface of the other, ascending; as in MedPy.
+    """Measure from every surface pixel of a mask to the surface of another, as MedPy does.
 
     Args:
-        mask, other: bool, any rank. spacing: mm per axis, None for pixels.
+        mask: bool, any rank.
+        other: bool, the same shape.
+        spacing: Size of a pixel in mm per axis; None for distances in pixels.
     Returns:
-        1-D; empty if one of the masks is.
+        Distances in ascending order, 1-D; empty if one of the masks is.
     """
     surface, target = (part & ~binary_erosion(part) for part in (mask, other))
     if not target.any():
@@ -62,11 +72,14 @@ def every_definition(
     spacing: Sequence[float] | None = None,
     empty: str = "diagonal",
 ) -> dict[str, float]:
-    """The scores of `ROWS`: the library's four by `case_metrics`, the others from the distances.
+    """Compute the scores of `ROWS`: four by `case_metrics`, the others from the distances.
 
     Args:
-        prediction, label: bool (H, W). spacing: mm per axis, None for pixels. empty: Policy of the
-            library's four; the other definitions are NaN where a mask is empty.
+        prediction: bool (H, W).
+        label: bool (H, W).
+        spacing: Size of a pixel in mm per axis; None for distances in pixels.
+        empty: What an empty mask scores in the four, see `case_metrics`; the other definitions
+            are NaN there.
     """
     scores = case_metrics(prediction, label, spacing, empty)
     scores.pop("missed")
@@ -85,7 +98,12 @@ def every_definition(
 
 
 def definition_table(readings: dict[str, dict[str, float]], spacing: Sequence[float]) -> str:
-    """`ROWS` with their values in "pixels" and "mm", as text."""
+    """Lay out the definitions with their values in pixels and in mm, as text.
+
+    Args:
+        readings: `every_definition` under the keys "pixels" and "mm".
+        spacing: Size of a pixel in mm, rows first.
+    """
     unit = f"({spacing[0]:g} per row, {spacing[1]:g} per column)"
     lines = [f"{'':<32}{'pixels':>8}{'mm':>8}   {unit}"]
     for key, title in ROWS.items():

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage, imsave
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from buarl.figures.plots import PALETTE
+from buarl.figures.draw import PALETTE
 
 DPI = 96  # of a common screen: one inch of the figure is one CSS inch in the page
 CLASSES = PALETTE[1:]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from buarl.evaluation.metrics import EMPTY_POLICIES
-from buarl.figures.plots import BOTH, ERROR, UNCERTAIN
+from buarl.figures.draw import BOTH, ERROR, UNCERTAIN
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.definitions import (
     Blob,
@@ -72,7 +72,10 @@ class MetricView(live.LiveView):
         """Move the artists.
 
         Args:
-            label, prediction: bool (H, W). spacing: mm per axis. empty: See `case_metrics`.
+            label: bool (H, W).
+            prediction: bool (H, W).
+            spacing: Size of a pixel in mm, rows first.
+            empty: What an empty mask scores, see `case_metrics`.
         Returns:
             `every_definition` in "pixels" and in "mm".
         """
@@ -104,8 +107,11 @@ def draw_metrics(
     """The static picture.
 
     Args:
-        label, prediction: bool (H, W). blob: Added to the prediction. image: Drawn below.
-        shown: spacing and empty of `MetricView.show`.
+        label: bool (H, W).
+        prediction: bool (H, W).
+        blob: Added to the prediction.
+        image: (H, W), drawn below.
+        shown: `spacing` and `empty` of `MetricView.show`.
     """
     view = MetricView(image, label.shape)
     view.show(label, add_blob(prediction, blob), **shown)
@@ -122,8 +128,11 @@ def metric_explorer(
     """Move a stray blob, empty a mask, change the spacing; watch the scores.
 
     Args:
-        label, prediction: Classes, integer or bool (H, W). image: (H, W), drawn below.
-        class_names: Background first; one class is scored at a time. blob: Where it starts.
+        label: Classes, whole numbers or bool (H, W).
+        prediction: Classes, the same shape.
+        image: (H, W), drawn below.
+        class_names: Background first; one class is scored at a time.
+        blob: Where the stray blob starts.
     Returns:
         A box; bad input becomes a message in it.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from buarl.figures.plots import UNCERTAIN
+from buarl.figures.draw import UNCERTAIN
 from buarl.losses import D2, Dice, Reduction
 from buarl.regions import PERCENTILE_RULES, PercentileRule, Rule, crl, url
 from buarl.widgets.explorers import live

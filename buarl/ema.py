@@ -13,8 +13,8 @@ from buarl.arguments import check_number
 def ema_decay_at(step: int, limit: float = 0.99) -> float:
     """Share of the old teacher that is kept after a step: min(step / (step + 1), limit).
 
-    So the teacher is a copy of the student after step 0, and their plain average as long as the
-    limit is not reached. Source: Mean Teacher as in SSL4MIS; the paper recommends it below Eq. 10.
+    After step 0 the teacher is a copy of the student, then the mean of all students so far, until
+    the limit is reached. Source: Mean Teacher as in SSL4MIS; the paper recommends it below Eq. 10.
 
     Args:
         step: 0-based.

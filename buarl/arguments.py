@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["real", "integer", "bool"]
+Kind = Literal["real", "integer", "bool", "any"]
 
 WORDS = {
     "real": "real numbers in floating point",
@@ -29,7 +29,8 @@ def check_tensor(name: str, value: object, kind: Kind = "real") -> None:
     Args:
         name: What the caller calls the argument.
         value: What was given.
-        kind: "real" (any floating-point precision), "integer" (bool counts as 0 and 1) or "bool".
+        kind: "real" (any floating-point precision), "integer" (bool counts as 0 and 1), "bool" or
+            "any".
     Raises:
         TypeError: no tensor, or a tensor of another kind.
 
@@ -45,6 +46,7 @@ def check_tensor(name: str, value: object, kind: Kind = "real") -> None:
         "real": value.is_floating_point(),
         "integer": not value.is_floating_point() and not value.is_complex(),
         "bool": value.dtype == torch.bool,
+        "any": True,
     }
     if not fits[kind]:
         raise TypeError(f"{name} must hold {WORDS[kind]}, got {value.dtype}")

@@ -5,24 +5,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from buarl.arguments import check_tensor, may_look
 from buarl.fast.union_find import largest_component_on_device
 
 
 def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Keep the largest connected component per sample and foreground class, drop the others.
 
-    Neighbours touch by face, edge or corner (8 in 2-D, 26 in 3-D), as in the clean-up of BCP's
+    Neighbors touch by face, edge or corner (8 in 2-D, 26 in 3-D), as in the clean-up of BCP's
     pseudo-labels and of LA test masks (docs/protocol.md 1.4; 6.23 on what it costs). Of equally
     large components the one met first in raster order stays. A class without voxels stays empty.
 
     Args:
-        pseudo_label: (B, *spatial) integer classes 0..num_classes-1, two or three spatial axes.
-            On another device than the CPU all work stays there, see `union_find`.
-        num_classes: number of classes, background (0) included.
+        pseudo_label: Classes 0 to C-1, integer, (B, *spatial) with two or three spatial axes. On
+            another device than the CPU all work stays there, see `union_find`.
+        num_classes: C, background (0) included.
     Returns:
-        (B, *spatial) new tensor, same dtype and device; dropped voxels are 0.
+        New tensor of the same shape, dtype and device; dropped voxels are 0.
     Raises:
-        ValueError: not two or three spatial axes, not integers, or a class out of range.
+        TypeError: no tensor, or one that does not hold integers.
+        ValueError: not two or three spatial axes, or (looked at on the CPU) a class out of range.
+
+    >>> largest_component(torch.tensor([[[1, 1, 0, 1], [0, 0, 0, 2]]]), num_classes=3)
+    tensor([[[1, 1, 0, 0],
+             [0, 0, 0, 2]]])
     """
     _check(pseudo_label, num_classes)
     if pseudo_label.device.type != "cpu":
@@ -44,14 +50,13 @@ def largest_component(pseudo_label: torch.Tensor, num_classes: int) -> torch.Ten
 
 
 def _check(pseudo_label: torch.Tensor, num_classes: int) -> None:
+    check_tensor("pseudo_label", pseudo_label, "integer")
     if pseudo_label.ndim not in (3, 4):
         raise ValueError(
             f"pseudo_label must be (B, *spatial) with 2 or 3 spatial axes, "
             f"got shape {tuple(pseudo_label.shape)}"
         )
-    if pseudo_label.is_floating_point() or pseudo_label.is_complex():
-        raise ValueError(f"pseudo_label must hold integers, got {pseudo_label.dtype}")
-    if pseudo_label.numel() and pseudo_label.device.type == "cpu":  # elsewhere it would wait
+    if may_look(pseudo_label):
         low, high = (int(bound) for bound in pseudo_label.aminmax())
         if low < 0 or high >= num_classes:
             raise ValueError(

@@ -1,4 +1,7 @@
-"""Bidirectional copy-paste: a box cut from one image and laid on another (docs/protocol.md 4.2)."""
+"""Bidirectional copy-paste: one box, cut from one image and laid on another.
+
+Source: BCP (Bai et al., CVPR 2023, arXiv:2305.00673); docs/protocol.md 4.2.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from buarl.arguments import check_number, check_shape, check_tensor
+
 
 class Box(NamedTuple):
-    """Start corner and size per spatial axis, in voxels; a corner drawn on a device stays there."""
+    """A box in an image.
+
+    start: First voxel inside, per spatial axis; a corner drawn on a device is a tensor there.
+    size: Voxels inside, per spatial axis.
+    """
 
     start: tuple[int | Tensor, ...]
     size: tuple[int, ...]
@@ -22,13 +31,27 @@ def sample_box(
     generator: torch.Generator | None = None,
     device: torch.device | None = None,
 ) -> Box:
-    """Draw a box of floor(share * n) voxels per axis with a uniform corner.
+    """Draw a box of floor(share * n) voxels along every axis, with a uniform corner.
 
-    The last corner that would fit is never drawn, as in BCP (256: size 170, corners 0-85).
+    The last corner that would still fit is never drawn, as in BCP: of 256 voxels a box has 170, and
+    its corner lies in 0 to 85.
 
     Args:
+        spatial: Size of the image, voxels per spatial axis, each at least 1.
+        share: Edge of the box over edge of the image, 0 to 1.
+        generator: Where the random numbers come from; None is torch's own generator.
         device: Where to draw; None draws on the CPU and makes the corner plain numbers.
+    Returns:
+        The box.
+    Raises:
+        ValueError: a share outside 0-1 or an axis without voxels.
+
+    >>> sample_box((256, 256), generator=torch.Generator().manual_seed(0)).size
+    (170, 170)
     """
+    check_number("share", share, 0, 1)
+    for n in spatial:
+        check_number("size of an axis", n, 1)
     size = tuple(int(n * share) for n in spatial)
     start = tuple(
         torch.randint(0, max(n - s, 1), (), generator=generator, device=device)
@@ -38,14 +61,54 @@ def sample_box(
 
 
 def outside_mask(spatial: Sequence[int], box: Box, device: torch.device | None = None) -> Tensor:
-    """BCP's K: bool (*spatial), True outside the box and False inside."""
+    """BCP's mask K of a box: True outside, False inside.
+
+    Args:
+        spatial: Size of the image, voxels per spatial axis.
+        box: A box that lies inside it.
+        device: Where the mask is made; None is the CPU.
+    Returns:
+        bool (*spatial).
+    Raises:
+        ValueError: a box of another number of axes, or one that sticks out of the image (looked at
+            where its corner is plain numbers).
+
+    >>> outside_mask((2, 4), Box(start=(0, 1), size=(2, 2))).int()
+    tensor([[1, 0, 0, 1],
+            [1, 0, 0, 1]], dtype=torch.int32)
+    """
+    if not len(spatial) == len(box.start) == len(box.size):
+        raise ValueError(f"box must have {len(spatial)} axes, got {box}")
     inside = torch.ones((), dtype=torch.bool, device=device)
     for n, start, size in zip(spatial, *box, strict=True):
+        if not isinstance(start, Tensor) and not 0 <= start <= start + size <= n:
+            raise ValueError(f"box must lie inside {tuple(spatial)}, got {box}")
         place = torch.arange(n, device=device) - start
         inside = inside[..., None] & (place >= 0) & (place < size)
     return ~inside
 
 
 def copy_paste(outside_image: Tensor, inside_image: Tensor, outside: Tensor) -> Tensor:
-    """`outside_image` where `outside` is True, `inside_image` in the box; also for labels."""
+    """Lay the box of one image on another; labels are mixed by the same call.
+
+    Args:
+        outside_image: What surrounds the box, (B, channels, *spatial); of labels (B, *spatial).
+        inside_image: What the box shows, of the same shape.
+        outside: bool, from `outside_mask`, (*spatial).
+    Returns:
+        The mixed image, of the same shape.
+    Raises:
+        TypeError: what is no tensor, or a mask that is not bool.
+        ValueError: shapes that do not fit; nothing is broadcast but the mask.
+
+    >>> outside = outside_mask((4,), Box(start=(1,), size=(2,)))
+    >>> copy_paste(torch.zeros(1, 1, 4), torch.ones(1, 1, 4), outside)
+    tensor([[[0., 1., 1., 0.]]])
+    """
+    check_tensor("outside", outside, "bool")
+    for name, image in (("outside_image", outside_image), ("inside_image", inside_image)):
+        check_tensor(name, image, "any")
+    check_shape("inside_image", inside_image, outside_image.shape, fit="outside_image")
+    spatial = outside_image.shape[outside_image.ndim - outside.ndim :]
+    check_shape("outside", outside, spatial, fit="the images")
     return torch.where(outside, outside_image, inside_image)

@@ -112,6 +112,8 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
     """
     check_tensor("probs", probs)
     check_tensor("masks", masks)
+    if not isinstance(dice, Dice):
+        raise TypeError(f"dice must be a Dice, got {type(dice).__name__} {dice!r}")
     if isinstance(target, Tensor) and target.is_floating_point():
         truth, true = target, target.square() if dice.squared else target  # (B, C, N)
     else:

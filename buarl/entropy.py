@@ -127,7 +127,8 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
         scope: "batch" takes all voxels of the batch together, "image" each image on its own.
     Returns:
         bool (B, *spatial), True where uncertain: strictly above, so a constant map has no uncertain
-        voxel. NaN ranks above every number, and a voxel of NaN is never certain.
+        voxel. A voxel of NaN is never certain: NaN ranks above every number, and where so many are
+        NaN that the percentile is, no voxel is certain.
     Raises:
         TypeError: no tensor of real floating-point numbers.
         ValueError: percentile outside 0-100, an unknown scope or empty entropy.

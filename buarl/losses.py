@@ -280,7 +280,7 @@ def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
     >>> voxel_weights(regions, reduction="region")
     tensor([[4.0000, 0.6667, 0.6667, 0.6667]])
     """
-    shape = regions[0].mask.shape if regions else ()
+    shape = getattr(regions[0].mask, "shape", ()) if regions else ()
     means = weighted_means(regions, reduction=reduction, shape=shape, fit="the first region")
     return sum(
         mean.factor * mean.weights * (math.prod(shape) / mean.voxels.clamp_min(1)) for mean in means

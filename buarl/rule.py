@@ -140,6 +140,10 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     Traceback (most recent call last):
     ValueError: regions must not overlap, got 1 of 2 voxels in more than one
     """
+    is_list = isinstance(regions, Sequence) and not isinstance(regions, Region)
+    if not is_list or not all(isinstance(region, tuple) and len(region) == 2 for region in regions):
+        given = [type(region).__name__ for region in regions] if is_list else type(regions).__name__
+        raise TypeError(f"regions must be a list of Region(mask, weight), got {given}")
     if not regions:
         raise ValueError("a loss needs at least one region, got none")
     place = None
@@ -150,7 +154,7 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
             check_tensor("region weight", weight)
             check_shape("region weight", weight, shape, fit)
             if may_look(weight):
-                low, high = (float(bound) for bound in weight.aminmax())
+                low, high = (float(bound) for bound in weight.detach().aminmax())
                 check_number("region weight", low, 0)
                 check_number("region weight", high, 0)
         else:

@@ -1,19 +1,36 @@
-"""Learning rates and ramps as functions of the step, for any length (docs/protocol.md 4.3)."""
+"""Learning rates and ramps as functions of the step, for runs of any length.
+
+All of them are given as shares of a run, so a short run has the shape of the published one. Source
+of each number: docs/protocol.md 4.3.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from buarl.arguments import check_number
+
 
 def ramp(step: int, length: float, levels: int = 200) -> float:
-    """The sigmoid-shaped ramp exp(-5 (1 - t)^2), from 0.0067 at 0 to 1 at `length` steps.
+    """The sigmoid-shaped ramp exp(-5 (1 - t)^2) of a consistency weight.
 
     Args:
-        step: 0-based. length: Steps until it reaches 1; 0 means always 1.
-        levels: t moves in that many equal jumps. The references count blocks of 150 steps: 200
-            levels over 30,000 steps (ACDC), 40 over 6,000 (LA).
+        step: 0-based.
+        length: Steps until it reaches 1; 0 means always 1.
+        levels: In how many equal jumps t rises from 0 to 1. The references count blocks of 150
+            steps: 200 levels over 30,000 steps (ACDC), 40 over 6,000 (LA).
+    Returns:
+        0.0067 at step 0, 1 from step `length` on.
+    Raises:
+        ValueError: a step or a length below 0, or fewer than one level.
+
+    >>> [round(ramp(step, 30_000), 4) for step in (0, 15_000, 30_000)]
+    [0.0067, 0.2865, 1.0]
     """
+    check_number("step", step, 0)
+    check_number("ramp length", length, 0)
+    check_number("ramp levels", levels, 1)
     if length == 0:
         return 1.0
     level = min(math.floor(step * levels / length), levels)
@@ -22,33 +39,72 @@ def ramp(step: int, length: float, levels: int = 200) -> float:
 
 @dataclass(frozen=True)
 class Constant:
-    """The same learning rate at every step."""
+    """The same learning rate at every step.
+
+    >>> Constant()(step=500, steps=1000)
+    1.0
+    """
 
     def __call__(self, step: int, steps: int) -> float:
-        """Factor on the initial rate."""
+        """Factor on the initial rate at a step, 0-based, of `steps` in all."""
+        _check_step(step, steps)
         return 1.0
 
 
 @dataclass(frozen=True)
 class Poly:
-    """(1 - step / steps) ** power (SSL4MIS)."""
+    """Polynomial decay (1 - step / steps)^power, as in SSL4MIS.
+
+    Args:
+        power: Above 0; 1 is a straight line.
+    Raises:
+        ValueError: a power below 0; a step outside the run.
+
+    >>> round(Poly()(step=500, steps=1000), 4)
+    0.5359
+    """
 
     power: float = 0.9
 
+    def __post_init__(self) -> None:
+        check_number("power", self.power, 0)
+
     def __call__(self, step: int, steps: int) -> float:
-        """Factor on the initial rate."""
+        """Factor on the initial rate at a step, 0-based, of `steps` in all."""
+        _check_step(step, steps)
         return (1 - step / steps) ** self.power
 
 
 @dataclass(frozen=True)
 class StepDecay:
-    """A tenth after every `share` of the run (UA-MT: 2,500 of 6,000; BCP on LA: of 15,000)."""
+    """A tenth of the rate after every share of the run.
+
+    Args:
+        share: Above 0: UA-MT drops after 2,500 of 6,000 steps, BCP on LA of 15,000.
+    Raises:
+        ValueError: a share not above 0; a step outside the run.
+
+    >>> decay = StepDecay(share=0.4)
+    >>> [round(decay(step, steps=10), 2) for step in (0, 3, 4, 8)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
 
     share: float
 
+    def __post_init__(self) -> None:
+        check_number("share of the run", self.share, 0)
+        if self.share == 0:
+            raise ValueError("share of the run must be above 0, got 0")
+
     def __call__(self, step: int, steps: int) -> float:
-        """Factor on the initial rate."""
+        """Factor on the initial rate at a step, 0-based, of `steps` in all."""
+        _check_step(step, steps)
         return 0.1 ** math.floor(step / (self.share * steps) + 1e-9)
 
 
 Schedule = Constant | Poly | StepDecay
+
+
+def _check_step(step: int, steps: int) -> None:
+    check_number("steps", steps, 1)
+    check_number("step", step, 0, steps)

@@ -105,7 +105,9 @@ def test_more_samples_than_a_byte_can_number():
 def test_errors_name_the_rule_and_the_value():
     with pytest.raises(ValueError, match=r"2 or 3 spatial axes, got shape \(4, 4\)"):
         largest_component(torch.zeros(4, 4, dtype=torch.int64), 2)
-    with pytest.raises(ValueError, match=r"must hold integers, got torch.float32"):
+    with pytest.raises(TypeError, match=r"pseudo_label must hold integers, got torch.float32"):
         largest_component(torch.zeros(1, 4, 4), 2)
+    with pytest.raises(TypeError, match=r"pseudo_label must be a torch tensor, got numpy.ndarray"):
+        largest_component(torch.zeros(1, 4, 4).numpy(), 2)
     with pytest.raises(ValueError, match=r"classes 0\.\.1, got 0\.\.3"):
         largest_component(torch.tensor([[[0, 3]]]), 2)

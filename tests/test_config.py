@@ -13,7 +13,7 @@ from tiny import PRESET, same_weights
 from buarl.losses import D2, D3, DF
 from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
 from buarl.networks import UNet, VNet
-from buarl.regions import Rule, crl, drop, url, whole
+from buarl.regions import PercentileRule, confidence, crl, drop, soft_certainty, url, whole
 from buarl.schedules import Constant, Poly, StepDecay
 from buarl.training.config import (
     PRESETS,
@@ -194,7 +194,11 @@ rules = st.one_of(
     st.builds(url, percentiles, weights, st.sampled_from(["batch", "image"])),
     st.builds(crl, percentiles, weights),
     st.builds(drop, percentiles),
-    st.builds(Rule, st.text(max_size=5), percentiles, weights, weights),
+    st.builds(
+        PercentileRule, st.sampled_from(["url", "crl", "drop"]), percentiles, weights, weights
+    ),
+    st.builds(confidence, st.floats(0, 1)),
+    st.just(soft_certainty()),
 )
 experiments = st.builds(
     Experiment,

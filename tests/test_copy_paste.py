@@ -105,3 +105,50 @@ def test_not_a_number_in_the_hidden_part_does_not_leak():
     a, b = torch.ones(1, 1, 6, 6), torch.ones(1, 1, 6, 6)
     a[:, :, ~outside], b[:, :, outside] = math.nan, math.inf
     assert torch.equal(copy_paste(a, b, outside), torch.ones(1, 1, 6, 6))
+
+
+# --- What is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
+def test_a_share_outside_0_to_1_is_named(share):
+    with pytest.raises(ValueError, match=f"share must lie in 0-1, got {share}"):
+        sample_box((8, 8), share)
+
+
+def test_an_axis_without_voxels_is_named():
+    with pytest.raises(ValueError, match="size of an axis must be >= 1, got 0"):
+        sample_box((8, 0))
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (Box((0,), (4,)), "box must have 2 axes"),
+        (Box((0, 0, 0), (1, 1, 1)), "box must have 2 axes"),
+        (Box((3, 0), (2, 2)), r"box must lie inside \(4, 5\), got Box\(start=\(3, 0\)"),
+        (Box((-1, 0), (2, 2)), "box must lie inside"),
+        (Box((0, 0), (-1, 2)), "box must lie inside"),
+    ],
+)
+def test_a_box_that_sticks_out_is_named(box, message):
+    with pytest.raises(ValueError, match=message):
+        outside_mask((4, 5), box)
+
+
+def test_nothing_but_the_mask_is_broadcast():
+    a, b = torch.zeros(2, 1, 6, 6), torch.ones(2, 1, 6, 6)
+    outside = outside_mask((6, 6), Box((1, 1), (2, 2)))
+    with pytest.raises(ValueError, match=r"inside_image must have shape \(2, 1, 6, 6\)"):
+        copy_paste(a, b[:1], outside)
+    with pytest.raises(
+        ValueError, match=r"inside_image must .* fit outside_image, got \(2, 6, 6\)"
+    ):
+        copy_paste(a, b[:, 0], outside)
+    for wrong in (outside[:1], outside[:, :1], outside.expand(3, 2, 1, 6, 6)):
+        with pytest.raises(ValueError, match=r"outside must have shape .* to fit the images"):
+            copy_paste(a, b, wrong)
+    with pytest.raises(TypeError, match=r"outside must hold True and False, .* got torch.float32"):
+        copy_paste(a, b, outside.float())
+    with pytest.raises(TypeError, match="inside_image must be a torch tensor, got numpy.ndarray"):
+        copy_paste(a, b.numpy(), outside)

@@ -112,6 +112,40 @@ def test_teacher_does_not_share_memory_with_the_student():
     assert_all_equal(teacher.state_dict().values(), copied)
 
 
+@pytest.mark.parametrize("buffers", [False, True])
+def test_networks_of_another_architecture_are_refused_and_left_alone(buffers):
+    teacher, student = networks()
+    before = values(teacher.state_dict().values())
+    wider = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    deeper = nn.Sequential(*student, nn.Conv2d(2, 2, 1))
+    for other in (wider, deeper):
+        with pytest.raises(ValueError, match=r"of one architecture, got 6 parameters of 44 .* and"):
+            update_teacher(teacher, other, 0.9, buffers=buffers)
+    plain = nn.Sequential(nn.Conv2d(1, 3, 3), nn.GroupNorm(1, 3), nn.Conv2d(3, 2, 1))
+    with pytest.raises(ValueError, match="got 3 buffers of 7 numbers and 0 buffers of 0 numbers"):
+        update_teacher(teacher, plain, 0.9, buffers=True)
+    assert_all_equal(teacher.state_dict().values(), before)
+
+
+@pytest.mark.parametrize(
+    ("step", "limit", "message"),
+    [
+        (-1, 0.99, "step must be >= 0, got -1"),
+        (float("nan"), 0.99, "step must be >= 0, got nan"),
+        (5, 5, "ema limit must lie in 0-1, got 5"),
+        (5, float("nan"), "ema limit must lie in 0-1, got nan"),
+    ],
+)
+def test_a_decay_out_of_range_is_named(step, limit, message):
+    with pytest.raises(ValueError, match=message):
+        ema_decay_at(step, limit)
+
+
+def test_a_decay_of_another_type_is_named():
+    with pytest.raises(TypeError, match="ema_decay must be a number, got str '0.9'"):
+        update_teacher(*networks(), "0.9")
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.01, float("nan")])
 def test_errors_name_the_value(decay):
     with pytest.raises(ValueError, match=f"ema_decay must lie in 0-1, got {decay}"):

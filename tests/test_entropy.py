@@ -182,6 +182,54 @@ def test_the_cut_carries_no_gradient():
     assert not uncertain_mask(entropy, 95).requires_grad
 
 
+def test_the_map_from_logits_is_the_one_that_training_cuts_by():
+    logits = 20 * torch.randn(2, 4, 50, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(entropy_map(logits), entropy_of_probs(logits.softmax(1)))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_float64_is_compared_in_float64(scope):
+    """Neighbours that float32 rounds to one number: a cut in float32 would mark none of them."""
+    entropy = 0.5 + 1e-12 * torch.arange(100, dtype=torch.float64).view(1, 10, 10)
+    assert uncertain_mask(entropy, 90, scope).sum() == 10
+    assert entropy_threshold(entropy, 90, scope).item() == np.percentile(entropy.numpy(), 90)
+
+
+@pytest.mark.parametrize("percentile", [0, 50, 95])
+def test_a_voxel_of_nan_is_never_certain_and_has_no_threshold(percentile):
+    entropy = torch.linspace(0, 0.6, 20)[None].clone()
+    entropy[0, [3, 7]] = math.nan
+    marked = uncertain_mask(entropy, percentile)
+    assert marked[0, [3, 7]].all()
+    above = uncertain_mask(entropy.nan_to_num(9.0), percentile)  # NaN ranks above every number
+    assert torch.equal(marked, above if percentile < 90 else torch.ones_like(above))
+    with pytest.raises(ValueError, match="entropy has NaN in 2 of 20 voxels"):
+        entropy_threshold(entropy, percentile)
+    assert uncertain_mask(torch.full((1, 5), math.nan), percentile).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (entropy_map, "logits"),
+        (entropy_of_probs, "probs"),
+        (most_likely, "probs"),
+        (lambda x: uncertain_mask(x, 95), "entropy"),
+        (lambda x: entropy_threshold(x, 95), "entropy"),
+    ],
+)
+def test_other_types_are_named(function, name):
+    with pytest.raises(
+        TypeError, match=f"{name} must be a torch tensor, got numpy.ndarray; torch.as_tensor"
+    ):
+        function(np.ones((1, 2, 3), np.float32))
+    with pytest.raises(TypeError, match=f"{name} must be a torch tensor, got list"):
+        function([[0.5, 0.5]])
+    for dtype in (torch.complex64, torch.int64, torch.bool):
+        with pytest.raises(TypeError, match=f"{name} must hold real numbers .*, got {dtype}"):
+            function(torch.ones(1, 2, 3, dtype=dtype))
+
+
 @pytest.mark.parametrize("cut", [entropy_threshold, uncertain_mask])
 def test_errors_name_the_value(cut):
     entropy = torch.rand(1, 4, 4)

@@ -10,8 +10,28 @@ import torch
 from hypothesis import given, strategies as st
 from torch.nn import functional as F
 
-from buarl.losses import D2, D3, DB, DF, consistency_loss, dice_loss, region_loss, region_sums
-from buarl.regions import Region, crl, drop, url, whole, within
+import buarl
+from buarl.dice import (
+    D2,
+    D2_HALF,
+    D3,
+    DB,
+    DF,
+    DICES,
+    OLD_DICE_NAMES,
+    dice_by_name,
+    dice_loss,
+    region_sums,
+)
+from buarl.losses import (
+    consistency_loss,
+    region_loss,
+    region_mean,
+    voxel_weights,
+    weighted_means,
+)
+from buarl.methods.ss_net.perturbation import dice_distance
+from buarl.regions import Region, crl, drop, soft_certainty, url, whole, within
 
 BCP_2D = replace(D2, smooth=1e-10)
 FLAT = replace(D2, smooth=1e12)  # a Dice without gradient leaves the cross-entropy to measure
@@ -216,7 +236,7 @@ def test_low_precision_logits_are_computed_in_float32(reduction):
 # --- How much a voxel weighs ----------------------------------------------------------------------
 
 
-def voxel_weights(rule, reduction):
+def measured_weights(rule, reduction):
     """Measured factor on the cross-entropy gradient of every voxel: (2000,), and the mask."""
     logits, target = random_case((2, 4, 25, 40))  # 2000 voxels: 100 above q = 95, 20 above q = 99
     regions = rule(logits.detach().softmax(1))
@@ -238,7 +258,7 @@ def voxel_weights(rule, reduction):
     ],
 )
 def test_uncertain_voxels_weigh_so_many_times_a_certain_one(rule, reduction, ratio):
-    weight, uncertain = voxel_weights(rule, reduction)
+    weight, uncertain = measured_weights(rule, reduction)
     certain_weight = weight[~uncertain].median()
     expected = torch.where(uncertain, ratio * certain_weight, certain_weight)
     torch.testing.assert_close(weight, expected, rtol=1e-3, atol=1e-9)
@@ -246,7 +266,7 @@ def test_uncertain_voxels_weigh_so_many_times_a_certain_one(rule, reduction, rat
 
 @pytest.mark.parametrize(("reduction", "voxels"), [("voxel", 2000), ("region", 1980)])
 def test_only_the_voxel_denominator_counts_dropped_voxels(reduction, voxels):
-    weight, uncertain = voxel_weights(drop(99), reduction)
+    weight, uncertain = measured_weights(drop(99), reduction)
     torch.testing.assert_close(
         weight[~uncertain].mean(), torch.tensor(0.5 / voxels), rtol=1e-4, atol=0
     )
@@ -260,6 +280,167 @@ def test_drop_leaves_no_gradient_on_uncertain_voxels(dice, reduction):
     grad = gradient(logits, target, regions, reduction=reduction, dice=dice).movedim(1, -1)
     assert (grad[regions[0].mask] == 0).all()
     assert (grad[regions[1].mask] != 0).any(-1).all()
+
+
+# --- Maps of weights ------------------------------------------------------------------------------
+
+EVERY_DICE = pytest.mark.parametrize("dice", [D2, D3, DF, DB, BCP_2D, D2_HALF], ids=str)
+WEIGHTS = st.floats(0, 3, width=32, allow_subnormal=False)
+
+
+def as_maps(regions, dtype=torch.float32):
+    """The same regions, their numbers written as constant maps."""
+    return [Region(m, torch.full(m.shape, w, dtype=dtype)) for m, w in regions]
+
+
+def random_regions(seed, weights, shape=(2, 6, 7)):
+    """Disjoint regions with these weights; some voxels lie in none, a region may be empty."""
+    generator = torch.Generator().manual_seed(seed)
+    owner = torch.randint(len(weights) + 2, shape, generator=generator)
+    return [Region(owner == i, weight) for i, weight in enumerate(weights)]
+
+
+@EVERY_DICE
+@REDUCTIONS
+@given(
+    seed=st.integers(0, 999),
+    weights=st.lists(WEIGHTS, min_size=1, max_size=3),
+    precision=st.sampled_from(["float32", "float64", "bfloat16", "autocast"]),
+    map_dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_a_map_of_constant_weight_is_the_number(
+    dice, reduction, seed, weights, precision, map_dtype
+):
+    """To the last bit, value and gradient, in every precision of the logits."""
+    weights = [torch.tensor(w).to(map_dtype).item() for w in weights]  # what the map can hold
+    logits, target = random_case(seed=seed)
+    if precision in ("float64", "bfloat16"):
+        logits = logits.detach().to(getattr(torch, precision)).requires_grad_()
+    regions = random_regions(seed, weights)
+    results = []
+    for cut in (regions, as_maps(regions, map_dtype), [as_maps(regions)[0], *regions[1:]]):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+            loss = region_loss(logits, target, cut, reduction=reduction, dice=dice)
+        results.append((loss, torch.autograd.grad(loss, logits)[0]))
+    for loss, grad in results[1:]:
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, results[0][0])
+        assert torch.equal(grad, results[0][1])
+
+
+@REDUCTIONS
+@given(
+    seed=st.integers(0, 999),
+    weights=st.lists(WEIGHTS, min_size=1, max_size=3),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_a_map_of_constant_weight_is_the_number_in_every_mean(reduction, seed, weights, dtype):
+    probs = random_case(seed=seed)[0].detach().to(dtype).softmax(1)
+    other = probs.roll(1, 2)
+    numbers = random_regions(seed, weights)
+    maps = as_maps(numbers, dtype)
+    for term in (
+        lambda cut: region_mean((probs - other).square().sum(1), cut, reduction=reduction),
+        lambda cut: consistency_loss(probs, other, cut, reduction=reduction),
+        lambda cut: voxel_weights(cut, reduction=reduction),
+        lambda cut: dice_distance(probs, other, cut, reduction=reduction, dice=D2),
+    ):
+        assert torch.equal(term(maps), term(numbers))
+        assert term(maps).dtype == term(numbers).dtype
+
+
+SOFT = torch.tensor([[[1.0, 0.5], [0.25, 0.25]], [[1.0, 1.0], [0.0, 0.0]]])  # mean 1/2
+
+
+@pytest.mark.parametrize("dice", HAND_DICE, ids=str)
+@REDUCTIONS
+def test_hand_computed_map(dice, reduction):
+    """Weights inside all sums; "region" scales them to mean 1 and puts their mean in front."""
+    logits = torch.stack([1 - P1, P1], 1).log()
+    soft = [Region(torch.ones(2, 2, 2, dtype=torch.bool), SOFT)]
+    loss = region_loss(logits, LABEL, soft, reduction=reduction, dice=dice)
+    costs = -torch.where(LABEL == 1, P1, 1 - P1).log()
+    cross_entropy = (SOFT * costs).sum() / 8  # in both readings
+    scale = SOFT.mean() if reduction == "region" else torch.tensor(1.0)
+    weight = (SOFT / scale)[:, None]
+    p, y = torch.stack([1 - P1, P1], 1), torch.stack([1 - LABEL, LABEL], 1).float()
+    axes = (2, 3) if dice.per_sample else (0, 2, 3)
+    squared = 2 if dice.squared else 1
+    below = (weight * p**squared).sum(axes) + (weight * y**squared).sum(axes)
+    scores = (2 * (weight * p * y).sum(axes) + dice.smooth) / (below + dice.smooth)
+    overlap = 1 - scores[..., 0 if dice.background else 1 :].mean()
+    expected = (scale * overlap + cross_entropy) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+@VARIANTS
+@given(seed=st.integers(0, 99), weights=st.lists(WEIGHTS, min_size=2, max_size=3))
+def test_per_voxel_many_regions_are_one_region_with_a_map(dice, seed, weights):
+    """The reading "voxel" knows no regions, only what every voxel weighs."""
+    logits, target = random_case(seed=seed)
+    regions = random_regions(seed, weights)
+    place = torch.stack([region.mask for region in regions]).any(0)
+    together = Region(place, sum(mask * weight for mask, weight in regions))
+    losses = [
+        region_loss(logits, target, cut, reduction="voxel", dice=dice)
+        for cut in (regions, [together])
+    ]
+    assert torch.equal(*losses)
+
+
+@EVERY_DICE
+@REDUCTIONS
+def test_voxels_of_weight_zero_teach_nothing(dice, reduction):
+    logits, target = random_case()
+    weight = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(1)).round(decimals=1)
+    weight[:, :2] = 0
+    mask = torch.ones_like(weight, dtype=torch.bool)
+    grad = gradient(logits, target, [Region(mask, weight)], reduction=reduction, dice=dice)
+    assert (grad.movedim(1, -1)[weight == 0] == 0).all()
+    assert (grad.movedim(1, -1)[weight > 0] != 0).any(-1).all()
+    nothing = [Region(mask, torch.zeros_like(weight))]
+    grad = gradient(logits, target, nothing, reduction=reduction, dice=dice)
+    assert (grad == 0).all()
+
+
+@VARIANTS
+@REDUCTIONS
+def test_only_the_part_of_a_map_inside_the_mask_matters(dice, reduction):
+    logits, target = random_case()
+    (region,) = soft_certainty()(logits.detach().softmax(1))
+    place = torch.zeros(6, 7, dtype=torch.bool)
+    place[1:4, 2:6] = True
+    (inside,) = within([region], place)
+    other = inside._replace(weight=torch.where(place, inside.weight, 7.0))
+    crop = Region(inside.mask[:, 1:4, 2:6], inside.weight[:, 1:4, 2:6])
+    loss, changed = (
+        region_loss(logits, target, [cut], reduction=reduction, dice=dice)
+        for cut in (inside, other)
+    )
+    assert torch.equal(loss, changed)
+    small = logits[..., 1:4, 2:6], target[..., 1:4, 2:6]
+    cropped = region_loss(*small, [crop], reduction=reduction, dice=dice)
+    torch.testing.assert_close(loss, cropped)
+
+
+@REDUCTIONS
+def test_no_gradient_flows_through_a_map(reduction):
+    logits, target = random_case()
+    weight = (-logits.softmax(1).square().sum(1)).exp()
+    mask = torch.ones_like(weight, dtype=torch.bool)
+    through = gradient(logits, target, [Region(mask, weight)], reduction=reduction)
+    fixed = gradient(logits, target, [Region(mask, weight.detach())], reduction=reduction)
+    assert torch.equal(through, fixed)
+
+
+@given(st.integers(1, 40), WEIGHTS.filter(bool), st.integers(0, 99))
+def test_the_mean_weight_stays_between_the_smallest_and_the_largest(count, weight, seed):
+    generator = torch.Generator().manual_seed(seed)
+    map_ = weight * (1 + 1e-6 * torch.rand(1, count, generator=generator))
+    (mean,) = weighted_means(
+        [Region(torch.ones(1, count, dtype=torch.bool), map_)], reduction="region", shape=(1, count)
+    )
+    assert map_.amin() <= mean.factor <= map_.amax()
 
 
 # --- Rank, consistency, errors --------------------------------------------------------------------
@@ -350,6 +531,111 @@ def test_a_target_outside_the_classes_is_named():
     regions = whole()(logits.softmax(1))
     with pytest.raises(ValueError, match="target must lie in 0 to 2, got 3 to 3"):
         region_loss(logits, target, regions, reduction="voxel")
+
+
+GOOD = dict(zip(("logits", "target"), random_case(), strict=True))
+MASK = torch.ones(2, 6, 7, dtype=torch.bool)
+
+
+@REDUCTIONS
+@pytest.mark.parametrize(
+    ("regions", "error", "message"),
+    [
+        ([Region(MASK.float(), 1.0)], TypeError, "region mask must hold True .* got torch.float32"),
+        ([Region(MASK.numpy(), 1.0)], TypeError, "region mask must be a torch tensor, got numpy"),
+        ([Region(MASK, -0.5)], ValueError, "region weight must be >= 0, got -0.5"),
+        ([Region(MASK, math.nan)], ValueError, "region weight must be >= 0, got nan"),
+        ([Region(MASK, math.inf)], ValueError, "region weight must be finite, got inf"),
+        ([Region(MASK, "1")], TypeError, "region weight must be a number, got str '1'"),
+        ([Region(MASK, None)], TypeError, "region weight must be a number, got NoneType"),
+        ([Region(MASK, MASK.float() - 2)], ValueError, "region weight must be >= 0, got -1"),
+        ([Region(MASK, MASK / 0)], ValueError, "region weight must be finite, got inf"),
+        ([Region(MASK, 0 * MASK / 0)], ValueError, "region weight must be >= 0, got nan"),
+        ([Region(MASK, MASK.long())], TypeError, "region weight must hold real .* torch.int64"),
+        (
+            [Region(MASK, MASK[:1].float())],
+            ValueError,
+            r"region weight must have shape \(2, 6, 7\)",
+        ),
+        ([Region(MASK, torch.ones(()))], ValueError, r"region weight must have .* got \(\)"),
+        ([Region(MASK, 1.0)] * 2, ValueError, "must not overlap, got 84 of 84 voxels"),
+        ([Region(MASK[:1], 1.0)], ValueError, r"mask must have shape \(2, 6, 7\) .* \(1, 6, 7\)"),
+        (MASK, TypeError, r"regions must be a list of Region\(mask, weight\), got Tensor"),
+        ([MASK], TypeError, r"regions must be a list of Region\(mask, weight\), got \['Tensor'\]"),
+        (Region(MASK, 1.0), TypeError, r"regions must be a list .* got Region"),
+    ],
+)
+def test_no_loss_takes_wrong_regions(regions, error, message, reduction):
+    probs = GOOD["logits"].detach().softmax(1)
+    for term in (
+        lambda: region_loss(**GOOD, regions=regions, reduction=reduction),
+        lambda: consistency_loss(probs, probs, regions, reduction=reduction),
+        lambda: region_mean(probs[:, 0], regions, reduction=reduction),
+        lambda: dice_distance(probs, probs, regions, reduction=reduction, dice=D2),
+    ):
+        with pytest.raises(error, match=message):
+            term()
+
+
+def test_overlap_is_found_where_a_single_voxel_lies_in_two_regions():
+    first, second = torch.zeros_like(MASK), ~MASK
+    first[0, 0, 0] = second[0, 0, 0] = second[1, 2, 3] = True
+    regions = [Region(first, 1.0), Region(second, 1.0)]
+    with pytest.raises(ValueError, match="regions must not overlap, got 1 of 84 voxels"):
+        voxel_weights(regions, reduction="voxel")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("target", GOOD["target"].float(), "target must hold integers, got torch.float32"),
+        ("target", GOOD["target"] + 0.5, "target must hold integers, got torch.float32"),
+        ("target", GOOD["target"].numpy(), "target must be a torch tensor, got numpy.ndarray"),
+        ("logits", GOOD["logits"].detach().numpy(), "logits must be a torch tensor, got numpy"),
+        ("logits", GOOD["logits"].to(torch.complex64), "logits must hold real .*complex64"),
+        ("logits", GOOD["target"][:, None], "logits must hold real numbers .* got torch.int64"),
+        ("logits", [[0.5]], "logits must be a torch tensor, got list"),
+        ("ce_share", "0.5", "ce_share must be a number, got str '0.5'"),
+        ("dice", "D2", "dice must be a Dice, got str 'D2'"),
+    ],
+)
+def test_region_loss_takes_no_other_types(argument, value, message):
+    arguments = {**GOOD, "regions": [Region(MASK, 1.0)], "reduction": "voxel", argument: value}
+    with pytest.raises(TypeError, match=message):
+        region_loss(**arguments)
+
+
+@pytest.mark.parametrize("share", [-0.1, 7, math.nan])
+def test_a_share_outside_0_to_1_is_named(share):
+    with pytest.raises(ValueError, match=f"ce_share must lie in 0-1, got {share}"):
+        region_loss(**GOOD, regions=[Region(MASK, 1.0)], reduction="voxel", ce_share=share)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.bool])
+def test_labels_may_have_any_integer_type(dtype):
+    target = GOOD["target"].clamp_max(1)
+    expected = region_loss(GOOD["logits"], target, [Region(MASK, 1.0)], reduction="voxel")
+    other = region_loss(GOOD["logits"], target.to(dtype), [Region(MASK, 1.0)], reduction="voxel")
+    assert torch.equal(other, expected)
+
+
+def test_a_prediction_of_other_classes_is_not_broadcast():
+    probs = GOOD["logits"].detach().softmax(1)
+    with pytest.raises(ValueError, match=r"teacher_probs must have shape \(2, 4, 6, 7\)"):
+        consistency_loss(probs, probs[:, :1], [Region(MASK, 1.0)], reduction="voxel")
+    with pytest.raises(TypeError, match=r"teacher_probs must be a torch tensor, got numpy"):
+        consistency_loss(probs, probs.numpy(), [Region(MASK, 1.0)], reduction="voxel")
+
+
+# --- Names of the Dice ----------------------------------------------------------------------------
+
+
+def test_a_dice_goes_by_its_name_and_by_its_old_name():
+    assert {dice_by_name(name) for name in DICES} == set(DICES.values())
+    for old, new in OLD_DICE_NAMES.items():
+        assert dice_by_name(old) == dice_by_name(new) == getattr(buarl.dice, old)
+    with pytest.raises(ValueError, match=r"dice must be one of \['bcp_acdc', .* got 'd2'"):
+        dice_by_name("d2")
 
 
 # --- Precision ------------------------------------------------------------------------------------

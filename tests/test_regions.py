@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -150,6 +151,67 @@ def test_within_keeps_weights_and_cuts_masks():
         assert not b.mask[:, place].any()
         assert torch.equal(a.mask | b.mask, region.mask)
     assert torch.equal(sum(region.mask.int() for region in inside), place.expand(2, 10, 12).int())
+
+
+# --- Soft rules -----------------------------------------------------------------------------------
+
+
+def test_soft_certainty_weighs_every_voxel_by_exp_of_minus_its_entropy():
+    probs = random_probs()
+    (region,) = soft_certainty()(probs)
+    entropy = -(probs.double() * probs.double().log()).sum(1)
+    torch.testing.assert_close(region.weight, (-entropy).exp().float())
+    assert region.mask.all()
+    undecided, sure = torch.full((1, 4, 3), 0.25), torch.eye(4)[:3].T[None]
+    assert soft_certainty()(undecided)[0].weight.tolist() == [[0.25] * 3]  # 1 / C
+    assert soft_certainty()(sure)[0].weight.tolist() == [[1.0] * 3]
+
+
+def test_confidence_keeps_the_voxels_that_reach_its_threshold():
+    probs = probs_of_uncertainty(torch.tensor([[0.0, 0.2, 0.4, 0.8]]))  # largest 1, .9, .8, .6
+    unsure, sure = confidence(0.8)(probs)
+    assert sure.mask.tolist() == [[True, True, True, False]]
+    assert torch.equal(unsure.mask, ~sure.mask)
+    assert (unsure.weight, sure.weight) == (0.0, 1.0)
+    assert confidence(0.0)(probs)[1].mask.all()
+    assert confidence().threshold == 0.95
+
+
+def test_within_keeps_a_map_of_weights():
+    place = torch.zeros(10, 12, dtype=torch.bool)
+    place[2:5] = True
+    (region,) = soft_certainty()(random_probs())
+    (inside,) = within([region], place)
+    assert inside.weight is region.weight
+    assert torch.equal(inside.mask, place.expand(2, 10, 12))
+
+
+def test_a_place_that_does_not_fit_is_named():
+    regions = whole()(random_probs())
+    with pytest.raises(
+        TypeError, match=r"place must hold True and False, torch.bool, got .*float32"
+    ):
+        within(regions, torch.ones(10, 12))
+    with pytest.raises(ValueError, match=r"mask inside place must have shape \(2, 10, 12\)"):
+        within(regions, torch.ones(5, 2, 10, 12, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"place must be a torch tensor, got numpy.ndarray"):
+        within(regions, np.ones((10, 12), bool))
+
+
+@pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
+@pytest.mark.parametrize("wrong", [np.full((1, 2, 3), 0.5), [[0.5]], None], ids=type)
+def test_a_rule_takes_tensors_only(rule, wrong):
+    with pytest.raises(TypeError, match=r"probs must be a torch tensor, got (numpy|list|NoneType)"):
+        rule(wrong)
+
+
+def test_complex_and_integer_probabilities_are_refused():
+    for dtype in (torch.complex64, torch.int64):
+        with pytest.raises(TypeError, match=f"probs must hold real numbers .* got {dtype}"):
+            url()(torch.ones(1, 1, 4, dtype=dtype))
+
+
+# --- Rules as data --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

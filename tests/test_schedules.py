@@ -89,3 +89,43 @@ def test_the_rate_never_rises_and_never_stops(schedule):
     assert rates[0] == 1
     assert rates[-1] > 0
     assert all(after <= before for before, after in pairwise(rates))
+
+
+# --- What is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1, 100), "step must be >= 0, got -1"),
+        ((5, -100), "ramp length must be >= 0, got -100"),
+        ((5, math.nan), "ramp length must be >= 0, got nan"),
+        ((5, math.inf), "ramp length must be finite, got inf"),
+        ((5, 100, 0), "ramp levels must be >= 1, got 0"),
+        ((5, 100, -3), "ramp levels must be >= 1, got -3"),
+    ],
+)
+def test_a_ramp_out_of_range_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ramp(*arguments)
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Poly(), StepDecay(0.4)], ids=str)
+def test_a_step_outside_the_run_has_no_rate(schedule):
+    """Beyond the end, Poly would be a complex number."""
+    with pytest.raises(ValueError, match="step must lie in 0-10, got 11"):
+        schedule(11, 10)
+    with pytest.raises(ValueError, match="step must lie in 0-10, got -1"):
+        schedule(-1, 10)
+    with pytest.raises(ValueError, match="steps must be >= 1, got 0"):
+        schedule(0, 0)
+
+
+def test_a_decay_out_of_range_is_named():
+    with pytest.raises(ValueError, match="power must be >= 0, got -0.9"):
+        Poly(-0.9)
+    for share in (0, -0.4):
+        with pytest.raises(ValueError, match=f"share of the run must be .* got {share}"):
+            StepDecay(share)
+    with pytest.raises(TypeError, match="share of the run must be a number, got str"):
+        StepDecay("0.4")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -34,17 +36,45 @@ def test_import_layers_hold():
     assert result.returncode == 0, result.stdout
 
 
+def comments(path):
+    """Line number and text of every comment of a file."""
+    with tokenize.open(path) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
+def definitions(number):
+    """Where an equation is defined: file and line of every comment that begins with `# Eq. N`."""
+    marker = re.compile(rf"# Eq\. {number}\b")
+    return [(path, row) for path in FILES for row, text in comments(path) if marker.match(text)]
+
+
 @pytest.mark.parametrize("number", range(1, 11))
-def test_every_equation_stands_in_a_trailing_comment(number):
-    pattern = re.compile(r"#.*Eq\. (\d+)(?:-(\d+))?((?:, (?:Eq\. )?\d+)*)")
-    found = set()
-    for path in FILES:
-        for line in path.read_text().splitlines():
-            for match in pattern.finditer(line):
-                first, last = int(match[1]), int(match[2] or match[1])
-                rest = {int(n) for n in re.findall(r"\d+", match[3])}
-                found |= set(range(first, last + 1)) | rest
-    assert number in found
+def test_every_equation_is_defined_once_with_its_formula_in_the_docstring(number):
+    places = definitions(number)
+    assert len(places) == 1, places
+    (path, row) = places[0]
+    around = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= row <= node.end_lineno
+    ]
+    function = max(around, key=lambda node: node.lineno)  # the innermost
+    lines = (ast.get_docstring(function) or "").splitlines()
+    assert any(re.search(rf"Eq\. {number}\b.* = ", line) for line in lines), function.name
+
+
+def test_elsewhere_a_comment_says_that_it_uses_an_equation():
+    """So `grep -rn "# Eq. 7" buarl` finds one line."""
+    places = [
+        f"{path.relative_to(PACKAGE)}:{row}: {text}"
+        for path in FILES
+        for row, text in comments(path)
+        if re.search(r"\bEq\. \d", text) and not re.match(r"# Eq\. \d", text)
+        if not re.search(r"\buses Eq\. \d", text)
+    ]
+    assert places == []
 
 
 def test_files_stay_small():

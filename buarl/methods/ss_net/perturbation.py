@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from buarl.arguments import check_shape, check_tensor
 from buarl.losses import Dice, Reduction, dice_loss, stacked_weights, weighted_means
 from buarl.regions import Region
 
@@ -21,19 +22,25 @@ def adversarial_direction(
     *,
     xi: float = 10.0,
 ) -> Tensor:
-    """One step of the power method from a random direction.
+    """The direction in which a small step changes the prediction most, by one power iteration.
 
-    The distance of a prediction from itself has no slope, so it is taken at image + xi d, with d
-    random, and its gradient there is the direction.
+    The distance of a prediction from itself has no slope, so it is taken at image + xi d with a
+    random direction d, and its gradient there is the direction. Source: Miyato et al., 2018
+    (arXiv:1704.03976), as SS-Net uses it; docs/protocol.md 4.8.
 
     Args:
-        predict: Images -> prediction, with a graph. image: (B, channels, *spatial).
-        distance: Prediction -> scalar, how far it lies from the clean one.
-        xi: Length of the probing step, for every image.
+        predict: Turns images into a prediction, with a graph.
+        image: (B, channels, *spatial).
+        distance: Turns a prediction into a scalar, how far it lies from the clean one.
+        xi: Length of the probing step in every image.
     Returns:
         Shape of image, without a graph, of length 1 per image; shorter where the gradient's length
         comes near 1e-8. No gradient is left in any parameter.
-    Source: Miyato et al., 2018, as SS-Net uses it; docs/protocol.md 4.8.
+
+    >>> image = torch.zeros(1, 1, 2)
+    >>> direction = adversarial_direction(lambda x: x[..., :1] ** 2, image, lambda p: p.sum())
+    >>> direction[0, 0].abs().tolist()  # only the first pixel matters
+    [1.0, 0.0]
     """
     start = unit_length(torch.rand_like(image) - 0.5).requires_grad_()
     (gradient,) = torch.autograd.grad(distance(predict(image + xi * start)), start)
@@ -41,7 +48,12 @@ def adversarial_direction(
 
 
 def unit_length(vectors: Tensor) -> Tensor:
-    """Each sample of (B, ...) divided by its Euclidean length (+1e-8)."""
+    """Every sample of (B, ...) divided by its Euclidean length (+1e-8).
+
+    >>> unit_length(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
     length = vectors.flatten(1).norm(dim=1) + 1e-8  # (B,)
     return vectors / length.view(-1, *[1] * (vectors.ndim - 1))
 
@@ -58,12 +70,21 @@ def dice_distance(
     """Soft Dice loss of two predictions on weighted regions; weights stand inside every sum.
 
     Args:
-        probs, clean_probs: (B, C, *spatial). regions, reduction: As in `region_loss`.
+        probs: One prediction, float of any precision, (B, C, *spatial).
+        clean_probs: The other one, of the same shape.
+        regions: From a rule, see `region_loss`.
+        reduction: "region" or "voxel", see `region_loss`; for maps of weights `weighted_means`.
         dice: Which Dice; the background always counts, as all of the prediction is compared.
-        pool_classes: False: one Dice per class, then the mean. True: sums run over classes, too.
+        pool_classes: False: one Dice per class, then the mean. True: the sums run over the classes
+            as well.
     Returns:
-        Scalar float32. Two equal predictions score 0 only by a squared Dice.
+        float32 scalar. Two equal predictions score 0 only by a squared Dice.
+    Raises:
+        TypeError, ValueError: as in `region_loss`.
     """
+    check_tensor("probs", probs)
+    check_tensor("clean_probs", clean_probs)
+    check_shape("clean_probs", clean_probs, probs.shape, fit="probs")
     shape = (probs.shape[0], *probs.shape[2:])
     means = weighted_means(regions, reduction=reduction, shape=shape, fit="probs")
     masks = stacked_weights(means)  # (B, R, N)

@@ -19,9 +19,18 @@ class PrototypeMemory(nn.Module):
     """At most `size` vectors per class; part of the state dict, out of reach of gradients.
 
     Args:
-        num_classes: C. channels: E, length of a vector. size: Vectors kept per class.
+        num_classes: C, background included.
+        channels: E, length of a vector.
+        size: How many vectors are kept per class.
         keep: Which of more candidates stay: those of "lowest" score, as in SS-Net's code, or of
-            "highest", as its paper's idea asks.
+            "highest", as the idea of its paper asks.
+    Raises:
+        ValueError: another `keep`.
+
+    >>> memory = PrototypeMemory(num_classes=2, channels=3)
+    >>> memory.store(1, torch.ones(5, 3), scorer=lambda vectors: vectors.sum(1))
+    >>> [tuple(vectors.shape) for vectors in memory.of_each_class()]
+    [(0, 3), (5, 3)]
     """
 
     def __init__(
@@ -40,10 +49,12 @@ class PrototypeMemory(nn.Module):
 
     @torch.no_grad()
     def store(self, label: int, vectors: Tensor, scorer: Scorer) -> None:
-        """Replace what a class has; no vectors change nothing.
+        """Replace the vectors of a class; where there are no new ones the old ones stay.
 
         Args:
-            label: Class, 0 to C-1. vectors: (M, E). scorer: Asked only if M is above the size.
+            label: The class, 0 to C-1.
+            vectors: The candidates, float (M, E).
+            scorer: Scores vectors, (M, E) -> (M,); asked only if there are more than the size.
         """
         size = self.vectors.shape[1]
         if len(vectors) > size:
@@ -55,7 +66,10 @@ class PrototypeMemory(nn.Module):
             self.counts[label] = len(vectors)
 
     def of_each_class(self) -> list[Tensor]:
-        """C tensors (K, E), K from 0 to size. Reading the counts waits for the device."""
+        """The vectors of every class: C tensors (K, E), K from 0 to the size.
+
+        Reading the counts waits for the device.
+        """
         return [rows[:n] for rows, n in zip(self.vectors, self.counts.tolist(), strict=True)]
 
 
@@ -71,16 +85,23 @@ def prototype_loss(
 ) -> Tensor:
     """Mean over classes of the mean of a_m b_k (1 - cos(f_m, M_k)) over features and prototypes.
 
+    With a_m a weight per feature f_m, b_k one per prototype M_k; both have the mean 1. Source:
+    SS-Net (Wu et al., MICCAI 2022, arXiv:2203.01324); docs/protocol.md 4.8.
+
     Args:
-        features: f, (N, E). label: Class of each, integer (N,).
-        prototypes: Per class M, (K, E). A class with fewer than 2 of them or fewer than 2 features
-            adds 0, but counts in the mean over classes.
-        scorers: Per class; a_m are the scores of detached features, scaled to mean 1.
-        regions: Masks (N,): weigh features, within each class. reduction: As in `region_mean`.
-        prototype_scorers: Per class, the same for b_k, of M at unit length. None: b_k = 1.
+        features: f, float (N, E).
+        label: The class of each feature, integer (N,).
+        prototypes: M of every class, C tensors (K, E). A class with fewer than 2 prototypes or
+            fewer than 2 features adds 0, but counts in the mean over classes.
+        scorers: One per class; a_m are the scores of detached features, scaled to mean 1.
+        regions: Masks (N,), and weights that are numbers or maps (N,): they weigh features within
+            each class.
+        reduction: "region" or "voxel", see `region_mean`.
+        prototype_scorers: One per class, which score M at unit length for b_k. None: b_k = 1.
     Returns:
-        Scalar float32. Gradients reach features and scorers, not the prototypes.
-    Source: SS-Net (Wu et al., MICCAI 2022); docs/protocol.md 4.8.
+        float32 scalar. Gradients reach features and scorers, not the prototypes.
+    Raises:
+        TypeError, ValueError: as in `region_mean`.
     """
     total = features.new_zeros((), dtype=torch.float32)
     for c, vectors in enumerate(prototypes):

@@ -532,6 +532,11 @@ def test_bad_masks_become_a_message(masks):
         ((label, prediction[1:]), "must have one shape"),
         ((label * np.nan, prediction), "label must be finite"),
         ((label * 0.5, prediction), "whole numbers"),
+        (
+            (label * 2, prediction),
+            "label must hold classes 0 to 1, as class_names says, got 0 to 2",
+        ),
+        ((label, prediction.astype(int) - 1), "prediction must hold classes 0 to 1"),
     ):
         assert message in metric_explorer(*args).message.value
     assert (

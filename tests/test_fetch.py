@@ -14,7 +14,7 @@ from http_server import Server
 from test_manifest import rows_of, write_manifest
 from tiny import rings, write_case
 
-from buarl.data.h5 import read_list
+from buarl.data.h5 import AccessError, read_list
 from buarl.data.source import open_source
 from buarl.files import fetch, manifest
 from buarl.files.fetch import ContentError, FetchError, fetch_la
@@ -241,3 +241,66 @@ def test_a_disk_that_fills_up_is_one_clear_error_and_leaves_no_part(server, root
 def test_a_folder_that_cannot_be_written_is_one_clear_error(server, tmp_path):
     (tmp_path / "file").write_text("")
     failed(lambda: fetch_la(tmp_path / "file" / "LA", base_url=server.url), "cannot be written")
+
+
+# What a server or another program could do
+
+
+def test_a_server_that_sends_too_much_is_cut_off_at_what_the_manifest_allows(server, root):
+    most = manifest.read_manifest("la")[f"{LA_FOLDER}/SCAN00/mri_norm2.h5"].max_bytes
+    assert most == 5 * 5 * 12 * 10 + 2**20
+    server.faults["SCAN00"] = [bytes(20 * 2**20)] * 3
+    call = lambda: fetch_la(root, base_url=server.url, cases=["SCAN00"])  # noqa: E731
+    failed(call, "SCAN00", f"the file may have {most} bytes", kind=ContentError)
+    assert server.asked[f"{LA_FOLDER}/SCAN00/mri_norm2.h5"] == 1  # not tried again
+    assert not leftovers(root)
+    server.faults["test.list"] = [b"x\n" * 2**20]
+    call = lambda: fetch_la(root, base_url=server.url, cases=["SCAN01"], include_test=True)  # noqa: E731
+    failed(call, "test.list", "the file may have 65536 bytes", kind=ContentError)
+
+
+def test_uncompressed_files_of_the_right_size_are_within_the_cap(server, root):
+    path = server.root / LA_FOLDER / "SCAN00" / "mri_norm2.h5"
+    image, label = rings((5, 12, 10), 0)
+    write_case(path, image=image, label=(label > 0).astype("u1"))
+    fetch_la(root, base_url=server.url, cases=["SCAN00"])
+
+
+def test_a_locked_file_stops_the_call_and_is_not_replaced(server, root, monkeypatch):
+    fetch_la(root, base_url=server.url, cases=CASES[:2])
+    path = root / LA_FOLDER / "SCAN01" / "mri_norm2.h5"
+    path.write_bytes(as_bytes(99))  # would be replaced
+    before, server_before = path.read_bytes(), Counter(server.asked)
+    real = h5py.File
+
+    def locked(name, mode):
+        if Path(name) == path:
+            raise BlockingIOError(11, "Unable to synchronously open file (unable to lock file)")
+        return real(name, mode)
+
+    monkeypatch.setattr(h5py, "File", locked)
+    call = lambda: fetch_la(root, base_url=server.url, cases=CASES[:2])  # noqa: E731
+    failed(call, path, "locked", "left as it is", kind=AccessError)
+    assert path.read_bytes() == before
+    assert server.asked == server_before
+
+
+def test_test_scans_of_another_shape_or_that_are_for_training_are_refused(server, root):
+    image, label = rings((5, 12, 11), 1)
+    path = server.root / LA_FOLDER / "TEST01" / "mri_norm2.h5"
+    write_case(path, image=image, label=(label > 0).astype("u1"))
+    call = lambda: fetch_la(root, base_url=server.url, cases=CASES[:1], include_test=True)  # noqa: E731
+    failed(call, "TEST01", "public scans have [10] slices", kind=ContentError)
+    assert h5_files(root) == [CASES[0], "TEST00"]
+    (root / "test.list").write_text("SCAN03\n")
+    failed(call, "'SCAN03' is for training", kind=ContentError)
+
+
+def test_a_senseless_answer_is_one_clear_error(server, root, monkeypatch):
+    from http.server import BaseHTTPRequestHandler
+
+    real = BaseHTTPRequestHandler.send_header
+    wrong = lambda self, key, value: real(self, key, "x" if "Length" in key else value)  # noqa: E731
+    monkeypatch.setattr(BaseHTTPRequestHandler, "send_header", wrong)
+    call = lambda: fetch_la(root, base_url=server.url, cases=CASES[:1])  # noqa: E731
+    failed(call, server.url, "3 tries")

@@ -149,6 +149,31 @@ def test_every_listed_case_is_compared_and_unknown_ones_are_said_to_be_so(root):
     assert {check.split for check in check_root(Acdc(root))} == {"train"}  # the others are absent
 
 
+def test_a_locked_file_is_unreadable_not_damaged(root, monkeypatch):
+    def locked(*_, **__):
+        raise BlockingIOError(11, "unable to lock file")
+
+    monkeypatch.setattr(h5py, "File", locked)
+    found, reason = status(root)
+    assert found == "unreadable"
+    assert reason.startswith(f"{root / FILE}: locked, another program has it open")
+
+
+def test_cases_without_figures_are_still_looked_at(root):
+    path = root / "data/p92_frame01.h5"
+    image, label = rings((3, 20, 24), 7)
+    write_case(path, image=image, label=label + 9)
+    (check,) = [check for check in check_root(Acdc(root)) if check.split == "test"]
+    assert check.status == "damaged"
+    assert "whole numbers 0 to 3" in check.reason
+    with (root / "train_slices.list").open("a") as file:
+        file.write("p9_frame01_slice_1\n")
+    image, label = rings((20, 24), 7)
+    write_case(slice_path(root, "p9_frame01_slice_1"), image=image, label=label)
+    checks = [check for check in check_root(Acdc(root)) if check.split == "train"]
+    assert [check.status for check in checks][-2:] == ["identical", "no figures known"]
+
+
 # The doctor
 
 
@@ -167,6 +192,7 @@ def test_doctor_counts_identical_cases(root, capsys):
     assert "train       identical 12 of 12 slices" in text
     assert "val         identical 1 of 1 volumes" in text
     assert "test        no figures known for 1 of 1 volumes" in text
+    assert "so nothing here tells whether they are the public ones" in text
     assert "precision" in text
     assert "threads" in text
 

@@ -371,6 +371,41 @@ ROOT_FAULTS = {
         lambda r: edit(r, "dataset.json", '"slices": 5', '"slices": 10000000000'),
         "65535 slices",
     ),
+    "unhashable patient": (
+        lambda r: edit(r, "dataset.json", r'"patient": "\w+"', '"patient": ["p0"]'),
+        "patient of",
+        "must be of type str, got ['p0']",
+    ),
+    "labeled 1": (
+        lambda r: edit(r, "dataset.json", '"labeled": true', '"labeled": 1'),
+        "labeled of",
+        "must be of type bool, got 1",
+    ),
+    "slices 2.5": (
+        lambda r: edit(r, "dataset.json", '"slices": 5', '"slices": 2.5'),
+        "slices of",
+        "must be of type int, got 2.5",
+    ),
+    "rank 3.0": (lambda r: edit(r, "dataset.json", '"rank": 3', '"rank": 3.0'), "got 3.0"),
+    "names as text": (
+        lambda r: edit(r, "dataset.json", r'"class_names": \[[^]]*\]', '"class_names": "abc"'),
+        "class_names must be a list",
+    ),
+    "cases as list": (
+        lambda r: edit(r, "dataset.json", r'"cases": \{', '"cases": [], "x": {'),
+        "cases an object",
+    ),
+    "no number": (
+        lambda r: edit(r, "dataset.json", '"rank": 3', '"rank": Infinity'),
+        "rank must be 2 or 3, got inf",
+    ),
+    "deep": (lambda r: (r / "dataset.json").write_text("[" * 100_000), "RecursionError"),
+    "latin-1": (lambda r: (r / "dataset.json").write_bytes(b'{"\xe9": 1}'), "UTF-8 text"),
+    "a folder": (
+        lambda r: ((r / "dataset.json").unlink(), (r / "dataset.json").mkdir()),
+        "dataset.json",
+        "a folder that is named like a file",
+    ),
     "unknown case": (lambda r: (r / "val.list").write_text("q_1\n"), "val.list", "'q_1'"),
     "unlabeled val": (lambda r: (r / "val.list").write_text("p7_a\n"), "'p7_a' has none"),
     "leak": (
@@ -418,3 +453,25 @@ def test_command(shared, tmp_path, capsys):
     assert "classes: background, a, b" in text
     assert "cases.csv" in text
     assert f'--source own_2d --root "{out}"' in text
+
+
+def test_a_converted_folder_with_other_marks_is_read(volumes, tmp_path):
+    root = Path(shutil.copytree(volumes, tmp_path / "root"))
+    for name in ("dataset.json", "train.list"):
+        text = (root / name).read_text(encoding="utf-8")
+        (root / name).write_bytes(text.encode("utf-16"))
+    ours, theirs = open_source("own", root), open_source("own", volumes)
+    assert ours.training_names() == theirs.training_names()
+
+
+def test_too_few_patients_name_the_pattern_and_the_notes_always_do(tmp_path):
+    for patient in range(3):
+        write_nifti(tmp_path / "i" / f"p{patient}_a.nii", image_of(patient))
+        write_nifti(tmp_path / "i" / f"p{patient}_a_gt.nii", label_of(patient, 2))
+    report = convert_folder(tmp_path / "i", tmp_path / "out")
+    assert "by the pattern '([^_]+)' 3 files are 3 patients, e.g. 'p0_a' is of" in report.text()
+    fault(
+        lambda: convert_folder(tmp_path / "i", tmp_path / "no", patient="(p)"),
+        *(tmp_path / "i", "1 patients with labels", "by the pattern '(p)'", "--patient PATTERN"),
+        out=tmp_path / "no",
+    )

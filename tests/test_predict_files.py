@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import tyro
+from odd_files import VOLUMES
 from raw_files import (
     AFFINE,
     SHAPE,
@@ -27,6 +28,7 @@ from torch import nn
 
 import buarl.files.predict_files
 from buarl.commands.files import Predict
+from buarl.commands.main import main
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.data.la import La
@@ -35,6 +37,7 @@ from buarl.files.convert_acdc import convert_acdc
 from buarl.files.convert_la import convert_la
 from buarl.files.layout import minmax, zscore
 from buarl.files.predict_files import Predicted, predict_each, predict_files
+from buarl.files.volume import read_volume
 from buarl.training.checkpoint import save_state, write_json
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
 from buarl.training.run import load_run, read_run, run_experiment
@@ -297,6 +300,77 @@ def test_outputs_are_not_replaced_unasked(tmp_path, run, family, thresholding):
     assert opened(out / "a_entropy.nii.gz")[1].shape == SHAPE
     (tmp_path / "file").write_text("")
     fault(run, source, tmp_path / "file", match="the output must be a folder")
+
+
+# What lies in the header comes out again
+
+
+FIELDS = ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "xyzt_units")
+FIELDS += ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (2, 0), (0, 1), (0, 0), (4, 2)])
+@pytest.mark.parametrize("unit", ["mm", "micron", "unknown"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_sform_qform_codes_and_unit_are_those_of_the_input(
+    tmp_path, run, family, thresholding, codes, unit, kind
+):
+    image = kind(image_of(0), None)
+    sheared = AFFINE.copy()
+    sheared[0, 1] += 0.3
+    image.set_sform(sheared, codes[0])
+    image.set_qform(AFFINE + 0.125 * (np.arange(4) == 3), codes[1])
+    image.header.set_xyzt_units(unit, "msec")
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    for path in predict_files(run, tmp_path / "a.nii.gz", tmp_path / "out", entropy=True):
+        ours, theirs = nibabel.load(path).header, nibabel.load(tmp_path / "a.nii.gz").header
+        assert type(ours) is type(theirs)
+        for field in FIELDS:
+            assert ours[field].tobytes() == theirs[field].tobytes(), field
+        assert ours["pixdim"][:4].tobytes() == theirs["pixdim"][:4].tobytes()
+
+
+@pytest.mark.parametrize("form", ["qform_code_0", "acdc_forms", "pixdim_0", "two_places"])
+def test_a_mask_lies_on_an_image_of_an_odd_header(tmp_path, run, thresholding, form):
+    source = VOLUMES[form].make(tmp_path)
+    (seg,) = predict_files(run, source, tmp_path / "out")
+    np.testing.assert_array_equal(nibabel.load(seg).affine, nibabel.load(source).affine)
+    ours, theirs = read_volume(seg), read_volume(source)
+    np.testing.assert_array_equal(ours.affine, theirs.affine)
+    assert ours.spacing == theirs.spacing
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("micron", 1000), ("meter", 0.001)])
+def test_volumes_are_in_millilitres_whatever_the_unit(
+    tmp_path, run, family, thresholding, unit, per_mm
+):
+    affine = np.diag([per_mm, per_mm, per_mm, 1])
+    image = nibabel.Nifti1Image(image_of(0), affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    (done,) = predict_each(run, tmp_path / "a.nii", tmp_path / "out")
+    count = expected_mask(family, image_of(0)).sum()
+    assert done.millilitres[CLASSES[family][1]] == pytest.approx(count / 1000)
+
+
+def test_a_file_that_cannot_be_segmented_does_not_stop_the_others(
+    tmp_path, run, thresholding, capsys
+):
+    folder = tmp_path / "in"
+    for name in "abcde":
+        write_nifti(folder / f"{name}.nii", image_of(0))
+    write_nifti(folder / "b.nii", np.full(SHAPE, 7, np.int16))
+    (folder / "d.nii").write_bytes(b"no image")
+    words = ["predict", str(run), str(folder), str(tmp_path / "out")]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert [line.split(":")[0] for line in said.out.splitlines()] == ["a.nii", "c.nii", "e.nii"]
+    assert said.err.count("\n") == 1
+    assert "2 of 5 files gave no mask, the others are written" in said.err
+    assert "b.nii: an image needs more than one grey value, got" in said.err
+    assert "also d.nii" in said.err
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_seg.nii.gz", "c_seg.nii.gz", "e_seg.nii.gz"]
 
 
 # The command

@@ -157,6 +157,7 @@ def bad(**changes):
         ({"probs": np.full((3, 4, 20, 20), 0.25)}, "to fit images"),
         ({"probs": np.full((0, 4, 20, 24), 0.25)}, "to fit images"),
         ({"labels": np.full((3, 20, 24), 4)}, "labels must lie in 0 to 3"),
+        ({"labels": np.full((3, 20, 24), 1.5)}, "labels must hold whole numbers, got 1.5"),
         ({"labels": np.zeros((3, 20, 20), int)}, "labels must fit images"),
         ({"images": np.zeros((20, 24))}, "images must have shape"),
         ({"names": ["one"]}, "names must name all 3"),

@@ -37,6 +37,7 @@ CAUSES = {
     errno.EFBIG: "larger than this system lets a file become (ulimit -f)",
     errno.EISDIR: "a folder, not a file",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file stands where a folder should be",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "links that lead in a circle",
     errno.EMFILE: "too many files are open (ulimit -n)",

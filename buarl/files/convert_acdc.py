@@ -63,7 +63,7 @@ def convert_acdc(
     frames = find_frames(raw)
     patients = {case.split("_")[0] for case in frames}
     if lists is None:
-        chosen = split_patients(patients, val, test, seed)
+        chosen = split_patients(patients, val, test, seed, where=raw)
         splits = {k: [f"{p}_frame{n:02d}" for p in v for n in (1, 2)] for k, v in chosen.items()}
         listed_slices = None
     else:

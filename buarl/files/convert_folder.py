@@ -137,7 +137,8 @@ def _split(
     bare = {scan.patient for scan in scans.values() if scan.label is None}
     complete = {scan.patient for scan in scans.values()} - bare
     hint = f"choose smaller shares val and test, or look at the names: {hint}"
-    chosen = split_patients(complete, val, test, seed, hint)
+    folder = next(iter(scans.values())).image.parent
+    chosen = split_patients(complete, val, test, seed, where=folder, hint=hint)
     splits = {
         split: [case for p in patients for case, scan in scans.items() if scan.patient == p]
         for split, patients in chosen.items()

@@ -73,7 +73,7 @@ def convert_la(
             f"{raw / bare[0] / 'laendo.nrrd'}: no such file; crop='label' needs the label of every "
             f"scan, {len(bare)} have none; crop='none' takes them as unlabeled"
         )
-    splits = _drawn(scans, test, seed) if lists is None else _read_lists(Path(lists), scans)
+    splits = _drawn(raw, scans, test, seed) if lists is None else _read_lists(Path(lists), scans)
     _check_held_out(raw, splits, set(bare))
     with complete_or_absent(out) as built:
         for split, names in splits.items():
@@ -123,8 +123,9 @@ def _find_scans(raw: Path) -> dict[str, tuple[Path, Path | None]]:
     return scans
 
 
-def _drawn(scans: dict, test: float, seed: int) -> dict[str, list[str]]:
-    chosen = split_patients([case for case, pair in scans.items() if pair[1]], 0, test, seed)
+def _drawn(raw: Path, scans: dict, test: float, seed: int) -> dict[str, list[str]]:
+    labeled = [case for case, pair in scans.items() if pair[1]]
+    chosen = split_patients(labeled, 0, test, seed, where=raw)
     ours, bare = chosen["train"], sorted(case for case, pair in scans.items() if not pair[1])
     return {"train": ours[:-HELD_OUT] + bare + ours[-HELD_OUT:], "test": chosen["test"]}
 

@@ -151,9 +151,6 @@ def write_h5(
     """One case with its attributes (axis order: see `volume`); no key `label` without a label.
 
     It is built in memory and then written: HDF5 itself can lose the error of a full disk.
-
-    Raises:
-        AccessError: it cannot be written: disk full, no permission, ...
     """
     content = io.BytesIO()
     h5_writer.write_h5(
@@ -164,9 +161,8 @@ def write_h5(
         affine=np.asarray(affine, dtype=np.float64),
         source=source,
     )
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.getbuffer())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.getbuffer())
 
 
 def write_slices(
@@ -192,24 +188,33 @@ def write_slices(
 
 
 def split_patients(
-    patients: Iterable[str], val: float, test: float, seed: int, hint: str = ""
+    patients: Iterable[str],
+    val: float,
+    test: float,
+    seed: int,
+    *,
+    where: Path,
+    hint: str = "choose smaller shares val and test",
 ) -> dict[str, list[str]]:
     """Patients per split, drawn by the seed alone; the order they come in does not matter.
 
     Args:
         patients: Names. val, test: Shares in [0, 1), rounded; a share above 0 takes at least one.
-        seed: Of the draw. hint: What else the message should say where patients are too few.
+        seed: Of the draw. where: Folder of the patients, for messages. hint: What to do where
+            they are too few.
     Raises:
         DataError: shares out of range, or no patient left to train on.
     """
     names = sorted(set(patients))
     if not (0 <= val < 1 and 0 <= test < 1):
-        raise DataError(f"val and test must be shares from 0 to below 1, got {val} and {test}")
+        raise DataError(
+            f"{where}: val and test must be shares from 0 to below 1, got {val} and {test}"
+        )
     first, second = (max(1, math.floor(s * len(names) + 0.5)) if s else 0 for s in (val, test))
     if first + second >= len(names):
         raise DataError(
-            f"{len(names)} patients with labels cannot give {first} to val, {second} to test and "
-            f"one to train; {hint or 'choose smaller shares val and test'}"
+            f"{where}: {len(names)} patients with labels cannot give {first} to val, {second} to "
+            f"test and one to train; {hint}"
         )
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     return {

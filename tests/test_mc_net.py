@@ -9,14 +9,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import labeled_only
 from torch import nn
 
 import buarl
 from buarl.losses import D2_BCP, D2_HALF, DB, region_loss
 from buarl.methods import McNet
 from buarl.methods.base import Step, detached_probs
+from buarl.methods.mc_net.multi_decoder import MultiDecoder
 from buarl.methods.mc_net.mutual import mutual_consistency, sharpen
-from buarl.networks import MultiDecoder, UNet, VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import crl, url, whole
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit
@@ -40,11 +42,11 @@ def build(rank=2, still=False, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def images(batch):
-    return torch.cat([batch.labeled_image, batch.unlabeled_image])
+    return batch.image
 
 
 def plain_sharpen(p):
@@ -248,8 +250,9 @@ def test_a_step_with_whole_is_the_published_loss(rank, decoders, reduction, semi
     unlabeled = sum((p - plain_sharpen(q)).square().mean() for p, q in pairs).float()
     torch.testing.assert_close(logs["labeled"], labeled.detach(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(logs["unlabeled"], unlabeled.detach(), atol=1e-6, rtol=1e-5)
-    assert 0 < logs["weight"] < 0.1
-    torch.testing.assert_close(loss, labeled + logs["weight"] * unlabeled, atol=1e-6, rtol=1e-5)
+    weight = method.weight(LATE)
+    assert 0 < weight < 0.1
+    torch.testing.assert_close(loss, labeled + weight * unlabeled, atol=1e-6, rtol=1e-5)
 
 
 @every_rank
@@ -354,7 +357,7 @@ def test_under_bf16_autocast_loss_and_gradients_are_finite_float32(rank, semi):
 
 def test_without_unlabeled_images(semi_2d):
     with pytest.raises(ValueError, match="McNet needs unlabeled images"):
-        step_of(build(), semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0]))
+        step_of(build(), labeled_only(semi_2d))
 
 
 def test_a_row_trains_on_the_phantom():

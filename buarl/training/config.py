@@ -15,7 +15,7 @@ import torch
 from buarl.losses import DICES, Reduction
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Adam
-from buarl.methods.recipes import PAPER, StagePlan
+from buarl.methods.recipe import StagePlan
 from buarl.networks import UNet, VNet
 from buarl.regions import Rule, whole
 from buarl.schedules import Poly, Schedule
@@ -150,7 +150,7 @@ def config_for(experiment: Experiment) -> Config:
         raise ValueError(
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
         )
-    recipe = PAPER[family, experiment.method]
+    recipe = METHODS[experiment.method].recipe({"acdc": 2, "la": 3}[family])
     batch = preset.labeled_batch if family == "acdc" else None  # 3-D keeps its small batches
     stages = tuple(
         replace(

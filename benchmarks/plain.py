@@ -145,7 +145,8 @@ class PlainBcp:
         inside = torch.zeros(batch.label.shape[1:], device=batch.label.device)
         inside[tuple(slice(a, a + n) for a, n in zip(*box, strict=True))] = 1
         loss = torch.zeros((), device=inside.device)
-        halves = zip(*(tensor.chunk(2) for tensor in batch), pseudo, strict=True)
+        parts = batch.labeled_image, batch.label, batch.unlabeled_image
+        halves = zip(*(tensor.chunk(2) for tensor in parts), pseudo, strict=True)
         for direction, (image, label, unlabeled, known) in enumerate(halves):
             around = (direction == 0) == self.outside_first
             place = 1 - inside if around else inside

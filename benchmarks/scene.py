@@ -82,9 +82,8 @@ def new_scene(engine: Engine, batch: SemiBatch, num_classes: int, width: int) ->
     twin = twin_of(method, engine.device)
     engine.place(method).train()
     placed = SemiBatch(
-        engine.place_image(batch.labeled_image),
+        engine.place_image(batch.image),
         batch.label.to(engine.device),
-        engine.place_image(batch.unlabeled_image),
     )
     return Scene(engine, method, twin, placed, batch.to(engine.device))
 

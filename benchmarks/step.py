@@ -19,7 +19,7 @@ from buarl.data.h5 import Sample
 from buarl.data.source import Source
 from buarl.losses import D2_BCP, D3
 from buarl.methods.base import Method, Step
-from buarl.methods.recipes import StagePlan
+from buarl.methods.recipe import StagePlan
 from buarl.training.config import Config
 from buarl.training.engine import Engine
 from buarl.training.loop import fit

@@ -30,7 +30,7 @@ def make_semi_batch(count: int, num_classes: int, spatial: tuple[int, ...]) -> S
         coarse = coarse.repeat_interleave(4, axis)
     noise = torch.randn(2 * count, *spatial, generator=generator)
     image = (coarse.float() + 0.5 * noise)[:, None]  # (2 * count, 1, *spatial)
-    return SemiBatch(image[:count], coarse[:count], image[count:])
+    return SemiBatch(image, coarse[:count])
 
 
 @pytest.fixture
@@ -68,6 +68,6 @@ def parity():
 @pytest.fixture
 def repeated(monkeypatch) -> type[Repeated]:
     """`fit(record=True)` on the CPU; `recordings` counts."""
-    monkeypatch.setattr("buarl.training.loop.Recorder", Repeated)
+    monkeypatch.setattr("buarl.fast.recorder.Recorder", Repeated)
     monkeypatch.setattr(Repeated, "recordings", 0)
     return Repeated

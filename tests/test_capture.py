@@ -21,13 +21,14 @@ from buarl.data.batches import Batches, SemiBatch
 from buarl.fast.recorder import Recorder
 from buarl.fast.resident import ResidentBatches
 from buarl.fast.union_find import largest_component_on_device
-from buarl.methods import METHODS
-from buarl.methods.base import Adam, Step
+from buarl.methods import METHODS, Urpc
+from buarl.methods.base import Adam
 from buarl.methods.signed_distance.maps import signed_distance_on_device
-from buarl.networks import VNet
+from buarl.networks import UNet, VNet
 from buarl.regions import whole
 from buarl.training.engine import Engine
-from buarl.training.loop import _Run, fit
+from buarl.training.loop import _Training, fit
+from buarl.training.state import TrainingState
 
 META = torch.device("meta")
 RECORDED = ("supervised", "mean_teacher", "sassnet", "dtc", "urpc", "mc_net", "bcp")
@@ -71,18 +72,19 @@ def no_waiting(monkeypatch):
 
 def meta_batch(rank):
     image = torch.rand(4, 1, *[32] * rank, device=META)
-    return SemiBatch(image, torch.zeros_like(image[:, 0], dtype=torch.long), image.clone())
+    label = torch.zeros_like(image[:, 0], dtype=torch.long)
+    return SemiBatch.from_parts(image, label, image.clone())
 
 
 def whole_step(method, batch):
     """Every stage's step as `fit` makes it, optimizers and all."""
     for stage in method.stages():
-        for player in stage.players:
-            optimizer = player.optimizer.build(player.module)
-            player.training_step(batch, Step(50, 100)).loss.backward()
+        for learner in stage.learners:
+            optimizer = learner.optimizer.build(learner.module)
+            learner.training_step(batch, method.at(50, 100)).loss.backward()
             optimizer.step()
         if stage.after_step is not None:
-            stage.after_step(Step(50, 100))
+            stage.after_step(method.at(50, 100))
 
 
 @pytest.mark.parametrize(("rank", "reduction"), [(2, "region"), (2, "voxel"), (3, "region")])
@@ -119,16 +121,16 @@ def test_batches_on_the_device_wait_for_nothing(source, monkeypatch):
 
 @pytest.mark.parametrize("name", ["bcp", "sassnet"])
 def test_the_loop_around_a_step_waits_for_nothing(name, source, monkeypatch):
-    """Batches, learning rates, optimizers and the teacher's average; logs are read in `_flush`."""
-    plain = _Run._step
+    """Batches, learning rates, optimizers and the teacher's average; logs are read in `flush`."""
+    plain = _Training.step
 
-    def step(run, *place):
+    def step(training, *place):
         with no_waiting(monkeypatch):
-            plain(run, *place)
+            return plain(training, *place)
 
     monkeypatch.setattr("buarl.training.loop.choose_engine", lambda *_, **__: Engine(META, "fp32"))
-    monkeypatch.setattr(_Run, "_step", step)
-    monkeypatch.setattr(_Run, "_flush", lambda *_: 0.0)
+    monkeypatch.setattr(_Training, "step", step)
+    monkeypatch.setattr(TrainingState, "flush", lambda *_: 0.0)
     fit(tiny_method(name), source, tiny_config(name).shortened(2))
 
 
@@ -167,20 +169,20 @@ def traced(monkeypatch):
         "buarl.methods.signed_distance.maps.signed_distance", signed_distance_on_device
     )
     monkeypatch.setattr("buarl.entropy._order_statistic", sorted_statistic)
-    monkeypatch.setattr("buarl.training.loop.Recorder", Traced)
+    monkeypatch.setattr("buarl.fast.recorder.Recorder", Traced)
     monkeypatch.setattr(Traced, "recordings", 0)
     return Traced
 
 
 def test_only_a_gpu_records():
     with pytest.raises(ValueError, match="only a CUDA GPU can record a step, got device 'cpu'"):
-        Recorder(torch.device("cpu"))
+        Recorder(torch.device("cpu"), "Bcp")
 
 
 def both(source, config, *methods):
     """The results of a recorded training and of one with the same optimizer's kernel, as written."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Traced, "__call__", lambda self, compute, batch, constants: compute(batch))
+        patch.setattr(Traced, "__call__", lambda self, compute, batch, key: compute(batch))
         expected = fit(methods[0], source, config, record=True)
     return expected, fit(methods[1], source, config, record=True)
 
@@ -190,9 +192,15 @@ def assert_same(result, expected):
     assert result.history == expected.history
 
 
-def test_methods_that_can_be_recorded():
-    able = {name for name in METHODS if tiny_method(name).constants(Step(0, 1)) is not None}
-    assert able == set(RECORDED)
+@pytest.mark.parametrize("name", METHODS)
+def test_only_a_method_whose_numbers_always_move_is_refused_at_the_start(name, source, repeated):
+    """SS-Net's numbers stand still between two levels of its ramp; only a GPU finds it waiting."""
+    config = tiny_config(name).shortened(1)
+    if name == "ua_mt":
+        with pytest.raises(ValueError, match="a step of UaMt cannot be recorded.*threshold_share"):
+            fit(tiny_method(name), source, config, record=True)
+    else:
+        fit(tiny_method(name), source, config, record=True)
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -219,9 +227,20 @@ def test_a_number_that_moves_is_recorded_anew(source, repeated):
     assert repeated.recordings == 4 + 2  # one a stage
 
 
-def test_a_forgotten_number_shows(source, traced, monkeypatch):
-    methods = [tiny_method("urpc", ramp_levels=12) for _ in range(2)]
-    monkeypatch.setattr(type(methods[0]), "constants", lambda self, step: ())
+class Forgetful(Urpc):
+    """Its ramp moves the loss, but `numbers` says nothing of it."""
+
+    def numbers(self, step):
+        return {}
+
+    def output(self, labeled, unlabeled, step, **logs):
+        hidden = step._replace(numbers={"weight": self.weight(step)})
+        return super().output(labeled, unlabeled, hidden, **logs)
+
+
+def test_a_forgotten_number_shows(source, traced):
+    methods = [Forgetful(UNet(4, 2), ramp_levels=12) for _ in range(2)]
+    methods[1].load_state_dict(methods[0].state_dict())
     with pytest.raises(AssertionError):
         assert_same(*both(source, tiny_config("urpc"), *methods))
 
@@ -244,6 +263,25 @@ def test_a_run_goes_on_recorded_or_not(source, repeated, tmp_path, first, second
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)  # two kernels of SGD
 
 
-def test_a_method_that_waits_is_not_recorded(source, repeated):
-    with pytest.raises(ValueError, match="a step of SsNet cannot be recorded"):
-        fit(tiny_method("ss_net"), source, tiny_config("ss_net"), record=True)
+class Refused(Repeated):
+    """Says what CUDA says when a step waits while it is recorded."""
+
+    def _record(self, compute):
+        raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+
+
+def test_a_method_that_waits_is_not_recorded(source, monkeypatch):
+    monkeypatch.setattr("buarl.fast.recorder.Recorder", Refused)
+    message = r"a step of SsNet cannot be recorded, .*\(operation not permitted .* capturing\)$"
+    with pytest.raises(ValueError, match=message):
+        fit(tiny_method("ss_net", ramp_levels=2), source, tiny_config("ss_net"), record=True)
+
+
+def test_a_gpu_that_is_full_is_not_taken_for_a_method_that_waits(source, monkeypatch):
+    class Full(Repeated):
+        def _record(self, compute):
+            raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("buarl.fast.recorder.Recorder", Full)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(tiny_method("bcp"), source, tiny_config("bcp"), record=True)

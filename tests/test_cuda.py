@@ -24,7 +24,7 @@ from buarl.methods.base import Adam, Step
 from buarl.methods.signed_distance.maps import signed_distance
 from buarl.networks import UNet, VNet
 from buarl.regions import crl, whole
-from buarl.training.loop import _Run, fit
+from buarl.training.loop import _Training, fit
 
 GPU = torch.device("cuda")
 RECORDED = [name for name in METHODS if name not in ("ss_net", "ua_mt")]
@@ -119,7 +119,7 @@ def test_predictions(rank):
 def test_a_training_waits_for_nothing_and_learns(name, precision, source, monkeypatch):
     method = tiny_method(name, optimizer=Adam(0.01))
     config = tiny_config(name, precision=precision).shortened(40)
-    plain = _Run._step
+    plain = _Training.step
 
     def step(run, *place):
         torch.cuda.set_sync_debug_mode("default" if name == "ss_net" else "error")
@@ -128,7 +128,7 @@ def test_a_training_waits_for_nothing_and_learns(name, precision, source, monkey
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(_Run, "_step", step)
+    monkeypatch.setattr(_Training, "step", step)
     history = fit(method, source, config, device="cuda").history
     losses = [row["student_loss"] for row in history if row["stage"] == history[0]["stage"]]
     assert all(map(math.isfinite, losses))
@@ -171,7 +171,7 @@ def test_a_recorded_step_draws_anew(rank):
         with torch.no_grad():
             return {"loss": method.training_step(batch, Step(0, 1)).loss}
 
-    recorder, losses = Recorder(GPU), {}
+    recorder, losses = Recorder(GPU, "Bcp"), {}
     for seed in (1, 2, 3, 2, 3):
         torch.manual_seed(seed)
         losses.setdefault(seed, []).append(float(recorder(compute, batch, ())["loss"]))

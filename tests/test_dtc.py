@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import labeled_only
 from torch import nn
 
 import buarl
@@ -33,13 +34,12 @@ def build(rank=2, width=2, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def answers(method, batch):
     torch.manual_seed(2)
-    images = torch.cat([batch.labeled_image, batch.unlabeled_image])
-    return method.student.logits_and_distance(images)
+    return method.student.logits_and_distance(batch.image)
 
 
 def plain_dice(logits, label, rank):
@@ -183,7 +183,7 @@ def test_the_consistency_teaches_both_heads(rank, semi):
 
 def test_needs_unlabeled_images(semi_2d):
     with pytest.raises(ValueError, match="Dtc needs unlabeled images, got 0"):
-        build().training_step(semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0]), LATE)
+        step_of(build(), labeled_only(semi_2d))
 
 
 @every_rank
@@ -224,7 +224,7 @@ def test_learns_in_3d(semi_3d):
     losses = []
     for index in range(15):
         optimizer.zero_grad()
-        loss, logs = method.training_step(semi_3d, Step(index, 15))
+        loss, logs = method.training_step(semi_3d, method.at(index, 15))
         loss.backward()
         optimizer.step()
         losses.append(logs["labeled"].item())

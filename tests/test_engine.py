@@ -9,7 +9,6 @@ from torch import nn
 
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
-from buarl.methods.base import Step
 from buarl.networks import UNet, VNet
 from buarl.regions import whole
 from buarl.training.checkpoint import load_state, save_state, write_atomic, write_json, write_text
@@ -73,7 +72,7 @@ def test_losses_are_float32_under_bf16(source, name):
     method, batch = tiny_method(name), Batches(source, 2, (32, 32)).batch((0,), 0, 4, 4)
     for stage in method.stages():
         with BF16.autocast():
-            output = stage.players[0].training_step(batch, Step(9, 10))
+            output = stage.learners[0].training_step(batch, method.at(9, 10))
         assert output.loss.dtype == torch.float32
         assert all(v.dtype == torch.float32 for v in output.logs.values() if torch.is_tensor(v))
         output.loss.backward()

@@ -6,12 +6,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from tiny import same_weights, tiny_config, write_tiny
+from tiny import labeled_only, same_weights, tiny_config, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.methods import METHODS
 from buarl.methods.base import Step
-from buarl.methods.recipes import PAPER
 from buarl.networks import UNet, VNet
 from buarl.regions import crl, drop, url, whole
 from buarl.training.config import Experiment, build_method, config_for
@@ -31,8 +30,8 @@ PARAMETERS = {  # docs/protocol.md 3.5: student at width 16; URPC without the he
     "ua_mt": (1_813_764, 9_448_866),
     "sassnet": (1_814_344, 9_448_866),
     "dtc": (1_814_344, 9_448_866),
-    "urpc": (1_831_060 - 9_220, 9_448_866 + 454),
     "mc_net": (2_577_624, 12_347_716),
+    "urpc": (1_831_060 - 9_220, 9_448_866 + 454),
     "ss_net": (1_826_828, 9_457_318),
     "bcp": (1_813_764, 9_448_866),
 }
@@ -46,7 +45,7 @@ def build(name, rank=2, rules="whole", reduction="voxel", **options):
     """A method around a small network of the paper, sure enough of itself for UA-MT's mask."""
     torch.manual_seed(0)
     network = UNet(4, width=2) if rank == 2 else VNet(2, width=2)
-    settings = PAPER["acdc" if rank == 2 else "la", name].settings
+    settings = METHODS[name].recipe(rank).settings
     labeled_rule, unlabeled_rule = RULES[rules]
     if name == "bcp":
         options = {"url_in_stage2": True, **options}
@@ -70,10 +69,11 @@ def build(name, rank=2, rules="whole", reduction="voxel", **options):
     return method
 
 
-def play(method, batch, player=0, step=LATE):
-    """The last stage's step of one player, with the same draws every time."""
+def take(method, batch, learner=0, step=LATE):
+    """The last stage's step of one learner, with the same draws every time."""
     torch.manual_seed(2)
-    return method.stages()[-1].players[player].training_step(batch, step)
+    step = method.at(step.index, step.steps)
+    return method.stages()[-1].learners[learner].training_step(batch, step)
 
 
 def student_gradients(method, loss):
@@ -82,9 +82,11 @@ def student_gradients(method, loss):
     return dict(zip(parameters, grads, strict=True))
 
 
-def test_methods_are_listed_in_the_papers_order():
+def test_methods_are_listed_by_the_year_of_their_paper_and_then_by_name():
     assert list(METHODS) == list(PARAMETERS)
-    assert {(family, name) for family in ("acdc", "la") for name in METHODS} == set(PAPER)
+    places = [(kind.paper.year, name) for name, kind in METHODS.items()]
+    assert places == sorted(places)
+    assert all(kind.name == name for name, kind in METHODS.items())
 
 
 @every_method
@@ -94,7 +96,7 @@ def test_methods_are_listed_in_the_papers_order():
 def test_a_step_is_finite_and_reaches_the_whole_student(name, rank, rules, reduction, semi):
     method = build(name, rank, rules, reduction)
     before = deepcopy(method.state_dict())
-    loss, logs = play(method, semi[rank])
+    loss, logs = take(method, semi[rank])
     assert loss.shape == ()
     assert torch.isfinite(loss)
     assert {"labeled"} <= set(logs)
@@ -125,7 +127,7 @@ def test_the_unlabeled_term_alone_moves_the_student(name, rank, rules, semi):
     grads = []
     for value in (1.0, 0.0):
         setattr(method, weight, value)
-        grads.append(student_gradients(method, play(method, semi[rank]).loss))
+        grads.append(student_gradients(method, take(method, semi[rank]).loss))
     reachable = [key for key in grads[0] if not key.startswith(method.untouched)]
     moved = [key for key in reachable if not torch.equal(grads[0][key], grads[1][key])]
     assert len(moved) > 0.8 * len(reachable), moved
@@ -143,7 +145,7 @@ def test_each_rule_acts_on_its_own_term(name, rank, part, semi):
             module.p = 0.0  # it silences both channels of so thin a V-Net: most entropies tie
     rule = "stage2_labeled_rule" if (name, part) == ("bcp", "labeled") else f"{part}_rule"
     setattr(changed, rule, url(40))
-    first, second = (play(method, semi[rank]) for method in (plain, changed))
+    first, second = (take(method, semi[rank]) for method in (plain, changed))
     assert torch.equal(first.logs[other], second.logs[other])
     ours, theirs = student_gradients(plain, first.loss), student_gradients(changed, second.loss)
     assert any(a is not None and not torch.equal(a, theirs[key]) for key, a in ours.items())
@@ -153,7 +155,7 @@ def test_each_rule_acts_on_its_own_term(name, rank, part, semi):
 @every_rank
 def test_with_whole_both_reductions_are_one(name, rank, semi):
     """`whole` is the plain method, whatever the normaliser; its formula is tested per method."""
-    region, voxel = (play(build(name, rank, "whole", r), semi[rank]) for r in ("region", "voxel"))
+    region, voxel = (take(build(name, rank, "whole", r), semi[rank]) for r in ("region", "voxel"))
     torch.testing.assert_close(region.loss, voxel.loss, atol=1e-6, rtol=1e-5)
 
 
@@ -209,16 +211,16 @@ def test_parameter_counts_and_what_is_evaluated(name, rank):
 
 @every_unlabeled
 def test_without_unlabeled_images_the_way_out_is_named(name, semi_2d):
-    batch = semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0])
+    batch = labeled_only(semi_2d)
     with pytest.raises(ValueError, match=r"use `supervised`|in pairs, got \(4, 0\)"):
-        play(build(name), batch)
+        take(build(name), batch)
 
 
 @every_method
 @every_rank
 def test_bf16_networks_give_fp32_losses(name, rank, semi):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = play(build(name, rank, "url+crl"), semi[rank]).loss
+        loss = take(build(name, rank, "url+crl"), semi[rank]).loss
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
     loss.backward()

@@ -17,6 +17,7 @@ from tiny import PRESET, tiny_config, tiny_method, write_tiny
 import buarl
 from buarl.copy_paste import Box, copy_paste, outside_mask
 from buarl.data.acdc import Acdc
+from buarl.data.batches import SemiBatch
 from buarl.evaluation.evaluate import evaluate, predict_volume, summary, write_metrics
 from buarl.evaluation.metrics import EMPTY_POLICIES, case_metrics
 from buarl.losses import D2_BCP, region_loss
@@ -261,7 +262,7 @@ def test_terms_of_any_method(name):
         assert torch.equal(unlabeled.probs, teacher(batch.unlabeled_image).softmax(1))
     assert torch.equal(unlabeled.target, unlabeled.probs.argmax(1))
     assert region_explorer(labeled, unlabeled).message.value == ""
-    without = batch._replace(unlabeled_image=batch.unlabeled_image[:0])
+    without = SemiBatch.from_parts(batch.labeled_image, batch.label)
     assert method_terms(method, without)[1] is None
     assert "weight" not in region_explorer(labeled, None).controls
 

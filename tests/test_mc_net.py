@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from tiny import labeled_only
 from torch import nn
 
 import buarl
@@ -40,11 +41,11 @@ def build(rank=2, still=False, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def images(batch):
-    return torch.cat([batch.labeled_image, batch.unlabeled_image])
+    return batch.image
 
 
 def plain_sharpen(p):
@@ -248,8 +249,9 @@ def test_a_step_with_whole_is_the_published_loss(rank, decoders, reduction, semi
     unlabeled = sum((p - plain_sharpen(q)).square().mean() for p, q in pairs).float()
     torch.testing.assert_close(logs["labeled"], labeled.detach(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(logs["unlabeled"], unlabeled.detach(), atol=1e-6, rtol=1e-5)
-    assert 0 < logs["weight"] < 0.1
-    torch.testing.assert_close(loss, labeled + logs["weight"] * unlabeled, atol=1e-6, rtol=1e-5)
+    weight = method.weight(LATE)
+    assert 0 < weight < 0.1
+    torch.testing.assert_close(loss, labeled + weight * unlabeled, atol=1e-6, rtol=1e-5)
 
 
 @every_rank
@@ -354,7 +356,7 @@ def test_under_bf16_autocast_loss_and_gradients_are_finite_float32(rank, semi):
 
 def test_without_unlabeled_images(semi_2d):
     with pytest.raises(ValueError, match="McNet needs unlabeled images"):
-        step_of(build(), semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0]))
+        step_of(build(), labeled_only(semi_2d))
 
 
 def test_a_row_trains_on_the_phantom():

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from tiny import labeled_only, with_unlabeled
 from torch import nn
 
 from buarl.data.batches import SemiBatch
@@ -84,7 +85,7 @@ def build(name, rank=2, rules="whole", reduction="voxel", make=network, **kwargs
 def step_of(method, batch, step=LATE, method_step="training_step", seed=2):
     """One step with the same dropout, noise and box every time."""
     torch.manual_seed(seed)
-    return getattr(method, method_step)(batch, step)
+    return getattr(method, method_step)(batch, method.at(step.index, step.steps))
 
 
 def gradients(loss, module):
@@ -222,7 +223,7 @@ def test_after_step_moves_the_teacher_towards_the_student(name, semi_2d):
     method = build(name)
     stage = method.stages()[-1]
     old, new = state(method.teacher), state(method.student)
-    stage.after_step(Step(1, 100))
+    stage.after_step(method.at(1, 100))
     decay = 0.99 if name == "bcp" else 0.5  # min(1 / 2, 0.99)
     for key, parameter in method.teacher.named_parameters():
         expected = decay * old[key] + (1 - decay) * new[key]
@@ -231,11 +232,11 @@ def test_after_step_moves_the_teacher_towards_the_student(name, semi_2d):
 
 
 @every_method
-def test_only_the_student_is_a_player(name):
+def test_only_the_student_learns_by_gradient(name):
     method = build(name)
     for stage in method.stages():
-        (player,) = stage.players
-        assert player.module is method.student
+        (learner,) = stage.learners
+        assert learner.module is method.student
 
 
 @every_method
@@ -272,7 +273,7 @@ def test_detached_probs_are_float32_without_a_graph():
 def test_supervised_is_the_region_loss_of_the_labeled_images(rule, reduction, rank, semi):
     batch = semi[rank]
     method = Supervised(still(network(rank)), labeled_rule=rule, labeled_reduction=reduction)
-    output = step_of(method, batch._replace(unlabeled_image=batch.unlabeled_image[:0]))
+    output = step_of(method, labeled_only(batch))
     logits = method.student(batch.labeled_image)
     expected = region_loss(logits, batch.label, rule(logits.softmax(1)), reduction=reduction)
     torch.testing.assert_close(output.loss, expected)
@@ -311,8 +312,9 @@ def test_equal_networks_without_noise_agree(semi_2d):
 def test_mean_teacher_is_labeled_plus_weight_times_unlabeled(semi_2d):
     method = build("mean_teacher", rules="url+crl", consistency_weight=0.7)
     loss, logs = step_of(method, semi_2d)
-    assert 0 < logs["weight"] < 0.7
-    torch.testing.assert_close(loss, logs["labeled"] + logs["weight"] * logs["unlabeled"])
+    weight = method.at(*LATE[:2]).numbers["weight"]
+    assert 0 < weight < 0.7
+    torch.testing.assert_close(loss, logs["labeled"] + weight * logs["unlabeled"])
 
 
 def test_consistency_starts_after_a_thirtieth_of_the_run(semi_2d):
@@ -321,7 +323,7 @@ def test_consistency_starts_after_a_thirtieth_of_the_run(semi_2d):
     assert method.weight(Step(1_000, 30_000)) > 0
     assert method.weight(Step(29_999, 30_000)) == pytest.approx(0.1, rel=1e-3)
     loss, logs = step_of(method, semi_2d, Step(2, 100))
-    assert logs["weight"] == 0
+    assert method.at(2, 100).numbers["weight"] == 0
     assert torch.equal(loss, logs["labeled"])
     assert build("mean_teacher", consistency_start=0).weight(Step(0, 100)) > 0
 
@@ -346,7 +348,7 @@ def test_mean_teacher_entropy_source(unsupervised, semi_2d):
 
 
 def test_unequal_streams_are_fine_for_mean_teacher(semi_2d):
-    batch = SemiBatch(semi_2d.labeled_image[:3], semi_2d.label[:3], semi_2d.unlabeled_image)
+    batch = SemiBatch(semi_2d.image[1:], semi_2d.label[1:])
     method = build("mean_teacher")
     still(method.student)
     expected = region_loss(
@@ -404,7 +406,7 @@ def test_bcp_averages_buffers_on_request(buffers, semi_2d):
 def test_pretraining_uses_labeled_images_and_the_student(mixed_label, rank, rules, reduction, semi):
     method = build("bcp", rank, rules, reduction, mixed_label=mixed_label)
     before = state(method.teacher)
-    batch = semi[rank]._replace(unlabeled_image=semi[rank].unlabeled_image[:0])
+    batch = labeled_only(semi[rank])
     output = step_of(method, batch, method_step="pretraining_step")
     assert torch.isfinite(output.loss)
     assert set(output.logs) == {"labeled"}
@@ -417,8 +419,9 @@ def test_pretraining_uses_labeled_images_and_the_student(mixed_label, rank, rule
 @every_reduction
 def test_pretraining_loss_of_a_pair_of_equal_halves(reduction, semi_2d):
     """Pasting an image onto itself changes nothing, so the loss can be written down."""
-    image, label = (tensor[:2].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in semi_2d[:2])
-    batch = SemiBatch(image, label, image)
+    parts = (semi_2d.labeled_image, semi_2d.label)
+    image, label = (tensor[:2].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in parts)
+    batch = SemiBatch.from_parts(image, label, image)
     net = still(network())
     logits = net(image[:2])
     rule = url(80)
@@ -518,10 +521,10 @@ def test_box_share_one_pastes_everything(semi_2d):
 
 
 def test_bcp_refuses_odd_and_unequal_batches(semi_2d):
-    odd = SemiBatch(*(tensor[:3] for tensor in semi_2d))
+    odd = SemiBatch(semi_2d.image[1:-1], semi_2d.label[1:])
     for method_step in ("training_step", "pretraining_step"):
         with pytest.raises(ValueError, match="odd batch of 3"):
             step_of(build("bcp"), odd, method_step=method_step)
-    unequal = semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:2])
+    unequal = with_unlabeled(semi_2d, semi_2d.unlabeled_image[:2])
     with pytest.raises(ValueError, match=r"in pairs, got \(4, 2\)"):
         step_of(build("bcp"), unequal)

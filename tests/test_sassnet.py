@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import Cut, cut_after, same_weights, tiny_config, write_tiny
+from tiny import (
+    Cut,
+    cut_after,
+    labeled_only,
+    same_weights,
+    tiny_config,
+    with_unlabeled,
+    write_tiny,
+)
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +20,7 @@ import buarl
 from buarl.data.acdc import Acdc
 from buarl.losses import D2, DF, region_mean, voxel_weights
 from buarl.methods import SassNet
-from buarl.methods.base import Adam, Method, Player, Sgd, Stage, Step, StepOutput
+from buarl.methods.base import Adam, Learner, Method, Sgd, Stage, Step, StepOutput
 from buarl.methods.sassnet.discriminator import Discriminator, paper_discriminator
 from buarl.methods.signed_distance.maps import signed_distance
 from buarl.networks import UNet, VNet
@@ -34,11 +42,11 @@ def build(rank=2, **kwargs):
 
 def step_of(method, batch, name="training_step", step=LATE):
     torch.manual_seed(2)
-    return getattr(method, name)(batch, step)
+    return getattr(method, name)(batch, method.at(step.index, step.steps))
 
 
 def images_of(batch):
-    return torch.cat([batch.labeled_image, batch.unlabeled_image])
+    return batch.image
 
 
 def answers(method, batch):
@@ -194,7 +202,7 @@ def test_with_whole_the_students_loss_is_the_published_one(rank, reduction, semi
 def test_the_discriminators_loss_is_the_published_one(rank, semi):
     """As many targets of each kind as there are images of each, equal or not."""
     batch, method = semi[rank], build(rank)
-    batch = batch._replace(unlabeled_image=batch.unlabeled_image[:1])
+    batch = with_unlabeled(batch, batch.unlabeled_image[:1])
     method.discriminator.eval()  # no dropout, so that the value can be compared
     loss, logs = step_of(method, batch, "discriminator_step")
     method.student.eval()
@@ -328,24 +336,24 @@ def test_each_optimizer_moves_its_own_network(source, student_lr, discriminator_
 
 
 class Pushes(Method):
-    """Two players whose weights fall by the learning rate at every step."""
+    """Two learners whose weights fall by the learning rate at every step."""
 
     def __init__(self):
         super().__init__(nn.Conv2d(1, 1, 1, bias=False))
         self.other = nn.Conv2d(1, 1, 1, bias=False)
 
     def stages(self):
-        def player(name, module, schedule):
+        def learner(name, module, schedule):
             def step(batch, _):
                 return StepOutput(module.weight.sum(), {})
 
-            return Player(name, module, step, Sgd(0.01, momentum=0.0, weight_decay=0.0), schedule)
+            return Learner(name, module, step, Sgd(0.01, momentum=0.0, weight_decay=0.0), schedule)
 
-        players = player("student", self.student, None), player("other", self.other, Constant())
-        return (Stage("train", players),)
+        student = learner("student", self.student, None)
+        return (Stage("train", (student, learner("other", self.other, Constant()))),)
 
 
-def test_a_player_may_have_its_own_schedule(source):
+def test_a_learner_may_have_its_own_schedule(source):
     method, seen = Pushes(), []
     start = [method.student.weight.item(), method.other.weight.item()]
     fit(
@@ -360,7 +368,7 @@ def test_a_player_may_have_its_own_schedule(source):
 
 
 def test_the_discriminator_has_the_published_optimizer():
-    student, discriminator = build().stages()[0].players
+    student, discriminator = build().stages()[0].learners
     assert (student.name, discriminator.name) == ("student", "discriminator")
     assert student.schedule is None
     assert discriminator.schedule == Constant()
@@ -391,21 +399,21 @@ def test_trains_on_the_phantom():
 
 def test_the_two_play_in_3d(semi_3d):
     """The student learns its labels, the discriminator what sets unlabeled images apart."""
-    batch = semi_3d._replace(unlabeled_image=semi_3d.unlabeled_image + 3)
+    batch = with_unlabeled(semi_3d, semi_3d.unlabeled_image + 3)
     method = build(3)
-    players = method.stages()[0].players
+    learners = method.stages()[0].learners
     optimizers = [
-        torch.optim.Adam(player.module.parameters(), lr)
-        for player, lr in zip(players, (0.01, 0.001), strict=True)
+        torch.optim.Adam(learner.module.parameters(), lr)
+        for learner, lr in zip(learners, (0.01, 0.001), strict=True)
     ]
     labeled = []
     for index in range(15):
-        for player, optimizer in zip(players, optimizers, strict=True):
+        for learner, optimizer in zip(learners, optimizers, strict=True):
             optimizer.zero_grad()
-            output = player.training_step(batch, Step(index, 15))
+            output = learner.training_step(batch, method.at(index, 15))
             output.loss.backward()
             optimizer.step()
-            labeled += [output.logs["labeled"].item()] if player.name == "student" else []
+            labeled += [output.logs["labeled"].item()] if learner.name == "student" else []
     assert labeled[-1] < 0.9 * labeled[0]
     method.eval()
     assert method.discriminator_step(batch, LATE).loss < 0.5  # ln 2 is a guess
@@ -435,4 +443,4 @@ def test_a_step_repeats_with_the_seed(rank, semi):
 
 def test_needs_unlabeled_images(semi_2d):
     with pytest.raises(ValueError, match="SassNet needs unlabeled images, got 0"):
-        build().training_step(semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0]), LATE)
+        step_of(build(), labeled_only(semi_2d))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import labeled_only
 from torch import nn
 from torch.nn import functional as F
 
@@ -45,11 +46,11 @@ def build(rank=2, still=False, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def images(batch):
-    return torch.cat([batch.labeled_image, batch.unlabeled_image])
+    return batch.image
 
 
 def probs_pair(rank=2, requires_grad=False):
@@ -448,7 +449,7 @@ def test_a_step_with_whole_is_the_published_loss(rank, reduction, memory_weights
     torch.testing.assert_close(logs["labeled"], dice)
     unlabeled = logs["adversarial"] + 0.1 * logs["contrastive"]
     torch.testing.assert_close(logs["unlabeled"], unlabeled)
-    torch.testing.assert_close(loss.detach(), logs["labeled"] + logs["weight"] * unlabeled)
+    torch.testing.assert_close(loss.detach(), logs["labeled"] + method.weight(LATE) * unlabeled)
 
 
 @every_rank
@@ -623,7 +624,7 @@ def test_under_bf16_autocast_loss_and_gradients_are_finite_float32(rank, semi):
 
 def test_without_unlabeled_images(semi_2d):
     with pytest.raises(ValueError, match="SsNet needs unlabeled images"):
-        step_of(build(), semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0]))
+        step_of(build(), labeled_only(semi_2d))
 
 
 class Stop(Exception):

@@ -13,7 +13,7 @@ from torch import nn
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.methods import Supervised
-from buarl.methods.base import Method, Player, Sgd, Stage, StepOutput
+from buarl.methods.base import Learner, Method, Sgd, Stage, StepOutput
 from buarl.networks import UNet
 from buarl.schedules import Poly, StepDecay
 from buarl.training.checkpoint import load_state
@@ -146,8 +146,8 @@ class Coasting(Method):
                     push * self.student.weight.sum() + 0 * self.student.bias.sum(), {}
                 )
 
-            player = Player("student", self.student, step, Sgd(weight_decay=0.0))
-            return Stage(name, (player,), keep_optimizer=self.keep)
+            learner = Learner("student", self.student, step, Sgd(weight_decay=0.0))
+            return Stage(name, (learner,), keep_optimizer=self.keep)
 
         return stage("push", 1.0), stage("coast", 0.0)
 

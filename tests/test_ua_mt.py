@@ -34,7 +34,7 @@ def build(rank=2, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def predictions(count=3, classes=4, spatial=(8, 8)):
@@ -207,7 +207,7 @@ def test_a_step_teaches_the_student_alone(rank, reduction, semi):
     assert logs["unlabeled"] > 0
     assert 0 < logs["certain"] <= 1
     assert loss.item() == pytest.approx(
-        (logs["labeled"] + logs["weight"] * logs["unlabeled"]).item()
+        (logs["labeled"] + method.weight(LATE) * logs["unlabeled"]).item()
     )
     loss.backward()
     for key, parameter in method.student.named_parameters():
@@ -238,7 +238,9 @@ def test_a_step_equals_its_parts(semi_2d):
         share = (smoothed_entropy(teacher) < threshold).float().mean()
     torch.testing.assert_close(logs["unlabeled"], expected)
     torch.testing.assert_close(logs["certain"], share)
-    assert logs["weight"] == pytest.approx(0.1 * math.exp(-5))  # from the first step
+    assert method.at(0, 10).numbers["weight"] == pytest.approx(
+        0.1 * math.exp(-5)
+    )  # from the first step
 
 
 def test_a_step_repeats_with_the_seed(semi_2d):
@@ -258,7 +260,7 @@ def test_a_step_is_finite_under_autocast(semi_2d):
 
 def test_the_teacher_follows_after_the_step():
     method = build()
-    method.update_teacher(Step(0, 100))
+    method.update_teacher(method.at(0, 100))
     for mine, theirs in zip(method.teacher.parameters(), method.student.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 

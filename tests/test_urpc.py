@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tiny import labeled_only
 from torch import nn
 from torch.nn import functional as F
 
@@ -36,7 +37,7 @@ def build(rank=2, **kwargs):
 
 def step_of(method, batch, step=LATE):
     torch.manual_seed(2)
-    return method.training_step(batch, step)
+    return method.training_step(batch, method.at(step.index, step.steps))
 
 
 def some_scales(count=4, shape=(2, 4, 6, 6), dtype=torch.float64, scale=2.0):
@@ -266,7 +267,7 @@ def test_the_labeled_term_is_the_mean_over_the_scales(semi_2d):
         for head in (method.student.trunk.head, *method.student.heads):
             head.weight.mul_(20)
     logs = step_of(method, semi_2d).logs
-    images = torch.cat([semi_2d.labeled_image, semi_2d.unlabeled_image])
+    images = semi_2d.image
     with torch.no_grad():
         scales = method.student.scales(images)
     expected = sum(
@@ -285,7 +286,7 @@ def test_a_step_reaches_every_parameter(rank, reduction, semi):
     loss, logs = step_of(method, semi[rank])
     assert logs["unlabeled"] > 0
     assert loss.item() == pytest.approx(
-        (logs["labeled"] + logs["weight"] * logs["unlabeled"]).item()
+        (logs["labeled"] + method.weight(LATE) * logs["unlabeled"]).item()
     )
     loss.backward()
     for key, parameter in method.student.named_parameters():
@@ -329,7 +330,7 @@ def test_a_step_is_finite_under_autocast(semi_2d):
 
 
 def test_unlabeled_images_are_needed(semi_2d):
-    empty = semi_2d._replace(unlabeled_image=semi_2d.unlabeled_image[:0])
+    empty = labeled_only(semi_2d)
     with pytest.raises(ValueError, match="Urpc needs unlabeled images, got 0"):
         step_of(build(), empty)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import Module
 
+from buarl.data.batches import SemiBatch
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
 from buarl.fast.recorder import Recorder
@@ -125,6 +126,16 @@ def apart(ours: Method, exact: Method) -> float:
     return float((a - b).norm() / (b - first).norm())
 
 
+def with_unlabeled(batch: SemiBatch, images: torch.Tensor) -> SemiBatch:
+    """The batch with other unlabeled images."""
+    return SemiBatch.from_parts(batch.labeled_image, batch.label, images)
+
+
+def labeled_only(batch: SemiBatch) -> SemiBatch:
+    """The batch without its unlabeled images."""
+    return SemiBatch.from_parts(batch.labeled_image, batch.label)
+
+
 def trained(name: str, source: Source, **changes: object) -> tuple[Method, FitResult]:
     """A tiny method after `fit`, and what came of it."""
     method = tiny_method(name)
@@ -150,8 +161,8 @@ class Repeated(Recorder):
 
     recordings = 0
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__(torch.device("cuda"))
+    def __init__(self, device: torch.device, name: str) -> None:
+        super().__init__(torch.device("cuda"), name)
 
     def _record(self, compute: Callable[[], dict]) -> tuple[Callable[[], None], dict]:
         type(self).recordings += 1

@@ -16,12 +16,51 @@ from buarl.data.source import Source
 
 
 class SemiBatch(NamedTuple):
-    """labeled_image float32 (B_l, 1, *spatial), label int64 (B_l, *spatial),
-    unlabeled_image float32 (B_u, 1, *spatial); B_u may be 0."""
+    """Labeled and unlabeled images of a step, together, the labeled ones first.
 
-    labeled_image: Tensor
+    image: float32 (B_l + B_u, 1, *spatial).
+    label: Classes of the labeled images, int64 (B_l, *spatial). B_u may be 0.
+
+    >>> batch = SemiBatch(torch.zeros(5, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))
+    >>> len(batch.labeled_image), len(batch.unlabeled_image)
+    (2, 3)
+    """
+
+    image: Tensor
     label: Tensor
-    unlabeled_image: Tensor
+
+    @classmethod
+    def from_parts(
+        cls, labeled_image: Tensor, label: Tensor, unlabeled_image: Tensor | None = None
+    ) -> SemiBatch:
+        """A batch of images that lie apart.
+
+        Args:
+            labeled_image: (B_l, 1, *spatial).
+            label: (B_l, *spatial).
+            unlabeled_image: (B_u, 1, *spatial); None for none.
+        """
+        if unlabeled_image is None:
+            return cls(labeled_image, label)
+        return cls(torch.cat([labeled_image, unlabeled_image]), label)
+
+    @property
+    def labeled_image(self) -> Tensor:
+        """The labeled images, a view, (B_l, 1, *spatial)."""
+        return self.image[: len(self.label)]
+
+    @property
+    def unlabeled_image(self) -> Tensor:
+        """The unlabeled images, a view, (B_u, 1, *spatial)."""
+        return self.image[len(self.label) :]
+
+    def split(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What belongs to the labeled images and what to the unlabeled ones, as views.
+
+        Args:
+            output: Anything with one entry per image, e.g. logits (B_l + B_u, C, *spatial).
+        """
+        return output[: len(self.label)], output[len(self.label) :]
 
     def to(self, device: torch.device) -> SemiBatch:
         """The same batch on a device."""
@@ -46,7 +85,8 @@ class Batches:
     """All training samples in memory at native size, and the batch of any step.
 
     Args:
-        source: Where they come from. labeled: Number of labeled patients, None for all.
+        source: Where they come from.
+        labeled: Number of labeled patients, None for all.
         image_size: Training size, (rows, columns) or the 3-D patch.
         unlabeled: Read the unlabeled samples too; their labels are never read.
         shrink, standardise: 3-D only, see `working_copy`.
@@ -80,7 +120,9 @@ class Batches:
         """The augmented batch of a step.
 
         Args:
-            seed: Any whole numbers, e.g. (seed, stage). step: 0-based.
+            seed: Any whole numbers, e.g. (seed, stage).
+            step: Number of the step, from 0.
+            labeled_batch, unlabeled_batch: How many samples of either kind; the latter may be 0.
         Raises:
             DataError: unlabeled samples wanted but none there, or too few labeled ones.
         """
@@ -95,16 +137,16 @@ class Batches:
                 f"are, got {labeled_batch}"
             )
         steps_per_epoch = len(self.labeled) // labeled_batch
+        chosen: list[Sample] = []
+        streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
+        for number, (samples, size) in enumerate(streams):
+            if size:
+                stream = [*seed, number]
+                order = stream_indices(stream, step, len(samples), size, steps_per_epoch)
+                chosen += [samples[i] for i in order]
         picked = [
-            (samples[i], np.random.default_rng([*seed, 2, step, slot]))
-            for slot, (samples, i) in enumerate(
-                (samples, i)
-                for stream, (samples, size) in enumerate(
-                    ((self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch))
-                )
-                if size
-                for i in stream_indices([*seed, stream], step, len(samples), size, steps_per_epoch)
-            )
+            (sample, np.random.default_rng([*seed, 2, step, slot]))
+            for slot, sample in enumerate(chosen)
         ]
         return self._assembled(picked, labeled_batch)
 
@@ -112,11 +154,9 @@ class Batches:
         self, picked: Sequence[tuple[Sample, np.random.Generator]], labeled_batch: int
     ) -> SemiBatch:
         pairs = [self._augmented(sample, rng) for sample, rng in picked]
-        images = torch.from_numpy(np.stack([image for image, _ in pairs]))[:, None]
+        images = np.stack([image for image, _ in pairs])  # (B_l + B_u, *spatial)
         labels = np.stack([label for _, label in pairs[:labeled_batch]])
-        return SemiBatch(
-            images[:labeled_batch], torch.from_numpy(labels).long(), images[labeled_batch:]
-        )
+        return SemiBatch(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
     def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         if not self.volumetric:

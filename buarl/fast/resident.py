@@ -47,8 +47,7 @@ class ResidentBatches(Batches):
     ) -> SemiBatch:
         cut = self._patches if self.volumetric else self._slices
         image, label = cut(picked)  # (B, *spatial)
-        image = image[:, None]
-        return SemiBatch(image[:labeled_batch], label[:labeled_batch].long(), image[labeled_batch:])
+        return SemiBatch(image[:, None], label[:labeled_batch].long())
 
     def _slices(self, picked: Sequence[tuple[Sample, np.random.Generator]]) -> tuple[Tensor, ...]:
         draws = [augment.sample_2d(rng) for _, rng in picked]

@@ -27,7 +27,7 @@ from buarl.training.config import Experiment, build_method
 from buarl.training.run import describe, load_run, run_experiment
 
 ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
-BY_VALUE = {"buarl.training.config", "buarl.methods.recipes"}
+BY_VALUE = {"buarl.training.config", "buarl.methods.recipe"}
 _URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
 LESSON_ROWS: dict[str, dict] = {
     "supervised": {"method": "supervised"},

@@ -1,75 +1,71 @@
-"""What a method is: networks, players, stages, and one training step. It steps no optimizer."""
+"""What a method is: its networks, what it trains in which stage, and one training step.
+
+A method steps no optimizer and knows no data set, device or loop. `buarl.fit` trains it, and so
+can a loop of your own, see `Method.at`.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.losses import D2, Dice, Reduction, region_loss
-from buarl.methods.recipes import PAPER, Recipe
-from buarl.regions import Region, Rule, whole
+from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
+from buarl.methods.options import Count, Share, Weight, check_options
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d, recipe_3d
+from buarl.regions import Region, whole
 from buarl.schedules import Schedule, ramp
 
-Constants = tuple[float, ...] | None
+AnyRule = Callable[[Tensor], Sequence[Region]]
+"""Probabilities (B, C, *spatial) to regions, see `buarl.regions`."""
+
+
+class _NoNumbers(dict):
+    """The numbers of a step that was made without a method."""
+
+    def __missing__(self, name: str) -> float:
+        raise ValueError(f"the step has no number {name!r}; make it with method.at(index, steps)")
 
 
 class Step(NamedTuple):
-    """Where in a stage we are: index 0-based, steps in all."""
+    """Where in a stage we are, and the numbers that depend on it.
+
+    index: Number of the step, from 0.
+    steps: How many steps the stage has.
+    numbers: What `Method.numbers` says of this step; `Method.at` makes a step that has them.
+    """
 
     index: int
     steps: int
+    numbers: Mapping[str, float] = _NoNumbers()
 
 
 class StepOutput(NamedTuple):
-    """loss: scalar to descend. logs: named scalars to record."""
+    """What a training step returns.
+
+    loss: The scalar to descend.
+    logs: Scalars to record, by name, without a graph.
+    """
 
     loss: Tensor
     logs: dict[str, Tensor | float]
 
 
 @dataclass(frozen=True)
-class Sgd:
-    """Stochastic gradient descent as every method of the paper uses it (docs/protocol.md 5)."""
+class Learner:
+    """A module that a stage trains. Most methods have one, the student; adversarial ones have two.
 
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-
-    def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of a module's parameters."""
-        return torch.optim.SGD(
-            module.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay
-        )
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam: SASSNet's discriminator; the toy preset, too short for SGD to get anywhere."""
-
-    lr: float = 0.004
-    betas: tuple[float, float] = (0.9, 0.999)
-
-    def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of a module's parameters."""
-        return torch.optim.Adam(module.parameters(), self.lr, self.betas)
-
-
-Optimizer = Sgd | Adam
-
-
-@dataclass(frozen=True)
-class Player:
-    """What is trained: a module, its step and its optimizer. GAN-like methods have two.
-
-    schedule: Of its learning rate; None is the one planned for the stage.
+    name: What it is called in logs and checkpoints.
+    module: Whose parameters the optimizer moves.
+    training_step: The loss of one step.
+    optimizer: How its parameters are moved.
+    schedule: Of its learning rate; None takes the one that is planned for the stage.
     """
 
     name: str
@@ -81,89 +77,131 @@ class Player:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training. start runs before its first step, after_step after every step."""
+    """A part of the training, e.g. the pre-training of BCP.
 
-    name: str
-    players: tuple[Player, ...]
-    start: Callable[[], None] | None = None
-    after_step: Callable[[Step], None] | None = None
-    keep_optimizer: bool = False  # go on with the previous stage's momentum
-
-
-class Method(nn.Module, ABC):
-    """A training method around a student network.
-
-    The student is what is evaluated, in eval mode: image -> logits. State (all networks) is the
-    module's state dict. A method calls the rules it was given and never asks which they are.
-
-    Args:
-        student: The network that learns.
-        labeled_rule, unlabeled_rule: Regions of the labeled and of the unlabeled term.
-        labeled_reduction, unlabeled_reduction: Their normalisers, see `region_loss`.
-        dice: Which Dice. ce_share: Share of cross-entropy in the labeled term, see `region_loss`.
-        optimizer: Of the student.
+    name: What it is called in logs and checkpoints.
+    learners: What is trained; each takes its step in this order.
+    start: Called before the first step of the stage.
+    after_step: Called after every step, when all learners have moved.
+    keep_optimizer: Go on with the momentum of the stage before.
     """
 
-    name: str  # in rows and on the command line
-    untouched: tuple[str, ...] = ()  # prefixes of student parameters that a step may not reach
+    name: str
+    learners: tuple[Learner, ...]
+    start: Callable[[], None] | None = None
+    after_step: Callable[[Step], None] | None = None
+    keep_optimizer: bool = False
 
-    def __init__(
-        self,
-        student: nn.Module,
-        *,
-        labeled_rule: Rule = whole(),
-        unlabeled_rule: Rule = whole(),
-        labeled_reduction: Reduction = "voxel",
-        unlabeled_reduction: Reduction = "voxel",
-        dice: Dice = D2,
-        ce_share: float = 0.5,
-        optimizer: Optimizer = Sgd(),
-    ) -> None:
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Method(nn.Module):
+    """A training method around a student, the network that learns and that is evaluated.
+
+    A method is a dataclass: its fields are its options, which are checked against their types when
+    it is made. A subclass with options of its own is one too, `@dataclass(kw_only=True, eq=False,
+    repr=False)`, and makes further networks in `__post_init__`, after the one of its base class.
+    All networks together are the module's state dict. A method calls the rules it was given and
+    never asks which they are.
+    """
+
+    name: ClassVar[str]
+    """What the method is called in rows and on the command line."""
+    paper: ClassVar[Paper]
+    """The publication of the method."""
+    references: ClassVar[tuple[Reference, ...]] = ()
+    """Public code of the method."""
+    untouched: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of those parameters of the student that a step need not reach."""
+
+    network: InitVar[nn.Module] = field(kw_only=False)
+    """The network that learns: images (B, 1, *spatial) to logits (B, C, *spatial)."""
+    labeled_rule: AnyRule = whole()
+    """Cuts labeled images into regions of different weight, such as `url()`."""
+    unlabeled_rule: AnyRule = whole()
+    """Cuts unlabeled images into regions of different weight, such as `crl()`."""
+    labeled_reduction: Reduction = "voxel"
+    """What the labeled term is a mean over, see `region_loss`."""
+    unlabeled_reduction: Reduction = "voxel"
+    """What the unlabeled term is a mean over, see `region_loss`."""
+    dice: Dice = D2
+    """Which Dice loss, see `Dice`."""
+    ce_share: Share = 0.5
+    """Part of the labeled term that is cross-entropy; the rest is Dice."""
+    optimizer: Optimizer = Sgd()
+    """The optimizer of the student."""
+
+    def __post_init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.student = student
-        self.labeled_rule, self.unlabeled_rule = labeled_rule, unlabeled_rule
-        self.labeled_reduction, self.unlabeled_reduction = labeled_reduction, unlabeled_reduction
-        self.dice, self.ce_share, self.optimizer = dice, ce_share, optimizer
+        check_options(self, vars(type(self)).get("name", type(self).__name__))
+        self.student = network
 
     @classmethod
     def recipe(cls, rank: int) -> Recipe:
-        """The published schedule and settings for images of a rank, 2 (ACDC) or 3 (LA)."""
-        return PAPER[{2: "acdc", 3: "la"}[rank], cls.name]
+        """How to train on images of a rank, 2 (ACDC) or 3 (LA).
 
-    @abstractmethod
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages, in order."""
-
-    def constants(self, step: Step) -> Constants:
-        """All numbers that the host computes from the place of a step, for a recording of it.
-
-        None: a step waits for the device, or has a new number every time; it is not recorded.
+        A method that publishes nothing for a rank has this default: 30,000 steps of 12 + 12 slices
+        with a polynomial decay in 2-D, 6,000 steps of 2 + 2 patches with a step decay in 3-D.
         """
-        return None
+        return {2: recipe_2d(), 3: recipe_3d()}[rank]
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Every keyword argument of the method, with its default."""
-        return {
-            name: argument.default
-            for base in reversed(cls.__mro__)
-            if issubclass(base, Method)
-            for name, argument in signature(base.__init__).parameters.items()
-            if argument.kind is argument.KEYWORD_ONLY
-        }
+        """Every option of the method, with its default."""
+        options: dict[str, Any] = {}
+        for base in cls.__mro__:
+            arguments = signature(base.__init__).parameters.values()
+            named = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+            options = {**named, **options}
+            if not any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
+                break  # nothing is handed on to the next base class
+        return options
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, in order: one, in which the student learns by `training_step`."""
+        student = Learner("student", self.student, self.training_step, self.optimizer)
+        return (Stage("train", (student,)),)
+
+    def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
+        """The loss of one step; what every method brings along."""
+        raise NotImplementedError(f"{type(self).__name__} has no training_step")
+
+    def numbers(self, step: Step) -> dict[str, float]:
+        """Every number of a step that depends on when it happens, e.g. the weight of a ramp.
+
+        Steps read them from `step.numbers`; the loop computes them once a step and logs them.
+        """
+        return {}
+
+    def at(self, index: int, steps: int) -> Step:
+        """The step of this index, from 0, in a stage of so many steps, with its numbers."""
+        step = Step(index, steps)
+        return step._replace(numbers=self.numbers(step))
+
+    def labeled_and_unlabeled_logits(self, batch: SemiBatch) -> tuple[Tensor, Tensor]:
+        """Eq. 1: logits = F(X), of all images in one pass of the student.
+
+        Returns:
+            Logits of the labeled images, (B_l, C, *spatial), and of the unlabeled ones,
+            (B_u, C, *spatial).
+        """
+        logits = self.student(batch.image)  # Eq. 1
+        return batch.split(logits)
 
     def labeled_loss(
         self, logits: Tensor, label: Tensor, regions: Sequence[Region] | None = None
     ) -> Tensor:
-        """Eq. 7: Dice + cross-entropy on labeled voxels.
+        """The loss on labeled voxels, Dice and cross-entropy on the regions of the labeled rule.
 
         Args:
-            logits: (B, C, *spatial). label: (B, *spatial). regions: Those of the labeled rule on
-                these logits, unless others are given.
+            logits: The student's, (B, C, *spatial).
+            label: Classes, int64 (B, *spatial).
+            regions: Which regions; None cuts by the labeled rule, with the entropy of the logits.
+        Returns:
+            A scalar.
         """
         if regions is None:
-            regions = self.labeled_rule(detached_probs(logits))  # URL: Eq. 3-5
-        return region_loss(
+            regions = self.labeled_rule(detached_probs(logits))  # URL: uses Eq. 3-5
+        return region_loss(  # uses Eq. 7
             logits,
             label,
             regions,
@@ -173,39 +211,26 @@ class Method(nn.Module, ABC):
         )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RampedMethod(Method):
-    """A method of one stage whose unlabeled term is ramped up (docs/protocol.md 4.3).
+    """A method of one stage whose unlabeled term gains weight as training goes on.
 
-    Args:
-        student: The network that learns.
-        consistency_weight: Final weight of the unlabeled term. ramp_levels: See `ramp`.
-        ramp_share: Share of the run after which the weight is final.
-        consistency_start: Share of the run before which the weight is 0.
-        common: Rules, normalisers, Dice, optimizer: see `Method`.
+    The weight climbs a ramp, see `buarl.schedules.ramp` (docs/protocol.md 4.3).
     """
 
-    def __init__(
-        self,
-        student: nn.Module,
-        *,
-        consistency_weight: float = 0.1,
-        ramp_levels: int = 200,
-        ramp_share: float = 1.0,
-        consistency_start: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(student, **common)
-        self.consistency_weight, self.consistency_start = consistency_weight, consistency_start
-        self.ramp_levels, self.ramp_share = ramp_levels, ramp_share
+    consistency_weight: Weight = 0.1
+    """Weight of the unlabeled term at the end of the ramp."""
+    ramp_levels: Count = 200
+    """In how many equal jumps the ramp is climbed."""
+    ramp_share: Weight = 1.0
+    """Part of the run after which the ramp is climbed; 0 gives the full weight at once."""
+    consistency_start: Share = 0.0
+    """Part of the run before which the weight is 0."""
 
-    def stages(self) -> tuple[Stage, ...]:
-        """One stage, one player."""
-        student = Player("student", self.student, self.training_step, self.optimizer)
-        return (Stage("train", (student,)),)
-
-    @abstractmethod
-    def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step."""
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """As in `Method.recipe`, with 40 levels of the ramp in 3-D, as in UA-MT."""
+        return {2: recipe_2d(), 3: ramped_recipe_3d()}[rank]
 
     def weight(self, step: Step) -> float:
         """Weight of the unlabeled term at a step."""
@@ -214,23 +239,57 @@ class RampedMethod(Method):
         length = self.ramp_share * step.steps
         return self.consistency_weight * ramp(step.index, length, self.ramp_levels)
 
-    def constants(self, step: Step) -> Constants:
-        """The weight; a method with more such numbers says so."""
-        return (self.weight(step),)
+    def numbers(self, step: Step) -> dict[str, float]:
+        """The weight of the unlabeled term."""
+        return {"weight": self.weight(step)}
+
+    def output(self, labeled: Tensor, unlabeled: Tensor, step: Step, **logs: Tensor) -> StepOutput:
+        """The total loss of a step, and its two terms and whatever else is to be logged."""
+        loss = total_loss(labeled, unlabeled, step.numbers["weight"])  # uses Eq. 9
+        terms = {"labeled": labeled, "unlabeled": unlabeled, **logs}
+        return StepOutput(loss, {name: value.detach() for name, value in terms.items()})
 
 
-def require_unlabeled(method: Method, batch: SemiBatch) -> None:
-    """A clear error where unlabeled images are missing."""
-    if not len(batch.unlabeled_image):
-        name = type(method).__name__
-        raise ValueError(f"{name} needs unlabeled images, got 0: use `supervised`")
+def total_loss(labeled: Tensor, unlabeled: Tensor, weight: float = 1.0) -> Tensor:
+    """Eq. 9: L_all = L^l + L^u, the unlabeled term with a weight.
 
+    Paper note: Eq. 9 is printed without a weight. The methods it is laid over have one: Mean
+    Teacher's ramp, which most others share, and BCP's u_w.
 
-def frozen_copy(network: nn.Module) -> nn.Module:
-    """A teacher: the same weights, no gradients."""
-    return deepcopy(network).requires_grad_(False)
+    Args:
+        labeled, unlabeled: The two terms, scalars.
+        weight: Factor on the unlabeled term.
+    """
+    return labeled + weight * unlabeled  # Eq. 9
 
 
 def detached_probs(logits: Tensor) -> Tensor:
-    """Softmax without a gradient, float32, (B, C, *spatial)."""
-    return logits.detach().float().softmax(1)
+    """Eq. 2: P = softmax(logits), in float32 and without a gradient.
+
+    Args:
+        logits: Any float, (B, C, *spatial).
+    Returns:
+        float32 (B, C, *spatial), sums to 1 over the classes.
+
+    >>> import torch
+    >>> detached_probs(torch.zeros(1, 2, 1, requires_grad=True))
+    tensor([[[0.5000],
+             [0.5000]]])
+    """
+    return logits.detach().float().softmax(1)  # Eq. 2
+
+
+def frozen_copy(network: nn.Module) -> nn.Module:
+    """A teacher: a copy with the same weights that takes no gradients."""
+    return deepcopy(network).requires_grad_(False)
+
+
+def require_unlabeled(method: Method, batch: SemiBatch) -> None:
+    """Stop where there are no unlabeled images to learn from.
+
+    Raises:
+        ValueError: the batch has labeled images only.
+    """
+    if len(batch.image) == len(batch.label):
+        name = type(method).__name__
+        raise ValueError(f"{name} needs unlabeled images, got 0: use `supervised`")

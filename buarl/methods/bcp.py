@@ -1,14 +1,19 @@
-"""Bidirectional copy-paste (BCP), and the paper's Ours(BCP) (docs/protocol.md 4.2, 7.9-7.13).
+"""Bidirectional copy-paste, BCP, and the paper's Ours(BCP).
 
-Stage 1, on labeled images: one half of the batch is pasted onto the other through a box; URL cuts
-the mixed prediction. Stage 2: labeled images are pasted onto unlabeled ones and the other way
-round; the target is the label where a labeled image lies and the teacher's cleaned pseudo-label
-where an unlabeled one lies. CRL cuts the pseudo-label part, by the teacher's entropy.
+Stage 1, on labeled images: one half of the batch is pasted onto the other through a box, and the
+student learns the mixed label; URL weighs uncertain voxels up. Stage 2: labeled images are pasted
+onto unlabeled ones and the other way round. The target is the label where a labeled image lies and
+the teacher's pseudo-label, cleaned to the largest component, where an unlabeled one lies. CRL
+weighs uncertain voxels of the pseudo-label down. Then the teacher follows the student.
+
+Paper: Bai, Chen, Li, Shen, Wang, CVPR 2023, arXiv 2305.00673.
+Reference code: DeepMed-Lab-ECNU/BCP (docs/protocol.md 4.2 and 5; the paper's reading: 7.9-7.13).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,78 +23,99 @@ from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.ema import update_teacher
 from buarl.entropy import most_likely
-from buarl.losses import D2_BCP, Dice, region_loss
+from buarl.losses import D2_BCP, D3, Dice, region_loss
 from buarl.methods.base import (
-    Constants,
+    Learner,
     Method,
-    Player,
     Stage,
     Step,
     StepOutput,
     detached_probs,
     frozen_copy,
+    total_loss,
 )
+from buarl.methods.options import Share, Weight
+from buarl.methods.recipe import Paper, Recipe, Reference, StagePlan
 from buarl.regions import whole, within
+from buarl.schedules import StepDecay
 
 
 class Pseudo(NamedTuple):
-    """What the teacher says of unlabeled images: pseudo_label and probs."""
+    """What the teacher says of unlabeled images.
 
-    pseudo_label: Tensor  # (B, *spatial)
-    probs: Tensor  # (B, C, *spatial)
-
-
-class Bcp(Method):
-    """Pre-training and self-training with one box per step.
-
-    Args:
-        network: The student; the teacher is its copy at the start of stage 2.
-        labeled_rule: Where the target is a label, in stage 1 (and 2 with url_in_stage2).
-        unlabeled_rule: Where the target is a pseudo-label, in stage 2.
-        url_in_stage2: Use the labeled rule in stage 2 as well. Paper note: thresholds are given
-            per phase, so URL is read as stage 1 only; Eq. 9 taken literally asks for both.
-        entropy_from: Whose entropy cuts the pseudo-label part: the "teacher", on the unmixed
-            unlabeled image, or the "student", on the mixed one.
-        unlabeled_weight: u_w, weight of the pseudo-label parts.
-        mixed_label: Stage 1 with one loss on the mixed label (LA) instead of one per part (ACDC).
-        unlabeled_outside_first: Which image surrounds the box in the first direction (ACDC: True).
-        keep_optimizer: Carry the momentum into stage 2 (ACDC: True).
-        ema_decay, ema_buffers: The teacher's average (ACDC averages normalisation buffers too).
-        teacher_mode: "train" (the reference) or "eval". box_share: Box edge over image edge.
-        dice: BCP on ACDC uses D2_BCP, on LA D3.
-        common: Normalisers, optimizer: see `Method`.
+    pseudo_label: The cleaned classes, int64 (B, *spatial).
+    probs: The probabilities, float32 (B, C, *spatial).
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        url_in_stage2: bool = False,
-        entropy_from: Literal["teacher", "student"] = "teacher",
-        unlabeled_weight: float = 0.5,
-        mixed_label: bool = False,
-        unlabeled_outside_first: bool = True,
-        keep_optimizer: bool = True,
-        ema_decay: float = 0.99,
-        ema_buffers: bool = True,
-        teacher_mode: Literal["train", "eval"] = "train",
-        box_share: float = 2 / 3,
-        dice: Dice = D2_BCP,
-        **common: Any,
-    ) -> None:
-        super().__init__(network, dice=dice, **common)
+    pseudo_label: Tensor
+    probs: Tensor
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Bcp(Method):
+    """Pre-training and self-training with one copy-paste box per step.
+
+    The labeled rule cuts where the target is a label, in stage 1 (and in stage 2 with
+    `url_in_stage2`); the unlabeled rule where it is a pseudo-label, in stage 2. The teacher is the
+    student's copy at the start of stage 2.
+
+    >>> import buarl
+    >>> network = buarl.networks.UNet(4, width=2)
+    >>> method = Bcp(network, labeled_rule=buarl.url(95), unlabeled_rule=buarl.crl(99))
+    >>> [stage.name for stage in method.stages()]
+    ['pretrain', 'selftrain']
+    """
+
+    name = "bcp"
+    paper = Paper(
+        "Y. Bai, D. Chen, Q. Li, W. Shen, Y. Wang",
+        "Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation",
+        "CVPR 2023",
+        2023,
+        "https://arxiv.org/abs/2305.00673",
+    )
+    references = (
+        Reference("DeepMed-Lab-ECNU/BCP", "7879f98", "code/ACDC_BCP_train.py", "2-D"),
+        Reference("DeepMed-Lab-ECNU/BCP", "7879f98", "code/LA_BCP_train.py", "3-D"),
+    )
+
+    dice: Dice = D2_BCP
+    """Which Dice loss: BCP has `D2_BCP` on ACDC and `D3` on LA."""
+    url_in_stage2: bool = False
+    """Use the labeled rule in stage 2 as well.
+
+    Paper note: thresholds are given per phase, so URL is read as stage 1 only; Eq. 9 taken
+    literally asks for both.
+    """
+    entropy_from: Literal["teacher", "student"] = "teacher"
+    """Whose entropy cuts the pseudo-label part: the teacher's, on the unmixed unlabeled image, or
+    the student's, on the mixed one."""
+    unlabeled_weight: Weight = 0.5
+    """BCP's u_w, the weight of the pseudo-label parts beside the label parts."""
+    mixed_label: bool = False
+    """Stage 1 with one loss on the mixed label (LA) instead of one per part (ACDC)."""
+    unlabeled_outside_first: bool = True
+    """Whether the unlabeled image surrounds the box in the first direction (ACDC)."""
+    keep_optimizer: bool = True
+    """Carry the momentum into stage 2 (ACDC)."""
+    ema_decay: Share = 0.99
+    """Share of the old teacher that is kept at a step."""
+    ema_buffers: bool = True
+    """Average the statistics of normalization layers too (ACDC)."""
+    teacher_mode: Literal["train", "eval"] = "train"
+    """How the teacher predicts: with dropout and batch statistics (the reference) or without."""
+    box_share: Share = 2 / 3
+    """Edge of the box over the edge of the image."""
+
+    def __post_init__(self, network: nn.Module) -> None:
+        super().__post_init__(network)
         self.teacher = frozen_copy(network)
-        self.stage2_labeled_rule = self.labeled_rule if url_in_stage2 else whole()
-        self.entropy_from, self.unlabeled_weight = entropy_from, unlabeled_weight
-        self.mixed_label, self.unlabeled_outside_first = mixed_label, unlabeled_outside_first
-        self.keep_optimizer = keep_optimizer
-        self.ema_decay, self.ema_buffers = ema_decay, ema_buffers
-        self.teacher_mode, self.box_share = teacher_mode, box_share
+        self.stage2_labeled_rule = self.labeled_rule if self.url_in_stage2 else whole()
 
     def stages(self) -> tuple[Stage, ...]:
-        """Pre-training on labels, then self-training; the student is the only player."""
-        pretrain = Player("student", self.student, self.pretraining_step, self.optimizer)
-        selftrain = Player("student", self.student, self.training_step, self.optimizer)
+        """Pre-training on labels, then self-training; the student learns in both."""
+        pretrain = Learner("student", self.student, self.pretraining_step, self.optimizer)
+        selftrain = Learner("student", self.student, self.training_step, self.optimizer)
         return (
             Stage("pretrain", (pretrain,)),
             Stage(
@@ -106,19 +132,20 @@ class Bcp(Method):
         image_a, image_b = _halves(batch.labeled_image)
         label_a, label_b = _halves(batch.label)
         outside = self.draw_outside(image_a)
-        logits = self.student(copy_paste(image_a, image_b, outside))  # (B_l/2, C, *spatial)  Eq. 1
-        regions = self.labeled_rule(detached_probs(logits))  # URL: Eq. 3-5
+        mixed = copy_paste(image_a, image_b, outside)
+        logits = self.student(mixed)  # (B_l/2, C, *spatial)  uses Eq. 1
+        regions = self.labeled_rule(detached_probs(logits))  # URL: uses Eq. 2-5
         if self.mixed_label:
             loss = self.labeled_loss(logits, copy_paste(label_a, label_b, outside), regions)
         else:
-            loss = self.labeled_loss(logits, label_a, within(regions, outside))
+            loss = self.labeled_loss(logits, label_a, within(regions, outside))  # uses Eq. 7
             loss = loss + self.labeled_loss(logits, label_b, within(regions, ~outside))
         return StepOutput(loss, {"labeled": loss.detach()})
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """Stage 2: the two directions of copy-paste between labeled and unlabeled images."""
-        if len(batch.labeled_image) != len(batch.unlabeled_image):
-            sizes = len(batch.labeled_image), len(batch.unlabeled_image)
+        if len(batch.image) != 2 * len(batch.label):
+            sizes = len(batch.label), len(batch.image) - len(batch.label)
             raise ValueError(f"BCP pastes labeled and unlabeled images in pairs, got {sizes}")
         images, labels = _halves(batch.labeled_image), _halves(batch.label)
         unlabeled = _halves(batch.unlabeled_image)
@@ -126,33 +153,54 @@ class Bcp(Method):
         labeled_total = unlabeled_total = torch.zeros((), device=outside.device)
         for direction in (0, 1):
             around = (direction == 0) == self.unlabeled_outside_first
-            unlabeled_place = outside if around else ~outside  # (*spatial)
-            pseudo = self.pseudo_label(unlabeled[direction])
-            mixed = copy_paste(unlabeled[direction], images[direction], unlabeled_place)
-            logits = self.student(mixed)  # (B_l/2, C, *spatial)  Eq. 1
-            probs = detached_probs(logits)
-            labeled_regions = within(self.stage2_labeled_rule(probs), ~unlabeled_place)
-            cut_by = pseudo.probs if self.entropy_from == "teacher" else probs
-            unlabeled_regions = within(self.unlabeled_rule(cut_by), unlabeled_place)  # CRL: Eq. 6
-            labeled_total = labeled_total + self.labeled_loss(
-                logits, labels[direction], labeled_regions
+            labeled_loss, unlabeled_loss = self.losses_of_one_direction(
+                images[direction],
+                labels[direction],
+                unlabeled[direction],
+                outside if around else ~outside,
             )
-            unlabeled_total = unlabeled_total + region_loss(  # Eq. 8
-                logits,
-                pseudo.pseudo_label,
-                unlabeled_regions,
-                reduction=self.unlabeled_reduction,
-                dice=self.dice,
-            )
-        loss = labeled_total + self.unlabeled_weight * unlabeled_total  # Eq. 9
+            labeled_total = labeled_total + labeled_loss
+            unlabeled_total = unlabeled_total + unlabeled_loss
+        loss = total_loss(labeled_total, unlabeled_total, self.unlabeled_weight)  # uses Eq. 9
         logs = {"labeled": labeled_total.detach(), "unlabeled": unlabeled_total.detach()}
         return StepOutput(loss, logs)
 
+    def losses_of_one_direction(
+        self, image: Tensor, label: Tensor, unlabeled_image: Tensor, unlabeled_place: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The labeled and the unlabeled term of one half of the batch.
+
+        Args:
+            image, unlabeled_image: What is mixed, (B_l/2, 1, *spatial).
+            label: Of the labeled images, (B_l/2, *spatial).
+            unlabeled_place: Where the unlabeled image lies, bool (*spatial).
+        """
+        pseudo = self.pseudo_label(unlabeled_image)
+        mixed = copy_paste(unlabeled_image, image, unlabeled_place)
+        logits = self.student(mixed)  # (B_l/2, C, *spatial)  uses Eq. 1
+        probs = detached_probs(logits)  # uses Eq. 2
+        labeled_regions = within(self.stage2_labeled_rule(probs), ~unlabeled_place)
+        cut_by = pseudo.probs if self.entropy_from == "teacher" else probs
+        unlabeled_regions = within(self.unlabeled_rule(cut_by), unlabeled_place)  # CRL: uses Eq. 6
+        labeled_loss = self.labeled_loss(logits, label, labeled_regions)  # uses Eq. 7
+        unlabeled_loss = region_loss(  # uses Eq. 8
+            logits,
+            pseudo.pseudo_label,
+            unlabeled_regions,
+            reduction=self.unlabeled_reduction,
+            dice=self.dice,
+        )
+        return labeled_loss, unlabeled_loss
+
     @torch.no_grad()
     def pseudo_label(self, image: Tensor) -> Pseudo:
-        """The teacher's labels, cleaned to the largest component per class and image."""
+        """The teacher's labels, cleaned to the largest component per class and image.
+
+        Args:
+            image: Unlabeled images, (B, 1, *spatial).
+        """
         self.teacher.train(self.teacher_mode == "train")
-        probs = detached_probs(self.teacher(image))  # (B, C, *spatial)  Eq. 2
+        probs = detached_probs(self.teacher(image))  # (B, C, *spatial)  uses Eq. 2
         return Pseudo(largest_component(most_likely(probs), probs.shape[1]), probs)
 
     def draw_outside(self, image: Tensor) -> Tensor:
@@ -160,17 +208,31 @@ class Bcp(Method):
         spatial, device = image.shape[2:], image.device
         return outside_mask(spatial, sample_box(spatial, self.box_share, device=device), device)
 
-    def constants(self, step: Step) -> Constants:
-        """No number: the decay is fixed and the box is drawn where it is used."""
-        return ()
-
     def start_selftraining(self) -> None:
         """Both networks start stage 2 from the last weights of stage 1."""
         self.teacher.load_state_dict(self.student.state_dict())
 
     def update_teacher(self, step: Step) -> None:
-        """Eq. 10, after the optimizer's step."""
-        update_teacher(self.teacher, self.student, self.ema_decay, buffers=self.ema_buffers)
+        """Move the teacher towards the student, after the optimizer's step."""
+        update_teacher(  # uses Eq. 10
+            self.teacher, self.student, self.ema_decay, buffers=self.ema_buffers
+        )
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """The published schedule and settings, 2: ACDC, 3: LA."""
+        if rank == 2:
+            stages = StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)
+            return Recipe(stages, {"dice": D2_BCP})
+        stages = StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))
+        settings = {
+            "dice": D3,
+            "mixed_label": True,
+            "unlabeled_outside_first": False,
+            "keep_optimizer": False,
+            "ema_buffers": False,
+        }
+        return Recipe(stages, settings)
 
 
 def _halves(tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,78 +1,82 @@
-"""DTC: dual-task consistency between segmentation and signed distance (docs/protocol.md 4.5).
+"""Dual-task consistency, DTC.
 
-X. Luo, J. Chen, T. Song, G. Wang: Semi-supervised Medical Image Segmentation through Dual-task
-Consistency, AAAI 2021. Reference: HiLab-git/DTC; in 2-D pull request 37 of SSL4MIS, unmerged.
+One network answers twice, with classes and with the signed distance to the edges of the classes.
+A steep sigmoid turns the distance back into a segmentation. Labeled images teach both answers,
+Dice and squared distance. On all images, labeled ones too, the two answers must agree, the more so
+as training goes on. There is no teacher.
 
-One network answers twice, with classes and with the signed distance to their edges. A steep sigmoid
-turns the distance back into a segmentation, and the two must agree, on labeled images as well.
+Paper: Luo, Chen, Song, Wang, AAAI 2021, arXiv 2009.04448.
+Reference code: HiLab-git/DTC; in 2-D pull request 37 of SSL4MIS, unmerged
+(docs/protocol.md 4.5 and 5).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import consistency_loss
-from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
-from buarl.methods.signed_distance.maps import signed_distance_loss
-from buarl.methods.signed_distance.network import SignedDistanceNet
+from buarl.losses import D2, DF, consistency_loss
+from buarl.methods.base import Step, StepOutput, detached_probs
+from buarl.methods.options import Weight
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
+from buarl.methods.signed_distance.method import SignedDistanceMethod
 
 
-class Dtc(RampedMethod):
-    """Dice and distance regression on labels; agreement of the two answers on all images.
+@dataclass(kw_only=True, eq=False, repr=False)
+class Dtc(SignedDistanceMethod):
+    """Agreement of segmentation and signed distance on all images.
 
-    URL cuts the Dice term of the labeled images; the distance regression stays plain, as its target
-    is a distance. CRL cuts the squared difference of the two answers by the entropy of the
-    segmentation head, over the voxels of all images, labeled ones too, as the published term. For
-    two classes the answers are compared on class 1 alone, for more on all classes.
+    CRL cuts the squared difference of the two answers by the entropy of the segmentation head, over
+    the voxels of all images, labeled ones too, as the published term. For two classes the answers
+    are compared on class 1 alone, for more on all classes.
 
-    Args:
-        network: The trunk of the student, see `SignedDistanceNet`.
-        distance_weight: Of the distance regression in the labeled term.
-        steepness: Of the sigmoid. At 1500 it is flat, without a gradient, beyond |z| = 0.005 or so.
-        ce_share: 0, the published labeled term is Dice alone.
-        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> method = Dtc(buarl.networks.UNet(4, width=2), unlabeled_rule=buarl.crl(99))
+    >>> method.student.distance_head.out_channels
+    4
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        distance_weight: float = 0.3,
-        steepness: float = 1500.0,
-        ce_share: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(SignedDistanceNet(network), ce_share=ce_share, **common)
-        self.distance_weight, self.steepness = distance_weight, steepness
+    name = "dtc"
+    paper = Paper(
+        "X. Luo, J. Chen, T. Song, G. Wang",
+        "Semi-supervised Medical Image Segmentation through Dual-task Consistency",
+        "AAAI 2021",
+        2021,
+        "https://arxiv.org/abs/2009.04448",
+    )
+    references = (
+        Reference(
+            "HiLab-git/SSL4MIS",
+            "68832ad",
+            "code/train_dtc_sdf_soft_sig_2D.py",
+            "2-D, pull request 37, unmerged",
+        ),
+        Reference("HiLab-git/DTC", "2525b9c", "code/train_la_dtc.py", "3-D"),
+    )
+
+    steepness: Weight = 1500.0
+    """Steepness of the sigmoid; at 1500 it is flat, without a gradient, beyond a distance of 0.005
+    or so."""
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step."""
-        count = len(batch.labeled_image)
-        require_unlabeled(self, batch)
-        images = torch.cat([batch.labeled_image, batch.unlabeled_image])  # (B, 1, *spatial)
-        logits, distance = self.student.logits_and_distance(images)  # (B, C or K, *spatial)
-
-        distance_loss = signed_distance_loss(distance[:count], batch.label, logits.shape[1])
-        labeled_loss = self.labeled_loss(logits[:count], batch.label)  # Eq. 7
-        labeled_loss = labeled_loss + self.distance_weight * distance_loss
-
+        """The loss of one step; the distance regression is logged as well."""
+        logits, distance, distance_loss, labeled_loss = self.answers(batch)
         probs = logits.float().softmax(1)[:, -distance.shape[1] :]  # (B, K, *spatial)
         probs_of_distance = torch.sigmoid(-self.steepness * distance)  # below 0 is inside
         unlabeled_loss = consistency_loss(
             probs_of_distance,
             probs,
-            self.unlabeled_rule(detached_probs(logits)),  # CRL: Eq. 6
+            self.unlabeled_rule(detached_probs(logits)),  # CRL: uses Eq. 2, 3, 4, 6
             reduction=self.unlabeled_reduction,
         )
-        weight = self.weight(step)
-        logs = {
-            "labeled": labeled_loss.detach(),
-            "distance": distance_loss.detach(),
-            "unlabeled": unlabeled_loss.detach(),
-            "weight": weight,
-        }
-        return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
+        return self.output(labeled_loss, unlabeled_loss, step, distance=distance_loss)
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """2: an unmerged SSL4MIS pull request, #37. 3: DTC on LA."""
+        return {
+            2: recipe_2d(dice=D2, ce_share=0.0),
+            3: ramped_recipe_3d(dice=DF, ce_share=0.0, consistency_weight=1.0),
+        }[rank]

@@ -1,100 +1,90 @@
-"""Mean Teacher, and the paper's Ours(MT) (paper section 3.4; docs/protocol.md 4.4, 7.12).
+"""Mean Teacher, and the paper's Ours(MT).
 
-One step: the student sees labeled and unlabeled images in one forward, the teacher the unlabeled
-ones with noise. The labeled term is Dice + cross-entropy (Eq. 7). The unlabeled term, ramped up,
-is the squared difference of the two predictions (the published Mean Teacher) or Dice +
-cross-entropy against the teacher's hard pseudo-labels (Eq. 8). Then the teacher follows (Eq. 10).
+The student sees labeled and unlabeled images in one pass, the teacher the unlabeled ones with
+noise. Labeled images teach Dice and cross-entropy; URL weighs their uncertain voxels up. On
+unlabeled images the student follows the teacher, more and more as training goes on: its
+probabilities by their squared difference, as published, or its hard pseudo-labels by Dice and
+cross-entropy, as in the paper. CRL weighs uncertain voxels down. Then the teacher follows.
+
+Paper: Tarvainen, Valpola, NeurIPS 2017, arXiv 1703.01780.
+Reference code: SSL4MIS in 2-D (docs/protocol.md 4.4 and 5; the paper's reading of it: 7.12).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from buarl.data.batches import SemiBatch
-from buarl.ema import ema_decay_at, update_teacher
 from buarl.entropy import most_likely
-from buarl.losses import consistency_loss, region_loss
-from buarl.methods.base import (
-    Constants,
-    Player,
-    RampedMethod,
-    Stage,
-    Step,
-    StepOutput,
-    detached_probs,
-    frozen_copy,
-    require_unlabeled,
-)
+from buarl.losses import DF, consistency_loss, region_loss
+from buarl.methods.base import Step, StepOutput, detached_probs, require_unlabeled
+from buarl.methods.noisy_teacher import NoisyTeacher
+from buarl.methods.options import Share
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
 
 
-class MeanTeacher(RampedMethod):
-    """A student, and a teacher that is its moving average.
+@dataclass(kw_only=True, eq=False, repr=False)
+class MeanTeacher(NoisyTeacher):
+    """A student that follows its own moving average on unlabeled images.
 
-    Args:
-        network: The student; the teacher starts as its copy.
-        unsupervised: "mse", the published Mean Teacher (a rule weighs its voxels), or
-            "pseudo_label", Eq. 8. Paper note: Mean Teacher has no pseudo-labels; Ours(MT) is read
-            as this switch, and `whole` under "pseudo_label" is its control.
-        entropy_from: Whose entropy cuts the unlabeled images, "teacher" or "student".
-        ema_limit: Upper bound of the EMA decay. noise: Std of the teacher's input noise.
-        teacher_mode: "train" (dropout and batch statistics, the reference) or "eval".
-        consistency_start: SSL4MIS 2-D waits for a thirtieth of the run.
-        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> network = buarl.networks.UNet(4, width=2)
+    >>> method = MeanTeacher(network, unsupervised="pseudo_label", unlabeled_rule=buarl.crl(99))
+    >>> method.at(50, steps=100).numbers["ema_decay"]  # 50 / 51
+    0.9803921568627451
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        unsupervised: Literal["mse", "pseudo_label"] = "mse",
-        entropy_from: Literal["teacher", "student"] = "teacher",
-        consistency_start: float = 1 / 30,
-        ema_limit: float = 0.99,
-        noise: float = 0.1,
-        teacher_mode: Literal["train", "eval"] = "train",
-        **common: Any,
-    ) -> None:
-        super().__init__(network, consistency_start=consistency_start, **common)
-        self.teacher = frozen_copy(network)
-        self.unsupervised, self.entropy_from = unsupervised, entropy_from
-        self.ema_limit, self.noise = ema_limit, noise
-        self.teacher_mode = teacher_mode
+    name = "mean_teacher"
+    paper = Paper(
+        "A. Tarvainen, H. Valpola",
+        "Mean teachers are better role models: Weight-averaged consistency targets improve "
+        "semi-supervised deep learning results",
+        "NeurIPS 2017",
+        2017,
+        "https://arxiv.org/abs/1703.01780",
+    )
+    references = (
+        Reference("HiLab-git/SSL4MIS", "06df604", "code/train_mean_teacher_2D.py", "2-D"),
+    )
 
-    def stages(self) -> tuple[Stage, ...]:
-        """One stage, one player; the teacher is no player."""
-        student = Player("student", self.student, self.training_step, self.optimizer)
-        return (Stage("train", (student,), after_step=self.update_teacher),)
+    unsupervised: Literal["mse", "pseudo_label"] = "mse"
+    """The unlabeled term: squared difference of probabilities, as published, or Eq. 8.
+
+    Paper note: Mean Teacher has no pseudo-labels; Ours(MT) is read as this switch, and `whole`
+    under "pseudo_label" is its control.
+    """
+    consistency_start: Share = 1 / 30
+    """Part of the run before which the weight is 0; SSL4MIS waits for 1,000 of 30,000 steps."""
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, in the paper's order."""
-        count = len(batch.labeled_image)
         require_unlabeled(self, batch)
-        logits = self.student(torch.cat([batch.labeled_image, batch.unlabeled_image]))  # Eq. 1
-        labeled_logits, unlabeled_logits = logits[:count], logits[count:]  # (B_l or B_u, C, *)
-        teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  Eq. 2
-
-        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # Eq. 7
-        unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs)  # Eq. 8
-        weight = self.weight(step)
-        loss = labeled_loss + weight * unlabeled_loss  # Eq. 9
-        logs = {"labeled": labeled_loss.detach(), "unlabeled": unlabeled_loss.detach()}
-        return StepOutput(loss, {**logs, "weight": weight})
+        labeled_logits, unlabeled_logits = self.labeled_and_unlabeled_logits(batch)  # uses Eq. 1
+        teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  uses Eq. 2
+        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # uses Eq. 7
+        unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs)  # uses Eq. 8
+        return self.output(labeled_loss, unlabeled_loss, step)  # uses Eq. 9
 
     def unlabeled_loss(self, unlabeled_logits: Tensor, teacher_probs: Tensor) -> Tensor:
-        """The student against the teacher on unlabeled images, on the regions of the rule."""
+        """The student against the teacher on unlabeled images, on the regions of the rule.
+
+        Args:
+            unlabeled_logits: The student's, (B_u, C, *spatial).
+            teacher_probs: The teacher's, (B_u, C, *spatial).
+        """
         from_teacher = self.entropy_from == "teacher"
         probs = teacher_probs if from_teacher else detached_probs(unlabeled_logits)
-        regions = self.unlabeled_rule(probs)  # CRL: Eq. 3, 4, 6
+        regions = self.unlabeled_rule(probs)  # CRL: uses Eq. 3, 4, 6
         if self.unsupervised == "mse":
             student_probs = unlabeled_logits.float().softmax(1)
             return consistency_loss(
                 student_probs, teacher_probs, regions, reduction=self.unlabeled_reduction
             )
         pseudo_label = most_likely(teacher_probs)  # (B_u, *spatial)
-        return region_loss(
+        return region_loss(  # uses Eq. 8
             unlabeled_logits,
             pseudo_label,
             regions,
@@ -102,17 +92,7 @@ class MeanTeacher(RampedMethod):
             dice=self.dice,
         )
 
-    @torch.no_grad()
-    def teacher_probs(self, image: Tensor) -> Tensor:
-        """The teacher's view of a noisy image, (B, C, *spatial)."""
-        self.teacher.train(self.teacher_mode == "train")
-        noise = (torch.randn_like(image) * self.noise).clamp(-2 * self.noise, 2 * self.noise)
-        return detached_probs(self.teacher(image + noise))
-
-    def update_teacher(self, step: Step) -> None:
-        """Eq. 10, after the optimizer's step; parameters only."""
-        update_teacher(self.teacher, self.student, ema_decay_at(step.index, self.ema_limit))
-
-    def constants(self, step: Step) -> Constants:
-        """The weight and the decay."""
-        return self.weight(step), ema_decay_at(step.index, self.ema_limit)
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """2: SSL4MIS on ACDC. 3: UA-MT without its mask, as none on a V-Net is published."""
+        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DF)}[rank]

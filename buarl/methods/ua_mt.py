@@ -1,95 +1,109 @@
-"""Uncertainty-aware Mean Teacher, UA-MT (Yu et al., MICCAI 2019; docs/protocol.md 4.4 and 5).
+"""Uncertainty-aware Mean Teacher, UA-MT.
 
-A Mean Teacher whose student follows the teacher only where the teacher is certain: the mean of
-several noisy teacher passes has an entropy, and voxels above a threshold, which rises over the
-run, teach nothing. Reference: github.com/yulequan/UA-MT, in the version that compares unlabeled
-images only; in 2-D SSL4MIS.
+A Mean Teacher whose student follows the teacher only where the teacher is certain. Several noisy
+passes of the teacher are averaged, and the entropy of that mean is the uncertainty of a voxel.
+Voxels above a threshold teach nothing. The threshold rises over the run, so that more and more of
+the image counts. Labeled images teach Dice and cross-entropy.
+
+Paper: Yu, Wang, Li, Fu, Heng, MICCAI 2019, arXiv 1907.07034.
+Reference code: yulequan/UA-MT, in the version that compares unlabeled images only; in 2-D SSL4MIS
+(docs/protocol.md 4.4 and 5).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import region_mean
-from buarl.methods.base import Constants, Step, StepOutput, detached_probs, require_unlabeled
-from buarl.methods.mean_teacher import MeanTeacher
+from buarl.losses import DF, region_mean
+from buarl.methods.base import Step, StepOutput, detached_probs, require_unlabeled
+from buarl.methods.noisy_teacher import NoisyTeacher
+from buarl.methods.options import Count
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
 from buarl.regions import within
 from buarl.schedules import ramp
 
 
-class UaMt(MeanTeacher):
+@dataclass(kw_only=True, eq=False, repr=False)
+class UaMt(NoisyTeacher):
     """Mean Teacher with a mask of certain voxels.
 
     URL and CRL: the labeled rule cuts the student's labeled images. The unlabeled rule cuts by the
-    entropy of the mean teacher prediction, whose entropy also makes the mask (entropy_from
-    "student": of the student's), with its percentile over all unlabeled voxels; then only what lies
+    entropy of the mean teacher prediction, whose entropy also makes the mask (with `entropy_from`
+    "student" by the student's), at its percentile over all unlabeled voxels; then only what lies
     inside the mask counts. The mask is an absolute cut, a rule a relative one: CRL matters in the
     voxels above its percentile that the mask has kept, and where there are none it changes nothing.
 
-    Args:
-        network: The student; the teacher starts as its copy.
-        passes: T, noisy teacher passes behind the mask, run two at a time as in the reference (this
-            matters: the teacher normalises by batch). One more pass makes the student's target.
-        max_entropy: The final threshold: "ln2" (the reference, for any number of classes) or
-            "lnC", the largest entropy of C classes.
-        divisor: Of the squared error summed over classes: 2 (the reference, for any number of
-            classes) or "C", which makes it the mean of Mean Teacher.
-        consistency_start: 0, from the first step.
-        common: Teacher, noise, EMA: see `MeanTeacher`, whose pseudo-labels do not apply here; the
-            ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> method = UaMt(buarl.networks.UNet(4, width=2), passes=4)
+    >>> round(method.threshold(method.at(0, steps=100), num_classes=4), 4)  # 0.7517 of ln 2
+    0.521
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        passes: int = 8,
-        max_entropy: Literal["ln2", "lnC"] = "ln2",
-        divisor: Literal[2, "C"] = 2,
-        consistency_start: float = 0.0,
-        **common: Any,
-    ) -> None:
-        if "unsupervised" in common:
-            raise TypeError("UaMt compares predictions under its mask and takes no `unsupervised`")
-        super().__init__(network, consistency_start=consistency_start, **common)
-        if passes < 1:
-            raise ValueError(f"passes must be at least 1, got {passes}")
-        if max_entropy not in ("ln2", "lnC"):
-            raise ValueError(f'max_entropy must be "ln2" or "lnC", got {max_entropy!r}')
-        if divisor not in (2, "C"):
-            raise ValueError(f'divisor must be 2 or "C", got {divisor!r}')
-        self.passes, self.max_entropy, self.divisor = passes, max_entropy, divisor
+    name = "ua_mt"
+    paper = Paper(
+        "L. Yu, S. Wang, X. Li, C.-W. Fu, P.-A. Heng",
+        "Uncertainty-aware Self-ensembling Model for Semi-supervised 3D Left Atrium Segmentation",
+        "MICCAI 2019",
+        2019,
+        "https://arxiv.org/abs/1907.07034",
+    )
+    references = (
+        Reference(
+            "HiLab-git/SSL4MIS", "06df604", "code/train_uncertainty_aware_mean_teacher_2D.py", "2-D"
+        ),
+        Reference(
+            "yulequan/UA-MT", "88ed29a", "code/train_LA_meanteacher_certainty_unlabel.py", "3-D"
+        ),
+    )
+
+    passes: Count = 8
+    """T, the noisy teacher passes behind the mask.
+
+    They run two at a time as in the reference, which matters: the teacher normalizes by batch. One
+    more pass makes the student's target.
+    """
+    max_entropy: Literal["ln2", "lnC"] = "ln2"
+    """The final threshold: ln 2 (the reference, for any number of classes), or the largest entropy
+    of C classes."""
+    divisor: Literal[2, "C"] = 2
+    """What divides the squared error summed over classes: 2 (the reference, for any number of
+    classes) or C, which makes it the mean of Mean Teacher."""
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step; logs also the share of certain voxels."""
-        count = len(batch.labeled_image)
+        """The loss of one step; the share of certain voxels is logged as well."""
         require_unlabeled(self, batch)
-        logits = self.student(torch.cat([batch.labeled_image, batch.unlabeled_image]))  # Eq. 1
-        labeled_logits, unlabeled_logits = logits[:count], logits[count:]  # (B_l or B_u, C, *)
-        teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  Eq. 2
+        labeled_logits, unlabeled_logits = self.labeled_and_unlabeled_logits(batch)  # uses Eq. 1
+        teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  uses Eq. 2
         mean_probs = self.mean_probs(batch.unlabeled_image)  # (B_u, C, *spatial)
-        certain = smoothed_entropy(mean_probs) < self.threshold(step, logits.shape[1])  # (B_u, *)
+        threshold = step.numbers["threshold_share"] * self.final_threshold(mean_probs.shape[1])
+        certain = smoothed_entropy(mean_probs) < threshold  # (B_u, *spatial)
 
-        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # Eq. 7
+        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # uses Eq. 7
         unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs, mean_probs, certain)
-        weight = self.weight(step)
-        logs = {"labeled": labeled_loss.detach(), "unlabeled": unlabeled_loss.detach()}
-        logs |= {"weight": weight, "certain": certain.float().mean()}
-        return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
+        return self.output(  # uses Eq. 9
+            labeled_loss, unlabeled_loss, step, certain=certain.float().mean()
+        )
 
     def unlabeled_loss(
         self, unlabeled_logits: Tensor, teacher_probs: Tensor, mean_probs: Tensor, certain: Tensor
     ) -> Tensor:
-        """Squared difference of student and teacher over the certain voxels, bool (B_u, *)."""
+        """Squared difference of student and teacher over the certain voxels.
+
+        Args:
+            unlabeled_logits: The student's, (B_u, C, *spatial).
+            teacher_probs: The student's target, one pass of the teacher, (B_u, C, *spatial).
+            mean_probs: The mean of several passes, (B_u, C, *spatial).
+            certain: Which voxels count, bool (B_u, *spatial).
+        """
         from_teacher = self.entropy_from == "teacher"
-        regions = self.unlabeled_rule(
-            mean_probs if from_teacher else detached_probs(unlabeled_logits)
-        )
+        probs = mean_probs if from_teacher else detached_probs(unlabeled_logits)
+        regions = self.unlabeled_rule(probs)  # CRL: uses Eq. 3, 4, 6
         student_probs = unlabeled_logits.float().softmax(1)  # (B_u, C, *spatial)
         classes = 2 if self.divisor == 2 else student_probs.shape[1]
         error = (student_probs - teacher_probs).square().sum(1) / classes  # (B_u, *spatial)
@@ -97,7 +111,13 @@ class UaMt(MeanTeacher):
 
     @torch.no_grad()
     def mean_probs(self, image: Tensor) -> Tensor:
-        """Mean of the teacher's noisy predictions, (B, C, *spatial)."""
+        """Mean of the teacher's noisy predictions.
+
+        Args:
+            image: Unlabeled images, (B, 1, *spatial).
+        Returns:
+            Probabilities, float32 (B, C, *spatial).
+        """
         total = torch.zeros((), device=image.device)
         for first in range(0, self.passes, 2):
             copies = min(2, self.passes - first)
@@ -105,18 +125,27 @@ class UaMt(MeanTeacher):
             total = total + probs.unflatten(0, (copies, len(image))).sum(0)
         return total / self.passes
 
-    def threshold(self, step: Step, num_classes: int) -> float:
-        """Entropy below which a voxel is certain, nats: three quarters of the final one at first.
+    def numbers(self, step: Step) -> dict[str, float]:
+        """Those of a teacher, and the share of the final threshold: from three quarters to all.
 
-        The reference ramps it over the whole run and at every step, unlike the weight, which moves
+        The reference raises it over the whole run and at every step, unlike the weight, which moves
         in levels.
         """
-        final = math.log(2 if self.max_entropy == "ln2" else num_classes)
-        return (0.75 + 0.25 * ramp(step.index, step.steps, levels=step.steps)) * final
+        share = 0.75 + 0.25 * ramp(step.index, step.steps, levels=step.steps)
+        return {**super().numbers(step), "threshold_share": share}
 
-    def constants(self, step: Step) -> Constants:
-        """The threshold is another one at every step."""
-        return None
+    def threshold(self, step: Step, num_classes: int) -> float:
+        """Entropy in nats below which a voxel is certain at a step."""
+        return self.numbers(step)["threshold_share"] * self.final_threshold(num_classes)
+
+    def final_threshold(self, num_classes: int) -> float:
+        """The threshold at the end of the run, in nats."""
+        return math.log(2 if self.max_entropy == "ln2" else num_classes)
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """2: SSL4MIS on ACDC. 3: UA-MT on LA."""
+        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DF)}[rank]
 
 
 def smoothed_entropy(mean_probs: Tensor) -> Tensor:
@@ -126,5 +155,8 @@ def smoothed_entropy(mean_probs: Tensor) -> Tensor:
         mean_probs: float (B, C, *spatial), sums to 1 over axis 1.
     Returns:
         (B, *spatial), nats, -1e-6 to about ln C.
+
+    >>> smoothed_entropy(torch.tensor([[[1.0], [0.0]]]))
+    tensor([[-9.5367e-07]])
     """
     return -(mean_probs * (mean_probs + 1e-6).log()).sum(1)

@@ -41,18 +41,34 @@ def _resize(up_sampling: UpSampling) -> nn.Module:
     return nn.Upsample(scale_factor=2, mode=up_sampling, align_corners=corners)
 
 
-def _climb(
-    features: list[Tensor], reduces: nn.ModuleList, blocks: nn.ModuleList, resize: nn.Module
-) -> list[Tensor]:
-    *skips, feature = features
-    decoded: list[Tensor] = []
-    for reduce, block in zip(reduces, blocks, strict=True):
-        feature = block(torch.cat([skips.pop(), resize(reduce(feature))], 1))
-        decoded.append(feature)
-    return decoded
+class _WayUp(nn.Module):
+    """The half of a U-Net that goes back up, and its head; what `UNet` and `UNetDecoder` share."""
+
+    def add_way_up(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:
+        """Make the layers, from coarse to fine."""
+        channels = [width * 2**level for level in (3, 2, 1, 0)]
+        self.reduce = nn.ModuleList(_reduce(c, up_sampling) for c in channels)
+        self.resize = _resize(up_sampling)
+        self.decoder = nn.ModuleList(_block(2 * c, c, 0.0) for c in channels)
+        self.head = nn.Conv2d(width, num_classes, 3, padding=1)
+
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Features on the way up.
+
+        Args:
+            features: Of the five levels, as `UNet.encode` yields them.
+        Returns:
+            Four features, (B, width * 2^l, H/2^l, W/2^l) at l = 3, 2, 1, 0.
+        """
+        *skips, feature = features
+        decoded: list[Tensor] = []
+        for reduce, block in zip(self.reduce, self.decoder, strict=True):
+            feature = block(torch.cat([skips.pop(), self.resize(reduce(feature))], 1))
+            decoded.append(feature)
+        return decoded
 
 
-class UNet(nn.Module):
+class UNet(_WayUp):
     """Five levels of two 3x3 convolutions, bilinear up-sampling, skips by concatenation.
 
     Args:
@@ -61,10 +77,13 @@ class UNet(nn.Module):
         in_channels: Channels of the image.
     Shapes:
         image (B, in_channels, H, W), H and W multiples of 16 -> logits (B, C, H, W).
+
+    >>> UNet(num_classes=4, width=2)(torch.zeros(1, 1, 32, 48)).shape
+    torch.Size([1, 4, 32, 48])
     """
 
     up_samplings: tuple[UpSampling, ...] = ("bilinear", "transposed", "nearest", "bicubic")
-    # its own, then those of MC-Net's other decoders
+    """Its own, then those of MC-Net's other decoders."""
 
     def __init__(self, num_classes: int = 4, width: int = 16, in_channels: int = 1) -> None:
         super().__init__()
@@ -73,13 +92,18 @@ class UNet(nn.Module):
             _block(a, b, p)
             for a, b, p in zip([in_channels, *channels], channels, DROPOUT, strict=False)
         )
-        self.reduce = nn.ModuleList(_reduce(c, "bilinear") for c in reversed(channels[:-1]))
-        self.resize = _resize("bilinear")
-        self.decoder = nn.ModuleList(_block(2 * c, c, 0.0) for c in reversed(channels[:-1]))
-        self.head = nn.Conv2d(width, num_classes, 3, padding=1)
+        self.add_way_up(num_classes, width, "bilinear")
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features of the five levels, (B, width * 2^l, H/2^l, W/2^l) at l = 0..4."""
+        """Features on the way down.
+
+        Args:
+            image: (B, in_channels, H, W).
+        Returns:
+            Five features, (B, width * 2^l, H/2^l, W/2^l) at l = 0..4.
+        Raises:
+            ValueError: a size that 16 does not divide.
+        """
         if any(n % 16 for n in image.shape[2:]):
             raise ValueError(f"UNet needs H and W in multiples of 16, got {tuple(image.shape[2:])}")
         features: list[Tensor] = []
@@ -89,35 +113,28 @@ class UNet(nn.Module):
             features.append(feature)
         return features
 
-    def decode(self, features: list[Tensor]) -> list[Tensor]:
-        """Features on the way up, (B, width * 2^l, H/2^l, W/2^l) at l = 3, 2, 1, 0."""
-        return _climb(features, self.reduce, self.decoder, self.resize)
-
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of an image."""
-        return self.head(self.decode(self.encode(image))[-1])  # (B, C, H, W)
+        """Logits of an image, (B, C, H, W)."""
+        return self.head(self.decode(self.encode(image))[-1])
 
     def new_decoder(self, up_sampling: UpSampling) -> UNetDecoder:
         """One more way up from the same features, with weights of its own."""
         return UNetDecoder(self.head.out_channels, self.head.in_channels, up_sampling)
 
 
-class UNetDecoder(nn.Module):
-    """The way up of a U-Net and its head: features of `UNet.encode` -> logits (B, C, H, W).
+class UNetDecoder(_WayUp):
+    """The way up of a U-Net alone, as MC-Net has more than one.
 
     Args:
-        num_classes, width: As in `UNet`. up_sampling: How a feature doubles its size; 763,860
-            parameters transposed, 633,300 otherwise (4 classes, width 16).
+        num_classes, width: As in `UNet`.
+        up_sampling: How a feature doubles its size; 763,860 parameters transposed, 633,300
+            otherwise (4 classes, width 16).
     """
 
     def __init__(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:
         super().__init__()
-        channels = [width * 2**level for level in (3, 2, 1, 0)]
-        self.reduce = nn.ModuleList(_reduce(c, up_sampling) for c in channels)
-        self.resize = _resize(up_sampling)
-        self.decoder = nn.ModuleList(_block(2 * c, c, 0.0) for c in channels)
-        self.head = nn.Conv2d(width, num_classes, 3, padding=1)
+        self.add_way_up(num_classes, width, up_sampling)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Logits from the encoder's features."""
-        return self.head(_climb(features, self.reduce, self.decoder, self.resize)[-1])
+        """Logits, (B, C, H, W), from the features of `UNet.encode`."""
+        return self.head(self.decode(features)[-1])

@@ -46,16 +46,36 @@ def _up(channels: int, up_sampling: UpSampling) -> nn.Sequential:
     return nn.Sequential(resize, *_unit(Conv3d(2 * channels, channels, 3, padding=1), channels))
 
 
-def _climb(features: list[Tensor], ups: nn.ModuleList, blocks: nn.ModuleList) -> list[Tensor]:
-    *skips, feature = features
-    decoded: list[Tensor] = []
-    for up, block in zip(ups, blocks, strict=True):
-        feature = block(up(feature) + skips.pop())
-        decoded.append(feature)
-    return decoded
+class _WayUp(nn.Module):
+    """The half of a V-Net that goes back up, and its head; what `VNet` and `VNetDecoder` share."""
+
+    def add_way_up(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:
+        """Make the layers, from coarse to fine."""
+        channels = [width * 2**level for level in (3, 2, 1, 0)]
+        self.up = nn.ModuleList(_up(c, up_sampling) for c in channels)
+        self.decoder = nn.ModuleList(
+            _block(n, c, c) for n, c in zip(reversed(CONVOLUTIONS[:-1]), channels, strict=True)
+        )
+        self.dropout = nn.Dropout3d(0.5)
+        self.head = nn.Conv3d(width, num_classes, 1)
+
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Features on the way up, the last of them with dropout.
+
+        Args:
+            features: Of the five levels, as `VNet.encode` yields them.
+        Returns:
+            Four features, (B, width * 2^l, X/2^l, ...) at l = 3, 2, 1, 0.
+        """
+        *skips, feature = features
+        decoded: list[Tensor] = []
+        for up, block in zip(self.up, self.decoder, strict=True):
+            feature = block(up(feature) + skips.pop())
+            decoded.append(feature)
+        return [*decoded[:-1], self.dropout(decoded[-1])]
 
 
-class VNet(nn.Module):
+class VNet(_WayUp):
     """Five levels, strided convolutions down, transposed ones up, skips by addition.
 
     Args:
@@ -64,10 +84,13 @@ class VNet(nn.Module):
         in_channels: Channels of the image.
     Shapes:
         image (B, in_channels, X, Y, Z), all multiples of 16 -> logits (B, C, X, Y, Z).
+
+    >>> VNet(num_classes=2, width=2)(torch.zeros(2, 1, 32, 16, 16)).shape
+    torch.Size([2, 2, 32, 16, 16])
     """
 
     up_samplings: tuple[UpSampling, ...] = ("transposed", "trilinear", "nearest")
-    # its own, then those of MC-Net's other decoders
+    """Its own, then those of MC-Net's other decoders."""
 
     def __init__(self, num_classes: int = 2, width: int = 16, in_channels: int = 1) -> None:
         super().__init__()
@@ -79,16 +102,18 @@ class VNet(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(*_unit(nn.Conv3d(c, 2 * c, 2, stride=2), 2 * c)) for c in channels[:-1]
         )
-        self.up = nn.ModuleList(_up(c, "transposed") for c in reversed(channels[:-1]))
-        self.decoder = nn.ModuleList(
-            _block(n, c, c)
-            for n, c in zip(reversed(CONVOLUTIONS[:-1]), reversed(channels[:-1]), strict=True)
-        )
-        self.dropout = nn.Dropout3d(0.5)
-        self.head = nn.Conv3d(width, num_classes, 1)
+        self.add_way_up(num_classes, width, "transposed")
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features of the five levels, (B, width * 2^l, X/2^l, ...) at l = 0..4."""
+        """Features on the way down, the deepest with dropout.
+
+        Args:
+            image: (B, in_channels, X, Y, Z).
+        Returns:
+            Five features, (B, width * 2^l, X/2^l, ...) at l = 0..4.
+        Raises:
+            ValueError: a size that 16 does not divide.
+        """
         if any(n % 16 for n in image.shape[2:]):
             raise ValueError(f"VNet needs sizes in multiples of 16, got {tuple(image.shape[2:])}")
         features: list[Tensor] = []
@@ -98,38 +123,28 @@ class VNet(nn.Module):
             features.append(feature)
         return [*features[:-1], self.dropout(feature)]
 
-    def decode(self, features: list[Tensor]) -> list[Tensor]:
-        """Features on the way up at l = 3, 2, 1, 0; the last, (B, width, X, Y, Z), dropped out."""
-        *coarse, finest = _climb(features, self.up, self.decoder)
-        return [*coarse, self.dropout(finest)]
-
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of an image."""
-        return self.head(self.decode(self.encode(image))[-1])  # (B, C, X, Y, Z)
+        """Logits of an image, (B, C, X, Y, Z)."""
+        return self.head(self.decode(self.encode(image))[-1])
 
     def new_decoder(self, up_sampling: UpSampling) -> VNetDecoder:
         """One more way up from the same features, with weights of its own."""
         return VNetDecoder(self.head.out_channels, self.head.in_channels, up_sampling)
 
 
-class VNetDecoder(nn.Module):
-    """The way up of a V-Net, dropout and head: features of `VNet.encode` -> logits (B, C, X, Y, Z).
+class VNetDecoder(_WayUp):
+    """The way up of a V-Net alone, as MC-Net has more than one.
 
     Args:
-        num_classes, width: As in `VNet`. up_sampling: How a feature doubles its size; 2,071,970
-            parameters transposed, 2,898,850 otherwise (2 classes, width 16).
+        num_classes, width: As in `VNet`.
+        up_sampling: How a feature doubles its size; 2,071,970 parameters transposed, 2,898,850
+            otherwise (2 classes, width 16).
     """
 
     def __init__(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:
         super().__init__()
-        channels = [width * 2**level for level in (3, 2, 1, 0)]
-        self.up = nn.ModuleList(_up(c, up_sampling) for c in channels)
-        self.decoder = nn.ModuleList(
-            _block(n, c, c) for n, c in zip(reversed(CONVOLUTIONS[:-1]), channels, strict=True)
-        )
-        self.dropout = nn.Dropout3d(0.5)
-        self.head = nn.Conv3d(width, num_classes, 1)
+        self.add_way_up(num_classes, width, up_sampling)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Logits from the encoder's features."""
-        return self.head(self.dropout(_climb(features, self.up, self.decoder)[-1]))
+        """Logits, (B, C, X, Y, Z), from the features of `VNet.encode`."""
+        return self.head(self.decode(features)[-1])

@@ -17,7 +17,7 @@ from buarl.data.source import rank_of
 from buarl.dice import dice_by_name
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Sgd
-from buarl.methods.recipes import StagePlan
+from buarl.methods.recipe import StagePlan
 from buarl.outside import Code, find_code, is_outside
 from buarl.training.experiment import Experiment
 from buarl.training.network import build_network

@@ -1,11 +1,10 @@
-"""The only training loop: `fit` steps every method of the package."""
+"""The only training loop: `fit` trains every method, those of the package and yours."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +15,16 @@ from tqdm.auto import tqdm
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import Source
 from buarl.fast.memory import hold_memory
-from buarl.fast.recorder import Recorder, move_numbers
+from buarl.fast.recorder import make_recordable, recorded
 from buarl.fast.resident import ResidentBatches
-from buarl.methods.base import Method, Player, Stage, Step
-from buarl.training.checkpoint import load_state, save_state
+from buarl.methods.base import Method, Stage, Step
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
+from buarl.training.state import LOG_EVERY, FitResult, TrainingState
 
-LOG_EVERY = 10
 CHECKPOINT = "last.pt"
 Callback = Callable[[str, Step, Method], None]
-
-
-@dataclass
-class FitResult:
-    """What training leaves behind.
-
-    history: One dict per LOG_EVERY steps: stage, step, lr, means of the logs. seconds: Per stage.
-
-    A block of steps also ends at a checkpoint and at the end of a stage.
-
-    network: What to evaluate, the student after the last step.
-    """
-
-    network: torch.nn.Module
-    history: list[dict] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+Logs = dict[str, Tensor | float]
 
 
 def fit(
@@ -58,19 +41,23 @@ def fit(
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
-    """Train a method; the last weights stay in `method` (and its student is what to evaluate).
+    """Train a method; the last weights stay in `method`, and its student is what to evaluate.
 
     A run is a function of config.seed: batches, dropout, noise and boxes are drawn anew at every
     step from (seed, stage, step), so a resumed run equals an uninterrupted one bit for bit.
 
     Args:
-        method: Fresh, with its networks. source: Training samples. config: Every number.
+        method: Fresh, with its networks.
+        source: Where the training samples come from.
+        config: Every number of the run.
         out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
-        resume: Go on from `out/last.pt`. begin_from: Start after the stage this checkpoint ended,
-            unless resumed.
-        device: "auto" or a torch device. compiler: See `choose_engine`.
-        record: Repeat steps as a CUDA graph, see `Recorder`. progress: Show a bar.
-        callback: Called after every step with stage name, Step and method.
+        resume: Go on from `out/last.pt`.
+        begin_from: Start after the stage that this checkpoint ended, unless resumed.
+        device: "auto" or a torch device.
+        compiler: See `choose_engine`.
+        record: Repeat steps as a CUDA graph, see `buarl.fast.recorder`.
+        progress: Show a bar.
+        callback: Called after every step with the stage's name, the step and the method.
     Raises:
         ValueError: stages that do not fit the config, a missing checkpoint, a method or a device
             whose steps cannot be recorded.
@@ -81,174 +68,110 @@ def fit(
         names = [stage.name for stage in stages]
         raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
     engine = choose_engine(device, config.precision, compiler=compiler)
-    recorder = Recorder(engine.device) if record else None
-    if record and method.constants(Step(0, 1)) is None:
-        raise ValueError(f"a step of {type(method).__name__} cannot be recorded: train without")
+    learn = recorded(_learn, method, engine.device) if record else _learn
     if engine.device.type == "cpu":
         hold_memory()
-    wants_unlabeled = any(plan.unlabeled_batch for plan in config.stages)
+    batches = _training_batches(source, config, engine.device)
+    with torch.random.fork_rng():
+        engine.place(method).train()
+        engine.compile(method.children())
+        state = TrainingState(method, stages, make_recordable if record else None)
+        if resume or begin_from is not None:
+            state.load(_folder(out) / CHECKPOINT if resume else begin_from, engine.device)
+        training = _Training(method, stages, config, engine, batches, state, learn)
+        training.run(out, progress, callback)
+    return state.result
+
+
+@dataclass
+class _Training:
+    """A training in progress."""
+
+    method: Method
+    stages: Sequence[Stage]
+    config: Config
+    engine: Engine
+    batches: Batches
+    state: TrainingState
+    learn: Callable[..., Logs]
+
+    def run(self, out: Path | None, progress: bool, callback: Callback | None) -> None:
+        """All steps that are left, stage after stage."""
+        state, result = self.state, self.state.result
+        first, done = state.position
+        for number in range(first, len(self.stages)):
+            stage, steps = self.stages[number], self.config.stages[number].steps
+            if done == 0:
+                state.enter(number)
+            bar = tqdm(range(done, steps), stage.name, steps, initial=done, disable=not progress)
+            started = time.perf_counter()
+            before = result.seconds.get(stage.name, 0.0)
+            for index in bar:
+                step = self.method.at(index, steps)
+                state.pending.append({**self.step(number, step), **step.numbers})
+                state.position = (number, index + 1)
+                result.seconds[stage.name] = before + time.perf_counter() - started
+
+                checkpoint = (index + 1) % self.config.checkpoint_every == 0
+                if (index + 1) % LOG_EVERY == 0 or index + 1 == steps or checkpoint:
+                    bar.set_postfix(loss=f"{state.flush(stage, index + 1):.3f}")
+                if callback is not None:
+                    callback(stage.name, step, self.method)
+                    self.method.train()  # a callback may have evaluated
+                if out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
+                    state.save(out / CHECKPOINT)
+            state.position, done = (number + 1, 0), 0
+            if out is not None:
+                last = number == len(self.stages) - 1
+                state.save(out / (CHECKPOINT if last else f"{stage.name}.pt"))
+
+    def step(self, number: int, step: Step) -> Logs:
+        """One step: draw its batch, set its learning rates, and let the learners learn."""
+        stage, plan = self.stages[number], self.config.stages[number]
+        seed = (self.config.seed, number)
+        torch.manual_seed(int(np.random.SeedSequence([*seed, step.index]).generate_state(1)[0]))
+        batch = self.batches.batch(seed, step.index, plan.labeled_batch, plan.unlabeled_batch)
+        batch = SemiBatch(
+            self.engine.place_image(batch.image),
+            batch.label.to(self.engine.device, non_blocking=True),
+        )
+        self.state.set_learning_rates(stage.learners, plan, step.index)
+        return self.learn(stage, step, batch, self.state.optimizers, self.engine)
+
+
+def _learn(
+    stage: Stage,
+    step: Step,
+    batch: SemiBatch,
+    optimizers: dict[str, torch.optim.Optimizer],
+    engine: Engine,
+) -> Logs:
+    """Every learner of a stage predicts, goes back and moves, one after the other."""
+    logs: Logs = {}
+    for learner in stage.learners:
+        optimizer = optimizers[learner.name]
+        optimizer.zero_grad(set_to_none=True)
+        with engine.autocast():
+            output = learner.training_step(batch, step)
+        output.loss.backward()
+        optimizer.step()
+        logs |= {f"{learner.name}_loss": output.loss.detach(), **output.logs}
+    if stage.after_step is not None:
+        stage.after_step(step)
+    return logs
+
+
+def _training_batches(source: Source, config: Config, device: torch.device) -> Batches:
+    """The training samples, on the device unless it is the CPU."""
     batches = Batches(
         source,
         config.labeled,
         config.image_size,
-        unlabeled=wants_unlabeled,
+        unlabeled=any(plan.unlabeled_batch for plan in config.stages),
         shrink=config.shrink,
         standardise=config.standardise,
     )
-    if engine.device.type != "cpu":
-        batches = ResidentBatches(batches, engine.device)
-    with torch.random.fork_rng():
-        run = _Run(method, stages, config, engine, batches, out, recorder)
-        if resume or begin_from is not None:
-            run.load(_folder(out) / CHECKPOINT if resume else begin_from)
-        return run.train(progress, callback)
-
-
-class _Run:
-    """A run in progress: where it is, its optimizers, its history."""
-
-    def __init__(
-        self,
-        method: Method,
-        stages: Sequence[Stage],
-        config: Config,
-        engine: Engine,
-        batches: Batches,
-        out: Path | None,
-        recorder: Recorder | None,
-    ) -> None:
-        self.method, self.stages, self.config, self.engine = method, stages, config, engine
-        self.batches, self.out, self.recorder = batches, out, recorder
-        self.position = (0, 0)  # stage, next step
-        self.result = FitResult(method.student)
-        engine.place(method).train()
-        engine.compile(method.children())
-        self.optimizers = self._new_optimizers(0)
-        self.pending: list[dict[str, Tensor | float]] = []
-
-    def train(self, progress: bool, callback: Callback | None) -> FitResult:
-        first, done = self.position
-        for index in range(first, len(self.stages)):
-            stage, steps = self.stages[index], self.config.stages[index].steps
-            if done == 0:
-                self._enter(index)
-            bar = tqdm(range(done, steps), stage.name, steps, initial=done, disable=not progress)
-            started = time.perf_counter()
-            before = self.result.seconds.get(stage.name, 0.0)
-            for number in bar:
-                self._step(index, Step(number, steps))
-                self.position = (index, number + 1)
-                self.result.seconds[stage.name] = before + time.perf_counter() - started
-                checkpoint = (number + 1) % self.config.checkpoint_every == 0
-                if (number + 1) % LOG_EVERY == 0 or number == steps - 1 or checkpoint:
-                    bar.set_postfix(loss=f"{self._flush(stage, number):.3f}")
-                if callback is not None:
-                    callback(stage.name, Step(number, steps), self.method)
-                    self.method.train()  # a callback may have evaluated
-                if self.out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
-                    self.save(self.out / CHECKPOINT)
-            self.position, done = (index + 1, 0), 0
-            if self.out is not None:
-                last = index == len(self.stages) - 1
-                self.save(self.out / (CHECKPOINT if last else f"{stage.name}.pt"))
-        return self.result
-
-    def _enter(self, index: int) -> None:
-        stage = self.stages[index]
-        if stage.start is not None:
-            stage.start()
-        if not (stage.keep_optimizer and index):
-            self.optimizers = self._new_optimizers(index)
-
-    def _new_optimizers(self, index: int) -> dict[str, torch.optim.Optimizer]:
-        if index >= len(self.stages):
-            return {}
-        optimizers = {p.name: p.optimizer.build(p.module) for p in self.stages[index].players}
-        if self.recorder is not None:
-            for optimizer in optimizers.values():
-                move_numbers(optimizer)
-        return optimizers
-
-    def _step(self, index: int, step: Step) -> None:
-        stage, plan = self.stages[index], self.config.stages[index]
-        seed = (self.config.seed, index)
-        torch.manual_seed(int(np.random.SeedSequence([*seed, step.index]).generate_state(1)[0]))
-        batch = self.batches.batch(seed, step.index, plan.labeled_batch, plan.unlabeled_batch)
-        batch = SemiBatch(
-            self.engine.place_image(batch.labeled_image),
-            batch.label.to(self.engine.device, non_blocking=True),
-            self.engine.place_image(batch.unlabeled_image),
-        )
-        for player in stage.players:
-            schedule = player.schedule or plan.schedule
-            self._set_rate(player, schedule(step.index, plan.steps))
-        play = partial(self._play, stage, step)
-        if self.recorder is not None:
-            constants = (index, self.method.constants(step))
-            play = partial(self.recorder, play, constants=constants)
-        self.pending.append(play(batch))
-
-    def _play(self, stage: Stage, step: Step, batch: SemiBatch) -> dict[str, Tensor | float]:
-        logs: dict[str, Tensor | float] = {}
-        for player in stage.players:
-            optimizer = self.optimizers[player.name]
-            optimizer.zero_grad(set_to_none=True)
-            with self.engine.autocast():
-                output = player.training_step(batch, step)
-            output.loss.backward()
-            optimizer.step()
-            logs |= {f"{player.name}_loss": output.loss.detach(), **output.logs}
-        if stage.after_step is not None:
-            stage.after_step(step)
-        return logs
-
-    def _set_rate(self, player: Player, factor: float) -> None:
-        lr = player.optimizer.lr * factor
-        for group in self.optimizers[player.name].param_groups:
-            if torch.is_tensor(group["lr"]):  # a recording reads it from where it lies
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
-
-    def _flush(self, stage: Stage, number: int) -> float:
-        """Move pending logs into the history; the one place that waits for the device."""
-        keys = self.pending[0]
-        means = {key: float(np.mean([float(logs[key]) for logs in self.pending])) for key in keys}
-        self.pending = []
-        lr = float(self.optimizers[stage.players[0].name].param_groups[0]["lr"])
-        row = {"stage": stage.name, "step": number + 1, "lr": lr}
-        self.result.history.append({**row, **means})
-        loss = means[f"{stage.players[0].name}_loss"]
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss must stay finite, got {loss} in stage {stage.name!r} within the "
-                f"{LOG_EVERY} steps before step {number + 1}"
-            )
-        return loss
-
-    def save(self, path: Path) -> None:
-        save_state(
-            path,
-            {
-                "position": list(self.position),
-                "method": self.method.state_dict(),
-                "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-                "history": self.result.history,
-                "seconds": self.result.seconds,
-            },
-        )
-
-    def load(self, path: Path) -> None:
-        state = load_state(path, self.engine.device)
-        self.position = tuple(state["position"])
-        self.method.load_state_dict(state["method"])
-        index = self.position[0]
-        self.optimizers = self._new_optimizers(min(index, len(self.stages) - 1))
-        for name, optimizer in self.optimizers.items():
-            if name in state["optimizers"]:
-                moved = state["optimizers"][name]["state"]
-                optimizer.load_state_dict({**optimizer.state_dict(), "state": moved})
-        self.result.history, self.result.seconds = state["history"], state["seconds"]
+    return batches if device.type == "cpu" else ResidentBatches(batches, device)
 
 
 def _folder(out: Path | None) -> Path:

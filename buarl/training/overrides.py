@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 from buarl.methods.base import Adam, Optimizer, Sgd
-from buarl.methods.recipes import StagePlan
+from buarl.methods.recipe import StagePlan
 from buarl.schedules import Constant, Poly, Schedule, StepDecay
 from buarl.training.engine import Precision
 

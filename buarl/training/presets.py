@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from buarl.methods.base import Adam
-from buarl.methods.recipes import StagePlan
+from buarl.methods.recipe import StagePlan
 from buarl.schedules import Poly, Schedule
 
 

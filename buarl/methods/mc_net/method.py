@@ -1,26 +1,38 @@
-"""Mutual consistency of decoders, MC-Net (Wu et al., MICCAI 2021; docs/protocol.md 4.7, section 5).
+"""Mutual consistency of decoders, MC-Net.
 
-Decoders that share an encoder and differ in their up-sampling disagree where an image is hard. Each
-learns the labels, and each follows the sharpened prediction of the others, on labeled and unlabeled
-images alike. No teacher. Three decoders make MC-Net+ (Wu et al., Medical Image Analysis 2022).
-Reference: github.com/ycwu1997/MC-Net.
+Decoders that share an encoder and differ in how they up-sample disagree where an image is hard.
+Each decoder learns the labels, and each follows the sharpened predictions of the others, on labeled
+and unlabeled images alike and more and more as training goes on. There is no teacher. Two decoders
+make MC-Net, three MC-Net+ (Wu et al., Medical Image Analysis 2022).
+
+Paper: Wu, Xu, Ge, Cai, Zhang, MICCAI 2021, arXiv 2103.02911.
+Reference code: ycwu1997/MC-Net (docs/protocol.md 4.7 and 5).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
+from buarl.losses import D2_HALF, DB
 from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
 from buarl.methods.mc_net.multi_decoder import MultiDecoder
 from buarl.methods.mc_net.mutual import mutual_consistency
+from buarl.methods.options import Positive, Weight
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
+from buarl.schedules import Constant
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class McNet(RampedMethod):
     """Decoders that agree with each other's sharpened predictions.
+
+    The network given, a UNet or VNet, is the trunk of the student, see `MultiDecoder`; decoder 1 is
+    evaluated.
 
     URL and CRL: the labeled rule cuts every decoder's loss by that decoder's own entropy. The
     unlabeled rule cuts once, by the entropy of the mean of the decoders' probabilities, as every
@@ -29,55 +41,72 @@ class McNet(RampedMethod):
     The paper's tables quote two decoders. The reference's 2-D Dice forgets a factor 2, see
     `D2_HALF`: the recipe of ACDC has it, `dice=D2_BCP` corrects it.
 
-    Args:
-        network: The trunk, a UNet or VNet; the student is `MultiDecoder` around it, and decoder 1
-            is evaluated.
-        decoders: 2 (MC-Net), 3 (MC-Net+), in 2-D also 4.
-        temperature: Of the sharpening, see `sharpen`.
-        detach_targets: True stops gradients through the sharpened predictions, which the reference
-            lets pass.
-        labeled_weight: Factor on the sum of the decoders' labeled losses (LA: 0.5).
-        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> method = McNet(buarl.networks.UNet(4, width=2), decoders=3)
+    >>> len(method.student.all_logits(torch.zeros(2, 1, 32, 32)))
+    3
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        decoders: int = 2,
-        temperature: float = 0.1,
-        detach_targets: bool = False,
-        labeled_weight: float = 1.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(MultiDecoder(network, decoders), **common)
-        self.temperature, self.detach_targets = temperature, detach_targets
-        self.labeled_weight = labeled_weight
+    name = "mc_net"
+    paper = Paper(
+        "Y. Wu, M. Xu, Z. Ge, J. Cai, L. Zhang",
+        "Semi-supervised Left Atrium Segmentation with Mutual Consistency Training",
+        "MICCAI 2021",
+        2021,
+        "https://arxiv.org/abs/2103.02911",
+    )
+    references = (
+        Reference("ycwu1997/MC-Net", "fee453c", "code/train_mcnet_2d.py", "2-D"),
+        Reference("ycwu1997/MC-Net", "fee453c", "code/train_mcnet_3d.py", "3-D"),
+    )
+
+    decoders: int = 2
+    """How many decoders: 2 (MC-Net), 3 (MC-Net+), in 2-D also 4."""
+    temperature: Positive = 0.1
+    """Temperature of the sharpening, see `sharpen`."""
+    detach_targets: bool = False
+    """Stop gradients through the sharpened predictions, which the reference lets pass."""
+    labeled_weight: Weight = 1.0
+    """Factor on the sum of the decoders' labeled losses (LA: 0.5)."""
+
+    def __post_init__(self, network: nn.Module) -> None:
+        super().__post_init__(network)
+        self.student = MultiDecoder(network, self.decoders)
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step; what is logged as labeled has its factor."""
-        count = len(batch.labeled_image)
         require_unlabeled(self, batch)
-        images = torch.cat([batch.labeled_image, batch.unlabeled_image])
-        outputs = self.student.all_logits(images)  # decoders x (B_l + B_u, C, *spatial)
-        labeled = [self.labeled_loss(logits[:count], batch.label) for logits in outputs]  # Eq. 7
+        outputs = self.student.all_logits(batch.image)  # decoders x (B_l + B_u, C, *)  uses Eq. 1
+        labeled = [self.labeled_loss(batch.split(logits)[0], batch.label) for logits in outputs]
         labeled_loss = self.labeled_weight * torch.stack(labeled).sum()
         unlabeled_loss = self.consistency([logits.float().softmax(1) for logits in outputs])
-        weight = self.weight(step)
-        logs = {"labeled": labeled_loss.detach(), "unlabeled": unlabeled_loss.detach()}
-        return StepOutput(labeled_loss + weight * unlabeled_loss, {**logs, "weight": weight})
+        return self.output(labeled_loss, unlabeled_loss, step)  # uses Eq. 9
 
-    def consistency(self, probs: list[Tensor]) -> Tensor:
+    def consistency(self, probs: Sequence[Tensor]) -> Tensor:
         """Every decoder against every other one, sharpened, on the regions of the rule.
 
         Args:
-            probs: Of each decoder on the whole batch, (B_l + B_u, C, *spatial).
+            probs: Every decoder's probabilities on the whole batch, (B_l + B_u, C, *spatial).
         """
-        mean_probs = torch.stack(probs).detach().mean(0)  # (B_l + B_u, C, *spatial)
+        mean_probs = torch.stack(list(probs)).detach().mean(0)  # (B_l + B_u, C, *spatial)
         return mutual_consistency(
             probs,
-            self.unlabeled_rule(mean_probs),  # CRL: Eq. 3, 4, 6
+            self.unlabeled_rule(mean_probs),  # CRL: uses Eq. 3, 4, 6
             reduction=self.unlabeled_reduction,
             temperature=self.temperature,
             detach_targets=self.detach_targets,
+        )
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """The published schedule and settings, 2: ACDC, 3: LA."""
+        if rank == 2:
+            return recipe_2d(schedule=Constant(), dice=D2_HALF, ce_share=0.0)
+        return ramped_recipe_3d(
+            steps=15_000,
+            schedule=Constant(),
+            dice=DB,
+            ce_share=0.0,
+            labeled_weight=0.5,
+            consistency_weight=1.0,
         )

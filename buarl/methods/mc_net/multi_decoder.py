@@ -1,4 +1,4 @@
-"""One encoder, several decoders that differ in up-sampling (MC-Net; docs/protocol.md 3.1, 3.2)."""
+"""One encoder, several decoders that differ in how they up-sample (docs/protocol.md 3.1, 3.2)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class MultiDecoder(nn.Module):
     nearest ones.
 
     Args:
-        trunk: A network with `encode`, `decode`, `head`, `new_decoder` and `up_samplings`, e.g.
+        trunk: A network with `encode`, `decode`, `head`, `new_decoder` and `up_samplings`, such as
             UNet or VNet.
         decoders: How many in all. At width 16, 4 classes in 2-D: 2,577,624, 3,210,924 and
             3,844,224 parameters for 2 (MC-Net), 3 (MC-Net+) and 4; 2 classes in 3-D: 12,347,716
             and 15,246,566 for 2 and 3.
     Raises:
-        TypeError: a trunk without these parts. ValueError: fewer than 2 decoders, or more than the
-            trunk has kinds of up-sampling.
+        TypeError: a trunk without these parts.
+        ValueError: fewer than 2 decoders, or more than the trunk has kinds of up-sampling.
     """
 
     def __init__(self, trunk: nn.Module, decoders: int = 2) -> None:

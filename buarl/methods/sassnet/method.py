@@ -1,19 +1,20 @@
-"""SASSNet: shape-aware adversarial semi-supervised segmentation (docs/protocol.md 3.4, 4.5, 5).
+"""Shape-aware adversarial segmentation, SASSNet.
 
-S. Li, C. Zhang, X. He: Shape-aware Semi-supervised 3D Semantic Segmentation for Medical Images,
-MICCAI 2020. Reference: kleinzcy/SASSnet. In 2-D there is none: U-Net heads of SSL4MIS pull request
-37 and the discriminator of DAN in SSL4MIS, own combination.
+The student also regresses the signed distance to the edges of the classes; labeled images teach
+both answers, Dice and squared distance. A discriminator learns to tell the distance maps of labeled
+images from those of unlabeled ones. The student learns to pass the latter off as the former, which
+pulls its shapes on unlabeled images towards shapes that occur. Two networks learn, one step each.
 
-The student also regresses the signed distance to the edges. A discriminator tells distance maps of
-labeled images from those of unlabeled ones, and the student learns to pass the latter off as the
-former. Two players, one step each.
+Paper: Li, Zhang, He, MICCAI 2020, arXiv 2007.10732.
+Reference code: kleinzcy/SASSnet. In 2-D there is none: the U-Net heads of SSL4MIS pull request 37
+and the discriminator of DAN in SSL4MIS, our own combination (docs/protocol.md 3.4, 4.5, 5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,76 +22,64 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import voxel_weights
-from buarl.methods.base import (
-    Adam,
-    Optimizer,
-    Player,
-    RampedMethod,
-    Stage,
-    Step,
-    StepOutput,
-    detached_probs,
-    require_unlabeled,
-)
+from buarl.losses import D2, DF, voxel_weights
+from buarl.methods.base import Adam, Learner, Optimizer, Stage, Step, StepOutput, detached_probs
+from buarl.methods.options import Count, Weight
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
 from buarl.methods.sassnet.discriminator import paper_discriminator
-from buarl.methods.signed_distance.maps import signed_distance_loss
-from buarl.methods.signed_distance.network import SignedDistanceNet
+from buarl.methods.signed_distance.method import SignedDistanceMethod
 from buarl.schedules import Constant
 
 
-class SassNet(RampedMethod):
-    """Dice and distance regression on labels; an adversary on the unlabeled distance maps.
+@dataclass(kw_only=True, eq=False, repr=False)
+class SassNet(SignedDistanceMethod):
+    """An adversary on the distance maps of unlabeled images.
 
-    URL cuts the Dice term of the labeled images; the distance regression stays plain. The
-    adversarial term has one value per image and no voxels, so CRL is read as weights on its
-    gradient, own reading: the discriminator sees the whole map, and what it asks of a voxel is
+    The adversarial term has one value per image and no voxels, so CRL is read as weights on its
+    gradient, our own reading: the discriminator sees the whole map, and what it asks of a voxel is
     multiplied by the weight that the same regions give the voxel in `region_mean`, cut by the
     entropy of the segmentation head on the unlabeled images. With `whole` every weight is 1; with
     any rule the value of the term stays, only its pull moves. The discriminator's own step has no
-    rule.
+    rule. The discriminator is 4 times as wide as the network, see `paper_discriminator`, and its
+    learning rate is constant.
 
-    Args:
-        network: The trunk of the student, see `SignedDistanceNet`. The discriminator is 4 times as
-            wide, see `paper_discriminator`, and its optimizer's learning rate constant.
-        distance_weight: Of the distance regression in the labeled term.
-        image_channels: Of the images. discriminator_optimizer: As published.
-        ce_share: 0, the published labeled term is Dice alone. consistency_weight: Of the
-            adversarial term.
-        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> method = SassNet(buarl.networks.UNet(4, width=2), unlabeled_rule=buarl.crl(99))
+    >>> [learner.name for learner in method.stages()[0].learners]
+    ['student', 'discriminator']
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        distance_weight: float = 0.3,
-        image_channels: int = 1,
-        discriminator_optimizer: Optimizer = Adam(1e-4, (0.9, 0.99)),
-        ce_share: float = 0.0,
-        consistency_weight: float = 0.01,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            SignedDistanceNet(network),
-            ce_share=ce_share,
-            consistency_weight=consistency_weight,
-            **common,
-        )
+    name = "sassnet"
+    paper = Paper(
+        "S. Li, C. Zhang, X. He",
+        "Shape-aware Semi-supervised 3D Semantic Segmentation for Medical Images",
+        "MICCAI 2020",
+        2020,
+        "https://arxiv.org/abs/2007.10732",
+    )
+    references = (Reference("kleinzcy/SASSnet", "1761aa8", "code/train_gan_sdfloss.py", "3-D"),)
+
+    consistency_weight: Weight = 0.01
+    """Weight of the adversarial term at the end of the ramp."""
+    image_channels: Count = 1
+    """Channels of the images."""
+    discriminator_optimizer: Optimizer = Adam(1e-4, (0.9, 0.99))
+    """The optimizer of the discriminator, as published."""
+
+    def __post_init__(self, network: nn.Module) -> None:
+        super().__post_init__(network)
         head = self.student.distance_head
         self.discriminator = paper_discriminator(
             head.weight.dim() - 2,
             head.out_channels,
-            image_channels=image_channels,
+            image_channels=self.image_channels,
             width=4 * head.in_channels,
         )
-        self.distance_weight = distance_weight
-        self.discriminator_optimizer = discriminator_optimizer
 
     def stages(self) -> tuple[Stage, ...]:
-        """One stage, two players: the student moves first."""
-        student = Player("student", self.student, self.training_step, self.optimizer)
-        discriminator = Player(
+        """One stage, in which the student moves first and then the discriminator."""
+        student = Learner("student", self.student, self.training_step, self.optimizer)
+        discriminator = Learner(
             "discriminator",
             self.discriminator,
             self.discriminator_step,
@@ -101,33 +90,21 @@ class SassNet(RampedMethod):
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The student's loss of one step; the discriminator gets no gradient."""
-        count = len(batch.labeled_image)
-        require_unlabeled(self, batch)
-        images = torch.cat([batch.labeled_image, batch.unlabeled_image])  # (B, 1, *spatial)
-        logits, distance = self.student.logits_and_distance(images)  # (B, C or K, *spatial)
-
-        distance_loss = signed_distance_loss(distance[:count], batch.label, logits.shape[1])
-        labeled_loss = self.labeled_loss(logits[:count], batch.label)  # Eq. 7
-        labeled_loss = labeled_loss + self.distance_weight * distance_loss
-
-        regions = self.unlabeled_rule(detached_probs(logits[count:]))  # CRL: Eq. 6
+        logits, distance, distance_loss, labeled_loss = self.answers(batch)
+        _, unlabeled_logits = batch.split(logits)
+        _, unlabeled_distance = batch.split(distance)
+        regions = self.unlabeled_rule(detached_probs(unlabeled_logits))  # CRL: uses Eq. 2, 3, 4, 6
         weights = voxel_weights(regions, reduction=self.unlabeled_reduction)  # (B_u, *spatial)
-        unlabeled_loss = self.adversarial_loss(distance[count:], batch.unlabeled_image, weights)
-        weight = self.weight(step)
-        logs = {
-            "labeled": labeled_loss.detach(),
-            "distance": distance_loss.detach(),
-            "unlabeled": unlabeled_loss.detach(),
-            "weight": weight,
-        }
-        return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
+        unlabeled_loss = self.adversarial_loss(unlabeled_distance, batch.unlabeled_image, weights)
+        return self.output(labeled_loss, unlabeled_loss, step, distance=distance_loss)
 
     def adversarial_loss(self, distance: Tensor, image: Tensor, weights: Tensor) -> Tensor:
         """Cross-entropy of "labeled" for unlabeled maps, as a frozen discriminator sees them.
 
         Args:
-            distance: (B_u, K, *spatial). image: (B_u, 1, *spatial). weights: (B_u, *spatial), of
-                the gradient that comes back to each voxel.
+            distance: The student's maps, (B_u, K, *spatial).
+            image: The unlabeled images, (B_u, 1, *spatial).
+            weights: Factor on the gradient that comes back to each voxel, (B_u, *spatial).
         """
         fixed = distance.detach()
         weighted = fixed + weights[:, None] * (distance - fixed)  # the value of distance
@@ -138,14 +115,21 @@ class SassNet(RampedMethod):
 
     def discriminator_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The discriminator's loss of one step, after the student's; the student stands still."""
-        images = torch.cat([batch.labeled_image, batch.unlabeled_image])  # (B, 1, *spatial)
         with torch.no_grad(), _eval_mode(self.student):
-            _, distance = self.student.logits_and_distance(images)  # (B, K, *spatial)
-        scores = self.discriminator(distance, images).float()  # (B, 2)
-        labeled = torch.arange(len(images), device=images.device) < len(batch.labeled_image)
+            _, distance = self.student.logits_and_distance(batch.image)  # (B, K, *spatial)
+        scores = self.discriminator(distance, batch.image).float()  # (B, 2)
+        labeled = torch.arange(len(scores), device=scores.device) < len(batch.label)
         loss = F.cross_entropy(scores, labeled.long())
         told_apart = (scores.detach().argmax(1) == labeled).float().mean()
         return StepOutput(loss, {"told_apart": told_apart})
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """2: our own, as no SASSNet in 2-D is published. 3: SASSNet on LA with 8 labeled scans."""
+        return {
+            2: recipe_2d(consistency_weight=0.01, dice=D2, ce_share=0.0),  # own
+            3: ramped_recipe_3d(dice=DF, ce_share=0.0, consistency_weight=0.015),
+        }[rank]
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""What DTC and SASSNet share: distance maps of a label, and a network that predicts them."""
+"""What DTC and SASSNet share: distance maps of a label, and a student that predicts them."""

@@ -1,7 +1,7 @@
 """A network with two heads, segmentation and signed distance: the student of DTC and SASSNet.
 
-docs/protocol.md 3.1, 3.2: the V-Net of HiLab-git/DTC and kleinzcy/SASSnet, the U-Net of SSL4MIS
-pull request 37.
+The V-Net of HiLab-git/DTC and kleinzcy/SASSnet, and the U-Net of SSL4MIS pull request 37
+(docs/protocol.md 3.1, 3.2).
 """
 
 from __future__ import annotations

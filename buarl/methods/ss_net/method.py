@@ -1,29 +1,30 @@
-"""Smoothness and separation, SS-Net (Wu et al., MICCAI 2022; docs/protocol.md 3.3, 4.8, section 5).
+"""Smoothness between images and separation between classes, SS-Net.
 
-Smooth between images: the prediction may not change when an image moves a little in the direction
-where it would change most. Separate between classes: features of a class are pulled towards a few
-remembered ones from labeled voxels the network got right. No teacher.
-Reference: github.com/ycwu1997/SS-Net; where it differs from its paper's idea, a switch says so.
+Smooth: the prediction may not change when an image moves a little in the direction in which it
+would change most. Separate: features of a class are pulled towards a few remembered ones, taken
+from labeled voxels that the network got right. Labeled images teach Dice. Both further terms gain
+weight as training goes on. There is no teacher.
+
+Paper: Wu, Wu, Wu, Ge, Cai, MICCAI 2022, doi 10.1007/978-3-031-16443-9_4.
+Reference code: ycwu1997/SS-Net; where it differs from its paper's idea, an option says so
+(docs/protocol.md 3.3, 4.8 and 5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
 from buarl.entropy import most_likely
-from buarl.methods.base import (
-    Constants,
-    RampedMethod,
-    Step,
-    StepOutput,
-    detached_probs,
-    require_unlabeled,
-)
+from buarl.losses import D2_BCP, DB
+from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
+from buarl.methods.options import Count, Positive, Range, Weight
+from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
 from buarl.methods.ss_net.perturbation import (
     adversarial_direction,
     dice_distance,
@@ -32,10 +33,14 @@ from buarl.methods.ss_net.perturbation import (
 from buarl.methods.ss_net.projector import Projector
 from buarl.methods.ss_net.prototypes import PrototypeMemory, prototype_loss
 from buarl.regions import Region
+from buarl.schedules import Constant, StepDecay
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SsNet(RampedMethod):
     """Adversarial smoothness of the prediction, and features gathered around prototypes.
+
+    The network given, a UNet or VNet, is the trunk of the student, see `Projector`.
 
     URL and CRL: the labeled rule cuts the Dice of labeled images. The unlabeled rule cuts the whole
     batch, which the adversarial term compares, by the entropy of its clean prediction (a second
@@ -43,79 +48,73 @@ class SsNet(RampedMethod):
     the direction is sought, and weigh the features of unlabeled voxels within each class. Features
     of labeled voxels count alike.
 
-    Args:
-        network: The trunk, a UNet or VNet; the student is `Projector` around it.
-        epsilon: Length of the adversarial step per image (ACDC 6, LA 10). xi: Of the probing one.
-        pool_classes: The adversarial distance is the Dice given, of two predictions and over all
-            channels, background too. False: one per class, then the mean (ACDC). True: the sums run
-            over the classes as well (LA).
-        contrastive_weight: Factor on the contrastive terms beside the adversarial one.
-        keep: Which candidates the memory keeps; "lowest" is a slip of the reference.
-        memory_weights: "ones", another slip (its weights of prototypes always cancel), or
-            "selector", scores by the memory selectors, which else learn nothing.
-        background_memory: Remember background features as well. The reference does not, but
-            divides by all classes.
-        memory_size: Prototypes per class.
-        max_features: Let the heads see only so many random voxels of the labeled and of the
-            unlabeled images, for memory and time in 3-D; None: all, as the reference.
-        common: The ramp: see `RampedMethod`; rules, normalisers, Dice, optimizer: see `Method`.
+    >>> import buarl
+    >>> method = SsNet(buarl.networks.UNet(4, width=2), unlabeled_rule=buarl.crl(99))
+    >>> method.memory.vectors.shape  # classes, prototypes of a class, length of one
+    torch.Size([4, 32, 32])
     """
 
+    name = "ss_net"
+    paper = Paper(
+        "Y. Wu, Z. Wu, Q. Wu, Z. Ge, J. Cai",
+        "Exploring Smoothness and Class-Separation for Semi-supervised Medical Image Segmentation",
+        "MICCAI 2022",
+        2022,
+        "https://doi.org/10.1007/978-3-031-16443-9_4",
+    )
+    references = (
+        Reference("ycwu1997/SS-Net", "c0a8bf6", "code/train_ss_2d.py", "2-D"),
+        Reference("ycwu1997/SS-Net", "c0a8bf6", "code/train_ss_3d.py", "3-D"),
+    )
     # A selector learns when its class is in the batch and the memory, the others on request; and
     # until a foreground voxel is right the memory is empty and no head learns.
     untouched = ("projection.", "prediction.", "selectors.", "memory_selectors.")
 
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        epsilon: float = 6.0,
-        xi: float = 10.0,
-        pool_classes: bool = False,
-        contrastive_weight: float = 0.1,
-        keep: Literal["lowest", "highest"] = "lowest",
-        memory_weights: Literal["ones", "selector"] = "ones",
-        background_memory: bool = False,
-        memory_size: int = 32,
-        max_features: int | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(Projector(network), **common)
-        if memory_weights not in ("ones", "selector"):
-            raise ValueError(f'memory_weights must be "ones" or "selector", got {memory_weights!r}')
+    epsilon: Weight = 6.0
+    """Length of the adversarial step per image (ACDC 6, LA 10)."""
+    xi: Positive = 10.0
+    """Length of the step that probes for the worst direction."""
+    pool_classes: bool = False
+    """The adversarial distance is the Dice given, of two predictions and over all channels, the
+    background too. False: one per class, then the mean (ACDC). True: the sums run over the classes
+    as well (LA)."""
+    contrastive_weight: Weight = 0.1
+    """Factor on the contrastive terms beside the adversarial one."""
+    keep: Literal["lowest", "highest"] = "lowest"
+    """Which candidates the memory keeps, by their score; "lowest" is a slip of the reference."""
+    memory_weights: Literal["ones", "selector"] = "ones"
+    """Weights of the prototypes: "ones", another slip (the reference's always cancel), or
+    "selector", scores by the memory selectors, which else learn nothing."""
+    background_memory: bool = False
+    """Remember background features as well. The reference does not, but divides by all classes."""
+    memory_size: Count = 32
+    """Prototypes of a class."""
+    max_features: Annotated[int, Range(1)] | None = None
+    """Let the heads see only so many random voxels of the labeled and of the unlabeled images, for
+    memory and time in 3-D; None: all, as the reference."""
+
+    def __post_init__(self, network: nn.Module) -> None:
+        super().__post_init__(network)
+        self.student = Projector(network)
         classes = len(self.student.selectors)
-        self.memory = PrototypeMemory(classes, size=memory_size, keep=keep)
-        self.epsilon, self.xi, self.pool_classes = epsilon, xi, pool_classes
-        self.contrastive_weight, self.memory_weights = contrastive_weight, memory_weights
-        self.background_memory, self.max_features = background_memory, max_features
+        self.memory = PrototypeMemory(classes, size=self.memory_size, keep=self.keep)
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step."""
-        count = len(batch.labeled_image)
+        """The loss of one step; both parts of the unlabeled term are logged as well."""
         require_unlabeled(self, batch)
-        images = torch.cat([batch.labeled_image, batch.unlabeled_image])
-        logits, embedding = self.student.logits_and_embedding(images)  # (B, C or width, *spatial)
-        labeled_loss = self.labeled_loss(logits[:count], batch.label)  # Eq. 7
+        logits, embedding = self.student.logits_and_embedding(batch.image)  # uses Eq. 1
+        labeled_logits, _ = batch.split(logits)
+        labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # uses Eq. 7
         with torch.no_grad():
-            clean_probs = detached_probs(self.student(images))  # (B, C, *spatial)
-        regions = self.unlabeled_rule(clean_probs)  # CRL: Eq. 3, 4, 6
-        adversarial = self.adversarial_loss(images, clean_probs, regions)
+            clean_probs = detached_probs(self.student(batch.image))  # (B, C, *spatial)  uses Eq. 2
+        regions = self.unlabeled_rule(clean_probs)  # CRL: uses Eq. 3, 4, 6
+        adversarial = self.adversarial_loss(batch.image, clean_probs, regions)
         classes = most_likely(logits.detach())  # (B, *spatial)
         contrastive = self.contrastive_loss(embedding, classes, batch.label, regions)
         unlabeled_loss = adversarial + self.contrastive_weight * contrastive
-        weight = self.weight(step)
-        logs = {
-            "labeled": labeled_loss.detach(),
-            "unlabeled": unlabeled_loss.detach(),
-            "adversarial": adversarial.detach(),
-            "contrastive": contrastive.detach(),
-            "weight": weight,
-        }
-        return StepOutput(labeled_loss + weight * unlabeled_loss, logs)
-
-    def constants(self, step: Step) -> Constants:
-        """A step waits for counts of voxels."""
-        return None
+        return self.output(  # uses Eq. 9
+            labeled_loss, unlabeled_loss, step, adversarial=adversarial, contrastive=contrastive
+        )
 
     def adversarial_loss(
         self, images: Tensor, clean_probs: Tensor, regions: Sequence[Region]
@@ -123,7 +122,9 @@ class SsNet(RampedMethod):
         """How far the prediction moves from the clean one in the worst direction found.
 
         Args:
-            images: (B, channels, *spatial). clean_probs: (B, C, *spatial), without a graph.
+            images: The whole batch, (B, channels, *spatial).
+            clean_probs: What the student says of it, (B, C, *spatial), without a graph.
+            regions: Of the unlabeled rule, on the whole batch.
         """
 
         def predict(image: Tensor) -> Tensor:
@@ -151,8 +152,10 @@ class SsNet(RampedMethod):
         Picking voxels by class waits for the device, 3 C - 2 times with background left out.
 
         Args:
-            embedding: (B, width, *spatial). classes: Predicted, (B, *spatial).
-            label: (B_l, *spatial).
+            embedding: The student's last feature, (B, width, *spatial).
+            classes: The classes it predicts, (B, *spatial).
+            label: Classes of the labeled images, (B_l, *spatial).
+            regions: Of the unlabeled rule, on the whole batch.
         """
         count = len(label)
         features, label, right = self.voxels(embedding[:count], label, classes[:count] == label)
@@ -199,4 +202,19 @@ class SsNet(RampedMethod):
             regions,
             reduction=self.unlabeled_reduction,
             prototype_scorers=student.memory_selectors if by_selector else None,
+        )
+
+    @classmethod
+    def recipe(cls, rank: int) -> Recipe:
+        """The published schedule and settings, 2: ACDC, 3: LA."""
+        if rank == 2:
+            return recipe_2d(schedule=Constant(), dice=D2_BCP, ce_share=0.0)
+        return ramped_recipe_3d(
+            steps=15_000,
+            schedule=StepDecay(2500 / 15_000),
+            dice=DB,
+            ce_share=0.0,
+            consistency_weight=1.0,
+            epsilon=10.0,
+            pool_classes=True,
         )

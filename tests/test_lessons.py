@@ -96,6 +96,23 @@ def test_fingerprint_follows_row_numbers_and_code(source, row, tmp_path, monkeyp
     assert lessons.fingerprint(row, source) == before
 
 
+class Mine(Acdc):
+    """A data set outside the package."""
+
+
+def test_fingerprint_follows_the_file_of_a_data_set_outside_the_package(
+    source, row, tmp_path, monkeypatch
+):
+    mine = Mine(source.root)
+    before = lessons.fingerprint(row, mine)
+    edited = tmp_path / "mine.py"
+    edited.write_text("# read otherwise\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "__file__", str(edited))
+        assert lessons.fingerprint(row, mine) != before
+    assert lessons.fingerprint(row, mine) == before
+
+
 def test_fingerprint_leaves_out_other_methods():
     """Work on one method leaves the trained networks of the others in the cache."""
     source_code = {

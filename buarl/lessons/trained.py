@@ -72,6 +72,8 @@ def fingerprint(experiment: Experiment, source: Source) -> str:
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for module in training_code(build_method(experiment, source.num_classes)):
         digest.update(module.encode() + Path(sys.modules[module].__file__).read_bytes())
+    if home := getattr(sys.modules[type(source).__module__], "__file__", None):
+        digest.update(Path(home).read_bytes())  # a data set may live outside the package
     digest.update(torch.__version__.encode())
     return digest.hexdigest()[:16]
 

@@ -421,8 +421,13 @@ def line_skip(folder):
     return nrrd(folder / "a.nrrd", line_skip=10**9)
 
 
-@case(VOLUMES, "NRRD, byte skip -1", refused("byte skip must be 0", "-1"))
+@case(VOLUMES, "NRRD, byte skip 4", refused("byte skip must be 0", "got 4"))
 def byte_skip(folder):
+    return nrrd(folder / "a.nrrd", bytes(4) + VOXELS.tobytes("F"), byte_skip=4)
+
+
+@case(VOLUMES, "NRRD, byte skip -1: the voxels end the file, as always", Reads())
+def byte_skip_minus_1(folder):
     return nrrd(folder / "a.nrrd", byte_skip=-1)
 
 

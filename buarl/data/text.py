@@ -41,10 +41,9 @@ def read_text(path: Path, what: str = "text file", *, errors: str = "strict") ->
     path = Path(path)
     require_file(path, f"the {what} does not exist")
     with reading(path, what):
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise DataError(f"{path}: a {what} may have {MAX_BYTES} bytes, got more")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise DataError(f"{path}: a {what} may have {MAX_BYTES} bytes, got {size}")
+        content = path.read_bytes()
         try:
             return decoded(content, errors)
         except UnicodeDecodeError as error:

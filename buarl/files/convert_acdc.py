@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from buarl.data.acdc import Acdc
-from buarl.data.errors import DataError, require_file
+from buarl.data.errors import DataError, reading, require_file
 from buarl.data.h5 import read_list
 from buarl.data.h5_writer import write_list
 from buarl.data.text import read_text
@@ -92,11 +92,10 @@ def find_frames(raw: Path) -> Frames:
         DataError: no patients, one patient twice, Info.cfg absent or without ED and ES, or a
             frame's file absent, of another format, or a folder.
     """
-    folders = sorted(
-        (path for part in (".", "training", "testing") for path in (raw / part).glob("patient*")),
-        key=lambda path: path.name,
-    )
-    folders = [path for path in folders if path.is_dir()]
+    parts = (".", "training", "testing")
+    with reading(raw, "folder"):
+        paths = [path for part in parts for path in (raw / part).glob("patient*")]
+        folders = sorted((path for path in paths if path.is_dir()), key=lambda path: path.name)
     if not folders:
         raise DataError(f"{raw}: no patient folders; the official release looks like\n{TREE}")
     for one, other in pairwise(folders):

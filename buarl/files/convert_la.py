@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from buarl.data.errors import DataError, reading, require_folder
+from buarl.data.errors import DataError, reading
 from buarl.data.h5 import read_list
 from buarl.data.h5_writer import write_list
 from buarl.data.la import La, scan_path
@@ -105,10 +105,11 @@ def crop_box(label: np.ndarray, case: str, seed: int) -> tuple[slice, slice, sli
 
 
 def _find_scans(raw: Path) -> dict[str, tuple[Path, Path | None]]:
-    if not raw.exists():
-        raise DataError(f"{raw}: no such folder; the release of the challenge looks like\n{TREE}")
-    require_folder(raw)
     with reading(raw, "folder"):
+        if not raw.is_dir():
+            raise DataError(
+                f"{raw}: no such folder; the release of the challenge looks like\n{TREE}"
+            )
         folders = sorted(path for path in raw.iterdir() if path.is_dir())
     scans = {}
     for folder in folders:

@@ -1,7 +1,8 @@
 """NRRD: voxels and where they lie, from one file with its voxels inside.
 
 A detached header, one that names a data file, is refused: it could name any file of the machine,
-and the public data have none. So are fields that skip lines or bytes, which belong to such headers.
+and the public data have none. So are fields that skip lines or bytes, which belong to such headers;
+only "byte skip: -1" may stand, which means that the voxels end the file, as they must here anyway.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _header(path: Path, file: BinaryIO) -> OrderedDict[str, Any]:
                 f"{path}: an NRRD file must hold its voxels itself, got the data file {value!r}; "
                 "only attached headers are read"
             )
-        if field.lower() in SKIPS and value != 0:
+        if field.lower() in SKIPS and value not in ((0, -1) if "byte" in field.lower() else (0,)):
             raise DataError(f"{path}: {field} must be 0 in a file that holds voxels, got {value}")
     missing = [key for key in ("sizes", "type", "encoding", "dimension") if key not in header]
     if missing:
@@ -119,9 +120,11 @@ def _dtype(path: Path, header: OrderedDict[str, Any]) -> np.dtype:
 def _numbers(path: Path, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Voxels written as words; the file has two bytes or more for each, so its size bounds them."""
     count = int(np.prod(shape))
-    content = file.read(64 * count + 1)  # no number needs more
-    words = content.split(maxsplit=count)
-    if len(words) != count or len(content) > 64 * count:
+    stored = path.stat().st_size
+    if not count <= stored <= HEADER_BYTES + 64 * count:  # a number has 1 to 63 signs
+        raise DataError(f"{path}: damaged or cut short, {count} numbers do not make {stored} bytes")
+    words = file.read().split(maxsplit=count)
+    if len(words) != count:
         raise DataError(f"{path}: damaged or cut short, {count} numbers must follow the header")
     parsed = np.array([int(word) if dtype.kind in "iu" else float(word) for word in words])
     array = parsed.astype(dtype)

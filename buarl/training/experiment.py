@@ -9,7 +9,7 @@ from typing import Any
 
 from buarl.losses import Reduction
 from buarl.methods import METHODS
-from buarl.outside import Code, code_name, find_code, is_outside
+from buarl.outside import Code, code_name, find_code, is_outside, loaded, require_code
 from buarl.regions import Rule, whole
 from buarl.training.overrides import check_overrides
 
@@ -97,16 +97,15 @@ class Experiment:
         known = [column.name for column in fields(cls)]
         if unknown := sorted(set(row) - set(known)):
             raise ValueError(f"a row has the keys {known}, got {unknown}")
-        rules = {
-            key: rule_from_dict(row[key], code)
-            for key in ("labeled_rule", "unlabeled_rule")
-            if key in row
-        }
+        allowed = loaded(code)
+        given = [key for key in ("labeled_rule", "unlabeled_rule") if key in row]
+        require_code({key: row[key]["name"] for key in given}, allowed)
+        rules = {key: rule_from_dict(row[key], allowed) for key in given}
         return cls(**{**row, **rules})
 
 
 def rule_from_dict(data: Mapping[str, Any], code: Code = ()) -> Rule:
-    """The rule back from JSON; one from outside is called with the arguments that it stored."""
+    """Stands in for `buarl.regions.rule_from_dict` until that is there."""
     arguments = {key: value for key, value in data.items() if key != "name"}
     if not is_outside(data["name"]):
         return Rule(**data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -90,12 +89,3 @@ def test_a_broken_rule_is_said_and_leaves_nothing(words, rule, tmp_path, capsys)
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "run").exists()
-
-
-def test_bench_prints_a_table_and_writes_its_numbers(tmp_path, capsys):
-    out: Path = tmp_path / "bench.json"
-    told = typed(capsys, "bench", "--quick", "--json", out, "--plot", tmp_path / "bench.png")
-    assert "| part" in told
-    assert "whole BCP step" in told
-    assert out.is_file()
-    assert (tmp_path / "bench.png").stat().st_size > 10_000

@@ -64,9 +64,9 @@ def code_name(code: Callable[..., Any] | str) -> str:
     return f"{Path(file).name if file else code.__module__}:{code.__name__}"
 
 
-def is_outside(name: str) -> bool:
-    """Whether a name in a row means code from outside the package; its own names have no colon."""
-    return ":" in name
+def is_outside(name: object) -> bool:
+    """Whether a name in a row means code from outside; names of the package have no colon."""
+    return isinstance(name, str) and ":" in name
 
 
 def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
@@ -86,7 +86,7 @@ def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
     return next(item for item in allowed if _is_named(item, name))
 
 
-def require_code(names: Mapping[str, str], code: Code) -> None:
+def require_code(names: Mapping[str, object], code: Code) -> None:
     """Stop unless the caller allows everything from outside that a row names.
 
     Args:

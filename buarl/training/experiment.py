@@ -99,9 +99,14 @@ class Experiment:
             raise ValueError(f"a row has the keys {known}, got {unknown}")
         allowed = loaded(code)
         given = [key for key in ("labeled_rule", "unlabeled_rule") if key in row]
-        require_code({key: row[key]["name"] for key in given}, allowed)
+        require_code({key: rule_name(row[key]) for key in given}, allowed)
         rules = {key: rule_from_dict(row[key], allowed) for key in given}
         return cls(**{**row, **rules})
+
+
+def rule_name(data: object) -> object:
+    """The name of a rule in JSON, if that is what it is."""
+    return data.get("name") if isinstance(data, Mapping) else None
 
 
 def rule_from_dict(data: Mapping[str, Any], code: Code = ()) -> Rule:

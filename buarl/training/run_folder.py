@@ -21,6 +21,7 @@ from buarl.methods import Method
 from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Config, Experiment, build_method, config_for
+from buarl.training.experiment import rule_name
 from buarl.training.loop import CHECKPOINT
 
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
@@ -98,8 +99,8 @@ def row_of_run(out: Path, code: Code = ()) -> Experiment:
         ValueError: no run there, or it uses something from outside that `code` does not name.
     """
     row = read_run(out)["experiment"]
-    names = {key: row[key] for key in ("method", "network") if key in row}
-    names |= {key: row[key]["name"] for key in ("labeled_rule", "unlabeled_rule")}
+    names = {key: row.get(key) for key in ("method", "network")}
+    names |= {key: rule_name(row.get(key)) for key in ("labeled_rule", "unlabeled_rule")}
     try:
         require_code(names, code)
         return Experiment.from_dict(row, code)

@@ -6,14 +6,7 @@ In your own loop, two lines:
     loss = buarl.region_loss(logits, label, regions, reduction="voxel")
 """
 
-import os as _os
-
 __version__ = "0.1.0"
-
-# Threads wait for each other in a loop before they sleep, 300,000 rounds by default; a busy core
-# then stops them all: beside one other process a step of BCP took 7.2 s, and takes 4.9 s with this
-# (paper's size, two cores; alone no difference). Read when torch is loaded, so before that.
-_os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from buarl import data, networks
 from buarl.data.source import open_source

@@ -166,26 +166,14 @@ def test_doctor_calls_an_unopened_split_absent(root, capsys):
 
 
 def test_import_is_light():
-    """`import buarl` loads torch, and no plotting, file or notebook package, nor the command line."""
+    """`import buarl` loads neither torch nor a plotting, data or notebook package."""
     code = "import sys, buarl; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    heavy = {"matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
+    heavy = {"torch", "scipy", "h5py", "matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
     heavy |= {"nibabel", "nrrd", "pooch", "pandas", "monai"}
     assert not heavy & set(eval(loaded.stdout))
-
-
-def test_import_costs_little_more_than_torch():
-    """At most 0.3 s of processor time; the best of three, other processes may be about."""
-    code = (
-        "import time, torch; t = time.process_time(); import buarl; print(time.process_time() - t)"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    assert min(float(run.stdout) for run in runs) < 0.3
 
 
 def test_training_needs_neither_medpy_nor_notebook_packages():

@@ -101,8 +101,8 @@ class Train:
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
     precision: Precision | None = None
-    """bf16_backward: gradients of convolutions in bf16, predictions in fp32; auto (the default, for
-    the toy fp32): that where the hardware computes bf16, else fp32."""
+    """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
+    give the same results."""
     record: bool = False
     """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False

@@ -16,6 +16,7 @@ from buarl.entropy import entropy_map, entropy_of_probs, entropy_threshold, unce
 from buarl.evaluation.metrics import case_metrics
 from buarl.losses import D2, D2_BCP, D3, DB, DF, Dice, consistency_loss, region_loss
 from buarl.methods import METHODS
+from buarl.outside import load_code
 from buarl.regions import Region, Rule, crl, drop, url, whole, within
 from buarl.training.config import Experiment, build_method, config_for
 from buarl.training.loop import fit
@@ -46,6 +47,7 @@ __all__ = [
     "entropy_of_probs",
     "entropy_threshold",
     "fit",
+    "load_code",
     "load_run",
     "networks",
     "open_source",

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import Any
 
 Code = Sequence[Callable[..., Any] | str]
 """What a caller allows: classes and functions, or where they lie, as `load_code` takes it."""
-_FILE = "__buarl_file__"  # set in modules that `load_code` made from a file
 
 
 def load_code(place: str) -> Callable[..., Any]:
@@ -54,23 +53,20 @@ def code_name(code: Callable[..., Any] | str) -> str:
 
     >>> code_name("projects/my_method.py:MyMethod")
     'my_method.py:MyMethod'
-    >>> from fractions import Fraction
-    >>> code_name(Fraction)
-    'fractions:Fraction'
+    >>> from json.decoder import JSONDecoder
+    >>> code_name(JSONDecoder)
+    'json.decoder:JSONDecoder'
     """
     if isinstance(code, str):
         where, name = _parts(code)
         return f"{Path(where).name if where.endswith('.py') else where}:{name}"
-    module = sys.modules.get(code.__module__)
-    file = getattr(module, _FILE, None)
-    if code.__module__ == "__main__":
-        file = getattr(module, "__file__", None)  # a notebook has none
-    return f"{Path(file).name if file else code.__module__}:{code.__qualname__}"
+    file = _file_on_its_own(code)
+    return f"{Path(file).name if file else code.__module__}:{code.__name__}"
 
 
-def is_outside(name: str) -> bool:
-    """Whether a name in a row means code from outside the package; its own names have no colon."""
-    return ":" in name
+def is_outside(name: object) -> bool:
+    """Whether a name in a row means code from outside; names of the package have no colon."""
+    return isinstance(name, str) and ":" in name
 
 
 def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
@@ -85,17 +81,48 @@ def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
     >>> find_code("fractions:Fraction", [Fraction], "method")(1, 2)
     Fraction(1, 2)
     """
-    allowed = [load_code(item) if isinstance(item, str) else item for item in code]
-    for item in allowed:
-        if _is_named(item, name):
-            return item
-    where, attribute = _parts(name)
-    place = f"FOLDER/{name}" if where.endswith(".py") else name
-    raise ValueError(
-        f"{what} {name!r} lies outside buarl and is imported only if you name it: add "
-        f"--code {place} on the command line, or code=[{attribute}] in Python; "
-        f"named so far: {[code_name(item) for item in allowed]}"
-    )
+    allowed = loaded(code)
+    require_code({what: name}, allowed)
+    return next(item for item in allowed if _is_named(item, name))
+
+
+def require_code(names: Mapping[str, object], code: Code) -> None:
+    """Stop unless the caller allows everything from outside that a row names.
+
+    Args:
+        names: Names as a row stores them, by what they are; those of the package itself pass.
+        code: What the caller allows.
+    Raises:
+        ValueError: something is not allowed; the message says everything that must be named.
+
+    >>> require_code({"method": "bcp", "network": "my_network.py:Net"}, [])
+    Traceback (most recent call last):
+    ValueError: network 'my_network.py:Net' comes from outside buarl, where nothing is imported \
+unless you name it: add --code FOLDER/my_network.py:Net, in Python code=[Net]; named so far: []
+    """
+    allowed, missing = loaded(code), {}
+    for what, name in names.items():
+        if is_outside(name) and not any(_is_named(item, name) for item in allowed):
+            missing[what] = name
+    if missing:
+        who = ", ".join(f"{what} {name!r}" for what, name in missing.items())
+        parts = [_parts(name) for name in dict.fromkeys(missing.values())]
+        places = [f"FOLDER/{w}:{n}" if w.endswith(".py") else f"{w}:{n}" for w, n in parts]
+        raise ValueError(
+            f"{who} {'come' if len(missing) > 1 else 'comes'} from outside buarl, where nothing is "
+            f"imported unless you name it: add {' '.join(f'--code {place}' for place in places)}, "
+            f"in Python code=[{', '.join(name for _, name in parts)}]; "
+            f"named so far: {[code_name(item) for item in allowed]}"
+        )
+
+
+def loaded(code: Code) -> list[Callable[..., Any]]:
+    """What a caller allows, with every place imported."""
+    found = [load_code(item) if isinstance(item, str) else item for item in code]
+    for item in found:
+        if not (callable(item) and hasattr(item, "__name__")):
+            raise ValueError(f"code must hold classes and functions, got {item!r}")
+    return found
 
 
 def _parts(place: str) -> tuple[str, str]:
@@ -109,12 +136,15 @@ def _parts(place: str) -> tuple[str, str]:
 
 def _is_named(code: Callable[..., Any], name: str) -> bool:
     where, attribute = _parts(name)
-    home = getattr(code, "__module__", None)
-    file = getattr(sys.modules.get(home), "__file__", None)
-    named = getattr(code, "__qualname__", None) == attribute
-    if named and where in (home, file and Path(file).name):
+    if name in (code_name(code), f"{code.__module__}:{code.__name__}"):
         return True
     return getattr(sys.modules.get(where), attribute, None) is code  # from the parent package
+
+
+def _file_on_its_own(code: Callable[..., Any]) -> str | None:
+    """The file of a script or of a module in no package; a notebook has none."""
+    module = sys.modules.get(code.__module__)
+    return None if getattr(module, "__package__", None) else getattr(module, "__file__", None)
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:
@@ -133,7 +163,6 @@ def _from_file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    setattr(module, _FILE, str(path))
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         with _importing(str(path), path.parent):

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from typing import get_args
 
 import pytest
 import tyro
 from tiny import PRESET, write_tiny
 
-from buarl.commands.files import SourceName
 from buarl.commands.main import main
-from buarl.commands.runs import MethodName, Train
+from buarl.commands.train import Train
+from buarl.commands.words import pairs, program
+from buarl.data.source import source_names
 from buarl.losses import D2_BCP
 from buarl.methods import METHODS
-from buarl.regions import crl, drop, url, whole
-from buarl.training.config import FAMILY, PRESETS, Experiment, build_method
+from buarl.regions import RULES, crl, drop, url, whole
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
+from buarl.training.overrides import KEYS
 
 
 @pytest.fixture
@@ -136,9 +138,10 @@ def test_a_broken_rule_is_one_line_and_leaves_nothing(
 
 
 def test_every_method_and_any_of_its_switches_can_be_named():
-    assert get_args(MethodName) == tuple(METHODS)
     words = ["--method", "mc_net", "--option", "decoders", "3", "detach_targets", "True"]
     row = tyro.cli(Train, args=[*words, "temperature", "0.2"]).experiment()
+    same = ["--method", "mc_net", "--option", "decoders=3", "--option", "detach_targets=true"]
+    assert tyro.cli(Train, args=[*same, "temperature=0.2"]).experiment() == row
     assert row.options == {"decoders": 3, "detach_targets": True, "temperature": 0.2}
     method = build_method(row, 4)
     assert (len(method.student.others), method.detach_targets, method.temperature) == (2, True, 0.2)
@@ -192,8 +195,62 @@ def test_training_needs_neither_medpy_nor_notebook_packages():
     assert not {"medpy", "SimpleITK", "ipywidgets", "IPython"} & set(eval(loaded.stdout))
 
 
-def test_every_source_that_the_command_line_offers_has_a_recipe():
-    assert set(get_args(SourceName)) == set(FAMILY)
+def test_help_lists_every_method_source_preset_and_number():
+    done = subprocess.run(
+        [sys.executable, "-m", "buarl", "train", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    for names in (METHODS, source_names(), PRESETS, KEYS, RULES):
+        assert set(names) <= set(re.findall(r"\w+", done.stdout))
+
+
+@pytest.mark.parametrize("source", source_names())
+def test_every_source_that_the_command_line_offers_has_a_recipe(source):
+    assert config_for(Train(source=source, labeled=1).experiment()).stages
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("source", "source must be one of"),
+        ("method", "method must be one of"),
+        ("preset", "preset must be one of"),
+        ("labeled-rule", "labeled_rule must be one of"),
+    ],
+)
+def test_an_unknown_name_is_one_line(option, said, root, tmp_path, capsys):
+    words = [] if option == "source" else ["--source", "acdc", "--root", str(root)]
+    out = tmp_path / "run"
+    assert main(["train", *words, f"--{option}", "nonesuch", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "got 'nonesuch'" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_words_become_values():
+    found = pairs([["a=1", "b=0.5"], ["c", "x", "d=8,8", "e=poly:0.9", "f=a=b", "g=none"]], "--o")
+    assert found == {
+        **{"a": 1, "b": 0.5, "c": "x", "d": [8, 8], "e": "poly:0.9"},
+        **{"f": "a=b", "g": None},
+    }
+    for words in (["a"], ["a", "b=1"], ["a=1", "a=2"]):
+        with pytest.raises(ValueError, match="--o takes"):
+            pairs([words], "--o")
+
+
+def test_the_program_is_called_by_the_name_that_works(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == "python -m buarl"
+    (tmp_path / "buarl").write_text("#!/bin/sh\n")
+    (tmp_path / "buarl").chmod(0o755)
+    assert program() == "python -m buarl"  # another Python's
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert program() == "buarl"
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])

@@ -218,7 +218,7 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     network = nn.Module()
     network.student = Threshold()
     monkeypatch.setattr(
-        buarl.evaluation.score, "load_run", lambda folder, root: (row, volumes, network)
+        buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, network)
     )
     scored = score_run(tmp_path, **options)
     assert scored.path == tmp_path / name
@@ -243,7 +243,7 @@ def test_a_run_is_predicted_in_the_precision_asked_for(volumes, tmp_path, monkey
     row, network = Experiment(method="supervised", source="acdc"), nn.Module()
     network.student = Watched()
     monkeypatch.setattr(
-        buarl.evaluation.score, "load_run", lambda folder, root: (row, volumes, network)
+        buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, network)
     )
     score_run(tmp_path, precision=precision, device="cpu")
     assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}

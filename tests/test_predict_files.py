@@ -92,7 +92,7 @@ def thresholding(monkeypatch):
     monkeypatch.setattr(
         buarl.files.predict_files,
         "load_method",
-        lambda _, classes: SimpleNamespace(student=Threshold(classes)),
+        lambda _, classes, *code: SimpleNamespace(student=Threshold(classes)),
     )
 
 

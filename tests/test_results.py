@@ -152,6 +152,32 @@ def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
     assert ledger_table({"URL": ROW}, []).count("not yet run") == 1
 
 
+@pytest.mark.parametrize("path", sorted((HOME / "results").rglob("*.json")), ids=lambda p: p.stem)
+def test_a_committed_row_is_written_today_as_it_was_then(path):
+    written = json.loads(path.read_text()).get("experiment")
+    if written is not None:  # benchmarks have none
+        row = Experiment.from_dict(written)
+        assert json.dumps(row.as_dict()) == json.dumps(written)
+        assert row.changes == ""
+
+
+def test_what_a_row_sets_stands_beside_it_in_both_tables(finished, tmp_path):
+    path = add_to_ledger(tmp_path, "url_7", finished)
+    entry = json.loads(path.read_text())
+    row = replace(ROW, set={"steps": 9, "lr": 0.03})
+    for seed in (7, 8):
+        experiment = replace(row, seed=seed).as_dict()
+        write_json(tmp_path / f"longer_{seed}.json", {**entry, "experiment": experiment})
+    plain, longer = ledger_table({"URL": ROW, "longer": row}, read_ledger(tmp_path)).splitlines()[
+        2:
+    ]
+    assert plain.startswith("| URL ")
+    assert longer.startswith("| longer (steps=9 lr=0.03) | 0.600 ")
+    assert "| longer (steps=9 lr=0.03), fp32 |" in spread_table(
+        {"longer": row}, read_ledger(tmp_path)
+    )
+
+
 def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     path = add_to_ledger(tmp_path, "url_1", finished)
     entry = json.loads(path.read_text())

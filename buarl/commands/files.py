@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-SourceName = Literal["phantom", "phantom_la", "acdc", "la", "own_2d", "own_3d"]
+from buarl.commands.words import Places, program, quoted
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ConvertAcdc:
         from buarl.files.convert_acdc import convert_acdc
 
         print(convert_acdc(**vars(self)).text())
-        print(f"next: python -m buarl doctor --source acdc --root {_quoted(self.out)}")
+        print(f"next: {program()} doctor --source acdc --root {quoted(self.out)}")
 
 
 @dataclass
@@ -62,7 +62,7 @@ class ConvertLa:
         from buarl.files.convert_la import convert_la
 
         print(convert_la(**vars(self)).text())
-        print(f"next: python -m buarl doctor --source la --root {_quoted(self.out)}")
+        print(f"next: {program()} doctor --source la --root {quoted(self.out)}")
 
 
 @dataclass
@@ -98,9 +98,9 @@ class ConvertFolder:
 
         report = convert_folder(**vars(self))
         print(report.text())
-        root = _quoted(self.out)
+        root = quoted(self.out)
         print(f"table of cases: {self.out / 'cases.csv'}")
-        print(f"next: python -m buarl train --source {report.source} --root {root} --out runs/own")
+        print(f"next: {program()} train --source {report.source} --root {root} --out runs/own")
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Fetch:
             print("nothing was downloaded; if you may and want to use it, add --accept-terms")
             raise SystemExit(2)
         fetch_la(root, base_url=url, include_test=self.test, say=print)
-        print(f"next: python -m buarl doctor --source la --root {_quoted(root)}")
+        print(f"next: {program()} doctor --source la --root {quoted(root)}")
 
 
 @dataclass
@@ -157,6 +157,8 @@ class Predict:
     """CPU threads, 0 leaves torch's choice."""
     overwrite: bool = False
     """Replace files that exist."""
+    code: Places = ()
+    """Code of your own that the run was trained with. A run folder alone never imports any."""
 
     def run(self) -> None:
         """Predict and say a line per file."""
@@ -165,20 +167,15 @@ class Predict:
         options = {key: value for key, value in vars(self).items() if key != "threads"}
         for done in predict_each(**options):
             print(done.text())
-        print(f"written to {_quoted(self.out)}")
-
-
-def _quoted(path: Path) -> str:
-    """As one word of a command line."""
-    return f'"{path}"' if " " in str(path) else str(path)
+        print(f"written to {quoted(self.out)}")
 
 
 @dataclass
 class Doctor:
     """Say what is here: versions, device, threads, data and whether it is complete."""
 
-    source: SourceName | None = None
-    """Data set to look at; without it what lies in --root, or the phantom."""
+    source: str | None = None
+    """Name of the data set to look at; without it what lies in --root, or the phantom."""
     root: Path | None = None
     """Its folder, or one with several data sets in it."""
     check: bool = True

@@ -1,4 +1,4 @@
-"""`python -m buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
+"""`buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import tyro
 
 from buarl.commands.console import print_whatever_comes
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
-from buarl.commands.runs import Demo, Evaluate, Train
+from buarl.commands.runs import Demo, Evaluate
+from buarl.commands.train import Train
+from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
 
 
@@ -44,7 +46,7 @@ Command = (
 def main(argv: list[str] | None = None) -> int:
     """Run a command; a broken rule is one line on stderr and exit code 2."""
     print_whatever_comes()
-    command = tyro.cli(Command, prog="python -m buarl", args=argv)
+    command = tyro.cli(Command, prog=program(), args=argv)
     hold_memory()
     if threads := getattr(command, "threads", 0):  # of every command that computes
         torch.set_num_threads(threads)

@@ -198,6 +198,15 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     return source(source.default_root() if root is None else Path(root))
 
 
+def source_names() -> list[str]:
+    """Every data set that a row can name: those whose rank is known without a folder.
+
+    >>> source_names()[:2]
+    ['acdc', 'la']
+    """
+    return [name for name, source in SOURCES.items() if source.rank in (2, 3)]
+
+
 def rank_of(name: str) -> int:
     """Axes of the training images of a data set, which decide network and schedule.
 

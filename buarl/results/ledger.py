@@ -83,7 +83,7 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
 
     Args:
         rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
-            every field, seed and preset included.
+            every field, seed and preset included; what it sets for itself stands beside the title.
         ledger: As `read_ledger` returns it.
     Returns:
         A Markdown table; a row with several entries has a line for each.
@@ -92,6 +92,7 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
     for title, row in rows.items():
         wanted = json.loads(json.dumps(row.as_dict()))
         entries = [entry for entry in ledger if entry["experiment"] == wanted]
+        title = _title(title, row)
         lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
         if not entries:
             lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
@@ -118,8 +119,12 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
                 scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
                 cells = [_mean_and_spread(key, values) for key, values in scores.items()]
                 seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
-                lines.append([f"{title}, {precision}", *cells, seeds])
+                lines.append([f"{_title(title, row)}, {precision}", *cells, seeds])
     return markdown_table(lines)
+
+
+def _title(title: str, row: Experiment) -> str:
+    return f"{title} ({row.changes})" if row.changes else title
 
 
 def _precision(entry: Mapping[str, Any]) -> str:

@@ -18,9 +18,10 @@ import torch
 
 from buarl.data.source import Source, open_source
 from buarl.methods import Method
-from buarl.outside import Code
+from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Config, Experiment, build_method, config_for
+from buarl.training.experiment import rule_name
 from buarl.training.loop import CHECKPOINT
 
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
@@ -95,10 +96,13 @@ def row_of_run(out: Path, code: Code = ()) -> Experiment:
         out: The folder.
         code: What may be used from outside the package, see `buarl.outside`.
     Raises:
-        ValueError: no run there, or a rule from outside that `code` does not name.
+        ValueError: no run there, or it uses something from outside that `code` does not name.
     """
     row = read_run(out)["experiment"]
+    names = {key: row.get(key) for key in ("method", "network")}
+    names |= {key: rule_name(row.get(key)) for key in ("labeled_rule", "unlabeled_rule")}
     try:
+        require_code(names, code)
         return Experiment.from_dict(row, code)
     except ValueError as error:
         raise ValueError(f"{out}: {error}") from error

@@ -1,0 +1,222 @@
+"""`buarl train`: one row of an experiment, from words to a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from buarl.commands.words import Pairs, Places, pairs, program, quoted
+from buarl.data.source import source_names
+from buarl.methods import METHODS
+from buarl.outside import Code, code_name, is_outside, load_code
+from buarl.regions import RULES, Rule
+from buarl.training.config import PRESETS, Experiment
+from buarl.training.engine import Precision
+from buarl.training.overrides import KEYS
+
+ReductionName = Literal["region", "voxel"]
+_OWN = "or your own, FOLDER/FILE.py:NAME"
+
+
+def _named(names: list[str], what: str, own: str = _OWN) -> Any:
+    """Help of an option that takes a name from a table."""
+    return tyro.conf.arg(metavar="NAME", help=f"{what}: {', '.join(names)}; {own}")
+
+
+Method = Annotated[str, _named(list(METHODS), "Training method")]
+LabeledRule = Annotated[str, _named(list(RULES), "Regions of the labeled term")]
+UnlabeledRule = Annotated[str, _named(list(RULES), "Regions of the unlabeled term")]
+SourceName = Annotated[str, _named(source_names(), "Data set", "or one that --code registers")]
+PresetName = Annotated[
+    str,
+    _named(
+        list(PRESETS),
+        "How far the published schedule is shortened",
+        "toy takes a minute or two, mini 128x128 or half-resolution volumes, paper all of it",
+    ),
+]
+Set = Annotated[
+    Pairs, tyro.conf.arg(help=f"Numbers that this row sets for itself, of {', '.join(KEYS)}")
+]
+
+
+@dataclass
+class Train:
+    """Train one experiment into a run folder."""
+
+    out: Path | None = None
+    """New folder for the run (not with --resume)."""
+    resume: Path | None = None
+    """Go on with this interrupted run; its row is read from the folder."""
+    source: SourceName = "phantom"
+    root: Path | None = None
+    """Folder of the data; the phantom needs none."""
+    method: Method = "bcp"
+    preset: PresetName = "toy"
+    set: Set = ()
+    network: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME|PACKAGE.MODULE:NAME")] = None
+    """Another network than U-Net or V-Net: image (B, 1, *spatial) -> logits (B, C, *spatial)."""
+    network_option: Pairs = ()
+    """More arguments of that network."""
+    code: Places = ()
+    """Other code of your own that this run needs. A run folder alone never imports any."""
+    labeled: int = 3
+    """Labeled patients, the first of the list; 0 labels all."""
+    seed: int = 1337
+    """Decides weights, batches, dropout, boxes."""
+    labeled_rule: LabeledRule = "whole"
+    labeled_rule_option: Pairs = ()
+    """Arguments of the labeled rule, whichever it is."""
+    labeled_percentile: float = 95
+    """q of the labeled rule."""
+    labeled_reduction: ReductionName = "voxel"
+    """Normaliser of the labeled term: a mean per region, or a weight per voxel."""
+    unlabeled_rule: UnlabeledRule = "whole"
+    unlabeled_rule_option: Pairs = ()
+    """Arguments of the unlabeled rule, whichever it is."""
+    unlabeled_percentile: float = 99
+    """q of the unlabeled rule."""
+    unlabeled_reduction: ReductionName = "voxel"
+    """Normaliser of the unlabeled term."""
+    alpha: float = 0.5
+    """Weight of the other region, for url and crl."""
+    scope: Literal["batch", "image"] = "batch"
+    """Percentile over the batch or over each image."""
+    unsupervised: Literal["mse", "pseudo_label"] | None = None
+    """mean_teacher: its own squared error (default), or Eq. 8 on pseudo-labels."""
+    entropy_from: Literal["teacher", "student"] | None = None
+    """Whose entropy cuts unlabeled images (default teacher)."""
+    url_in_stage2: bool = False
+    """bcp: use the labeled rule in stage 2 as well."""
+    option: Pairs = ()
+    """Any other switch of the method, e.g. --option decoders=3 max_entropy=lnC."""
+    pretrained: Path | None = None
+    """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    validate: int = 0
+    """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
+    precision: Precision | None = None
+    """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
+    give the same results."""
+    record: bool = False
+    """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
+    compile: bool = False
+    """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def experiment(self) -> Experiment:
+        """The row these options describe."""
+        options = pairs(self.option, "--option")
+        if self.unsupervised is not None:
+            options["unsupervised"] = self.unsupervised
+        if self.entropy_from is not None:
+            options["entropy_from"] = self.entropy_from
+        if self.url_in_stage2:
+            options["url_in_stage2"] = True
+        return Experiment(
+            method=self.method,
+            labeled_rule=self._rule("labeled"),
+            unlabeled_rule=self._rule("unlabeled"),
+            labeled_reduction=self.labeled_reduction,
+            unlabeled_reduction=self.unlabeled_reduction,
+            options=options,
+            source=self.source,
+            labeled=self.labeled or None,
+            preset=self.preset,
+            seed=self.seed,
+            set=pairs(self.set, "--set"),
+            network=self.network,
+            network_options=pairs(self.network_option, "--network-option"),
+        )
+
+    def places(self) -> tuple[str, ...]:
+        """Where all code from outside lies that these options name."""
+        named = (self.method, self.network, self.labeled_rule, self.unlabeled_rule)
+        return (*self.code, *(name for name in named if name and is_outside(name)))
+
+    def _rule(self, term: str) -> Rule:
+        percentile = getattr(self, f"{term}_percentile")
+        shared = {"percentile": percentile, "alpha": self.alpha, "scope": self.scope}
+        own = pairs(getattr(self, f"{term}_rule_option"), f"--{term}-rule-option")
+        return make_rule(getattr(self, f"{term}_rule"), f"{term}_rule", shared, own)
+
+    def run(self) -> None:
+        """Train, with a progress bar."""
+        from buarl.data.source import open_source
+        from buarl.evaluation.validation import DiceCurve
+        from buarl.training.config import config_for
+        from buarl.training.run import read_run, row_of_run, run_experiment
+
+        if (self.out is None) == (self.resume is None):
+            raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
+        if self.resume is not None and (self.set or self.network_option):
+            raise ValueError("--resume reads the row from the folder; --set belongs to a new run")
+        places = tuple(dict.fromkeys(self.places()))
+        code: Code = [load_code(place) for place in places]
+        folder, precision = self.out or self.resume, self.precision
+        if self.resume is not None:
+            experiment = row_of_run(folder, code)
+            begun = read_run(folder)
+            root, precision = self.root or Path(begun["data"]["root"]), begun["config"]["precision"]
+        else:
+            experiment, root = self.experiment(), self.root
+        source = open_source(experiment.source, root)
+        curve = None
+        if self.validate:
+            config = config_for(experiment, code)
+            curve = DiceCurve(source, config, folder / "validation.csv", every=self.validate)
+        result = run_experiment(
+            experiment,
+            source,
+            folder,
+            resume=self.resume is not None,
+            pretrained=self.pretrained,
+            device=self.device,
+            precision=precision,
+            compiler="inductor" if self.compile else None,
+            record=self.record,
+            progress=True,
+            callback=curve,
+            code=code,
+        )
+        if curve is not None:
+            curve.finish()
+        minutes = sum(result.seconds.values()) / 60
+        words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
+        print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
+
+
+def make_rule(name: str, what: str, shared: dict[str, Any], own: dict[str, Any]) -> Rule:
+    """A rule by its name on the command line.
+
+    Args:
+        name: One of `RULES`, or FOLDER/FILE.py:NAME.
+        what: "labeled_rule", for the message.
+        shared: Arguments for those rules of the package that take them.
+        own: Arguments for this rule, whichever it is.
+    Raises:
+        ValueError: an unknown name, or arguments that the rule does not take.
+    """
+    if not is_outside(name) and name not in RULES:
+        raise ValueError(f"{what} must be one of {list(RULES)} or FILE.py:NAME, got {name!r}")
+    make = load_code(name) if is_outside(name) else RULES[name]
+    known = signature(make).parameters
+    if unknown := sorted(set(own) - set(known)):
+        raise ValueError(f"{what} {name} takes {list(known)}, got {unknown}")
+    if not is_outside(name):
+        own = {**{key: value for key, value in shared.items() if key in known}, **own}
+    try:
+        rule = make(**own)
+    except TypeError as error:
+        raise ValueError(f"{what} {name}: {error}") from error
+    if not (callable(rule) and callable(getattr(rule, "as_dict", None))):
+        raise ValueError(f"{what} {name} must make a rule, see buarl.regions, got {rule!r}")
+    if is_outside(name) and (stored := rule.as_dict().get("name")) != code_name(name):
+        raise ValueError(f"{what} must be named as its rows store it, {stored!r}, got {name!r}")
+    return rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -32,7 +33,7 @@ from buarl.losses import (
     weighted_means,
 )
 from buarl.methods.ss_net.perturbation import dice_distance
-from buarl.regions import Region, crl, drop, soft_certainty, url, whole, within
+from buarl.regions import RULES, Region, crl, drop, soft_certainty, url, whole, within
 
 BCP_2D = replace(DICE_SSL4MIS, smooth=1e-10)
 FLAT = replace(
@@ -669,3 +670,25 @@ def test_the_gradient_of_region_sums_is_their_slope():
     masks = torch.rand(2, 4, 11, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(region_sums, (values, masks))
     assert torch.autograd.gradgradcheck(region_sums, (values, masks))
+
+
+# --- No waiting -----------------------------------------------------------------------------------
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
+def test_a_step_asks_a_gpu_for_no_value(rule, reduction, monkeypatch):
+    """On the meta device tensors have no values: whoever asks for one fails. A GPU would wait."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+    logits = torch.empty(2, 4, 6, 7, device="meta", requires_grad=True)
+    target = torch.empty(2, 6, 7, dtype=torch.int64, device="meta")
+    probs = logits.detach().softmax(1)
+    regions = within(rule(probs), torch.empty(6, 7, dtype=torch.bool, device="meta"))
+    loss = region_loss(logits, target, regions, reduction=reduction)
+    loss = loss + consistency_loss(logits.softmax(1), probs, regions, reduction=reduction)
+    loss = loss + dice_distance(
+        logits.softmax(1), probs, regions, reduction=reduction, dice=DICE_SSL4MIS
+    )
+    loss = loss + voxel_weights(regions, reduction=reduction).sum()
+    loss.backward()
+    assert logits.grad.shape == logits.shape

@@ -58,8 +58,13 @@ class Rule(ABC):
     def __init_subclass__(cls) -> None:
         """Give a rule from outside the name under which `rule_from_dict` finds it."""
         super().__init_subclass__()
-        if "name" not in cls.__dict__ and "name" not in get_annotations(cls):
-            cls.name = names_of(cls)[0]
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            return
+        if "name" in cls.__dict__ or "name" in get_annotations(cls):
+            raise TypeError(
+                f"{cls.__name__}: the name of a rule is its place; call your field otherwise"
+            )
+        cls.name = names_of(cls)[0]
 
     def __call__(self, probs: Tensor) -> list[Region]:
         """The regions of a batch.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from inspect import get_annotations
 from pathlib import Path
@@ -90,8 +90,8 @@ class Rule(ABC):
         return {"name": self.name, **asdict(self)}
 
 
-def names_of(kind: type) -> tuple[str, ...]:
-    """Under which names a class from outside goes in JSON; the first is the one that is written."""
+def names_of(kind: Callable) -> tuple[str, ...]:
+    """The names of a class or function from outside in JSON; the first is the one written."""
     module = sys.modules.get(kind.__module__)
     names = [f"{kind.__module__}:{kind.__name__}"]
     if file := getattr(module, "__file__", None):

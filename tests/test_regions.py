@@ -337,6 +337,17 @@ def test_any_frozen_dataclass_with_a_call_and_a_dict_is_a_rule():
     assert rule_from_dict(json.loads(json.dumps(rule.as_dict())), [Doubtful, Halves]) == rule
 
 
+def very_doubtful(limit):
+    return Doubtful(limit, weight=10.0)
+
+
+def test_a_function_that_makes_a_rule_may_be_named_as_well():
+    data = {"name": "test_regions.py:very_doubtful", "limit": 0.6}
+    assert rule_from_dict(data, [very_doubtful]) == Doubtful(0.6, 10.0)
+    with pytest.raises(ValueError, match=r"has no argument \['weight'\]; it has \['limit'\]"):
+        rule_from_dict({**data, "weight": 1.0}, [very_doubtful])
+
+
 def test_a_rule_from_outside_cannot_pass_for_another():
     with pytest.raises(TypeError, match="Sham: the name of a rule is its place"):
 

@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.plain import PlainBcp
 from buarl.data.batches import SemiBatch
 from buarl.data.source import Source
-from buarl.losses import D2_BCP
+from buarl.losses import DICE_BCP_ACDC
 from buarl.methods.bcp import Bcp
 from buarl.networks import UNet, VNet
 from buarl.regions import crl
@@ -60,7 +60,7 @@ def new_bcp(rank: int, num_classes: int, width: int, **settings: Any) -> Bcp:
         torch.manual_seed(SEED)
         network = (UNet if rank == 2 else VNet)(num_classes, width)
     rules = {"unlabeled_rule": crl(PlainBcp.percentile, PlainBcp.alpha)}
-    settings = {"dice": D2_BCP} | settings
+    settings = {"dice": DICE_BCP_ACDC} | settings
     reductions = dict.fromkeys(("labeled_reduction", "unlabeled_reduction"), "region")
     return Bcp(network, **rules, **reductions, **settings)
 

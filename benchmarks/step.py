@@ -17,7 +17,7 @@ from benchmarks.scene import SEED, new_bcp, twin_of, without_dropout
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
-from buarl.losses import D2_BCP, D3
+from buarl.losses import DICE_BCP_ACDC, DICE_BCP_LA
 from buarl.methods.base import Method, Step
 from buarl.methods.recipe import StagePlan
 from buarl.training.config import Config
@@ -25,9 +25,9 @@ from buarl.training.engine import Engine
 from buarl.training.loop import fit
 
 SETTINGS = {  # BCP on ACDC and on LA
-    2: {"dice": D2_BCP},
+    2: {"dice": DICE_BCP_ACDC},
     3: {
-        "dice": D3,
+        "dice": DICE_BCP_LA,
         "mixed_label": True,
         "unlabeled_outside_first": False,
         "keep_optimizer": False,

@@ -92,23 +92,27 @@ def copy_paste(outside_image: Tensor, inside_image: Tensor, outside: Tensor) -> 
     """Lay the box of one image on another; labels are mixed by the same call.
 
     Args:
-        outside_image: What surrounds the box, (B, channels, *spatial); of labels (B, *spatial).
-        inside_image: What the box shows, of the same shape.
+        outside_image: What surrounds the box, (B, channels, *spatial); of labels (B, *spatial); or
+            a scalar tensor, an image of one value.
+        inside_image: What the box shows, of the same shape or a scalar tensor.
         outside: bool, from `outside_mask`, (*spatial).
     Returns:
         The mixed image, of the same shape.
     Raises:
         TypeError: what is no tensor, or a mask that is not bool.
-        ValueError: shapes that do not fit; nothing is broadcast but the mask.
+        ValueError: shapes that do not fit; nothing is broadcast but scalars and the mask.
 
     >>> outside = outside_mask((4,), Box(start=(1,), size=(2,)))
     >>> copy_paste(torch.zeros(1, 1, 4), torch.ones(1, 1, 4), outside)
     tensor([[[0., 1., 1., 0.]]])
     """
     check_tensor("outside", outside, "bool")
-    for name, image in (("outside_image", outside_image), ("inside_image", inside_image)):
+    images = {"outside_image": outside_image, "inside_image": inside_image}
+    for name, image in images.items():
         check_tensor(name, image, "any")
-    check_shape("inside_image", inside_image, outside_image.shape, fit="outside_image")
-    spatial = outside_image.shape[outside_image.ndim - outside.ndim :]
-    check_shape("outside", outside, spatial, fit="the images")
+        if image.ndim:
+            spatial = image.shape[max(image.ndim - outside.ndim, 0) :]
+            check_shape("outside", outside, spatial, fit=name)
+    if outside_image.ndim and inside_image.ndim:
+        check_shape("inside_image", inside_image, outside_image.shape, fit="outside_image")
     return torch.where(outside, outside_image, inside_image)

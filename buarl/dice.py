@@ -118,7 +118,8 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
         truth, true = target, target.square() if dice.squared else target  # (B, C, N)
     else:
         check_tensor("target", target, "integer")
-        truth = true = torch.zeros_like(probs, requires_grad=False).scatter_(1, target[:, None], 1)
+        classes = target[:, None].long()  # (B, 1, N)
+        truth = true = torch.zeros_like(probs, requires_grad=False).scatter_(1, classes, 1)
     predicted = probs.square() if dice.squared else probs  # (B, C, N)
     sums = [region_sums(values, masks) for values in (probs * truth, predicted, true)]  # (B, R, C)
     if not dice.per_sample:

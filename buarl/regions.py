@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from inspect import signature
 from typing import ClassVar, final
 
 import torch
@@ -223,7 +224,7 @@ RULES: dict[str, Callable[..., Rule]] = {
 """What makes a rule, by the name that stands in rows and on the command line."""
 
 
-def rule_from_dict(data: Mapping, code: Iterable[type[Rule]] = ()) -> Rule:
+def rule_from_dict(data: Mapping, code: Iterable[Callable[..., Rule]] = ()) -> Rule:
     """The rule back from what `as_dict` wrote: `rule_from_dict(rule.as_dict()) == rule`.
 
     A rule from outside the package carries the place of its class, "my_rules.py:Doubtful" or
@@ -231,7 +232,8 @@ def rule_from_dict(data: Mapping, code: Iterable[type[Rule]] = ()) -> Rule:
 
     Args:
         data: Name and arguments, as read from JSON.
-        code: Classes of rules from outside that the caller vouches for, already imported.
+        code: Classes from outside that the caller vouches for (or functions that make a rule),
+            already imported.
     Raises:
         ValueError: an unknown name, a class that is not in `code`, or arguments that the rule does
             not have, lacks or refuses; the message says what to name or to mend.
@@ -243,7 +245,7 @@ def rule_from_dict(data: Mapping, code: Iterable[type[Rule]] = ()) -> Rule:
         raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r}")
     arguments, name = dict(data), data.get("name")
     kind = _kind_of(name, tuple(code))
-    known = [field.name for field in fields(kind)]
+    known = list(signature(kind).parameters)
     if "name" not in known:
         del arguments["name"]
     if unknown := sorted(set(arguments) - set(known)):
@@ -254,8 +256,8 @@ def rule_from_dict(data: Mapping, code: Iterable[type[Rule]] = ()) -> Rule:
         raise ValueError(f"rule {name!r}: {error}") from None
 
 
-def _kind_of(name: object, code: tuple[type[Rule], ...]) -> type[Rule]:
-    """The class of a rule by its name in JSON."""
+def _kind_of(name: object, code: tuple[Callable[..., Rule], ...]) -> Callable[..., Rule]:
+    """What makes a rule, by its name in JSON."""
     if isinstance(name, str) and name in PERCENTILE_RULES:
         return PercentileRule
     for kind in (SoftCertainty, Confidence):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from inspect import get_annotations
 from pathlib import Path
@@ -58,8 +58,13 @@ class Rule(ABC):
     def __init_subclass__(cls) -> None:
         """Give a rule from outside the name under which `rule_from_dict` finds it."""
         super().__init_subclass__()
-        if "name" not in cls.__dict__ and "name" not in get_annotations(cls):
-            cls.name = names_of(cls)[0]
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            return
+        if "name" in cls.__dict__ or "name" in get_annotations(cls):
+            raise TypeError(
+                f"{cls.__name__}: the name of a rule is its place; call your field otherwise"
+            )
+        cls.name = names_of(cls)[0]
 
     def __call__(self, probs: Tensor) -> list[Region]:
         """The regions of a batch.
@@ -85,8 +90,8 @@ class Rule(ABC):
         return {"name": self.name, **asdict(self)}
 
 
-def names_of(kind: type) -> tuple[str, ...]:
-    """Under which names a class from outside goes in JSON; the first is the one that is written."""
+def names_of(kind: Callable) -> tuple[str, ...]:
+    """The names of a class or function from outside in JSON; the first is the one written."""
     module = sys.modules.get(kind.__module__)
     names = [f"{kind.__module__}:{kind.__name__}"]
     if file := getattr(module, "__file__", None):

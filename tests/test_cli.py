@@ -16,7 +16,7 @@ from buarl.commands.main import main
 from buarl.commands.train import Train
 from buarl.commands.words import pairs, program
 from buarl.data.source import source_names
-from buarl.losses import D2_BCP
+from buarl.losses import DICE_BCP_ACDC
 from buarl.methods import METHODS
 from buarl.regions import RULES, crl, drop, url, whole
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
@@ -145,8 +145,9 @@ def test_every_method_and_any_of_its_switches_can_be_named():
     assert row.options == {"decoders": 3, "detach_targets": True, "temperature": 0.2}
     method = build_method(row, 4)
     assert (len(method.student.others), method.detach_targets, method.temperature) == (2, True, 0.2)
-    other = tyro.cli(Train, args=["--method", "mc_net", "--option", "dice", "D2_BCP"])
-    assert build_method(other.experiment(), 4).dice == D2_BCP
+    for name in ("bcp_acdc", "D2_BCP"):  # an old name will do
+        other = tyro.cli(Train, args=["--method", "mc_net", "--option", "dice", name])
+        assert build_method(other.experiment(), 4).dice == DICE_BCP_ACDC
     text = tyro.cli(Train, args=["--method", "ua_mt", "--option", "max_entropy", "lnC"])
     assert build_method(text.experiment(), 4).max_entropy == "lnC"
 

@@ -146,8 +146,9 @@ def test_nothing_but_the_mask_is_broadcast():
     ):
         copy_paste(a, b[:, 0], outside)
     for wrong in (outside[:1], outside[:, :1], outside.expand(3, 2, 1, 6, 6)):
-        with pytest.raises(ValueError, match=r"outside must have shape .* to fit the images"):
+        with pytest.raises(ValueError, match=r"outside must have shape .* to fit outside_image"):
             copy_paste(a, b, wrong)
+    assert copy_paste(torch.tensor(7), torch.tensor(8), outside).sum() == 36 * 7 + 4
     with pytest.raises(TypeError, match=r"outside must hold True and False, .* got torch.float32"):
         copy_paste(a, b, outside.float())
     with pytest.raises(TypeError, match="inside_image must be a torch tensor, got numpy.ndarray"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,11 @@ from torch.nn import functional as F
 
 import buarl
 from buarl.dice import (
-    D2,
-    D2_HALF,
-    D3,
-    DB,
-    DF,
+    DICE_BCP_LA,
+    DICE_MC_NET_ACDC,
+    DICE_SS_NET_LA,
+    DICE_SSL4MIS,
+    DICE_UA_MT_LA,
     DICES,
     OLD_DICE_NAMES,
     dice_by_name,
@@ -31,11 +32,15 @@ from buarl.losses import (
     weighted_means,
 )
 from buarl.methods.ss_net.perturbation import dice_distance
-from buarl.regions import Region, crl, drop, soft_certainty, url, whole, within
+from buarl.regions import RULES, Region, crl, drop, soft_certainty, url, whole, within
 
-BCP_2D = replace(D2, smooth=1e-10)
-FLAT = replace(D2, smooth=1e12)  # a Dice without gradient leaves the cross-entropy to measure
-VARIANTS = pytest.mark.parametrize("dice", [D2, D3, DF, DB, BCP_2D], ids=str)
+BCP_2D = replace(DICE_SSL4MIS, smooth=1e-10)
+FLAT = replace(
+    DICE_SSL4MIS, smooth=1e12
+)  # a Dice without gradient leaves the cross-entropy to measure
+VARIANTS = pytest.mark.parametrize(
+    "dice", [DICE_SSL4MIS, DICE_BCP_LA, DICE_UA_MT_LA, DICE_SS_NET_LA, BCP_2D], ids=str
+)
 REDUCTIONS = pytest.mark.parametrize("reduction", ["region", "voxel"])
 
 
@@ -94,7 +99,7 @@ def test_bcp_mix_loss_2d(parity, name, outside_weight, inside_weight):
 )
 def test_bcp_mix_loss_3d(parity, name, outside_weight, inside_weight):
     arrays = parity("bcp_mix_loss_3d")
-    assert_parity(arrays, name, arrays[f"{name}_loss"], outside_weight, inside_weight, D3)
+    assert_parity(arrays, name, arrays[f"{name}_loss"], outside_weight, inside_weight, DICE_BCP_LA)
 
 
 def test_unmasked_losses_of_the_reference(parity):
@@ -106,7 +111,7 @@ def test_unmasked_losses_of_the_reference(parity):
 
     arrays = parity("bcp_mix_loss_3d")
     logits, target = torch.tensor(arrays["logits"]), torch.tensor(arrays["label_outside"])
-    loss = region_loss(logits, target, everything(logits), reduction="region", dice=D3)
+    loss = region_loss(logits, target, everything(logits), reduction="region", dice=DICE_BCP_LA)
     assert loss.item() == pytest.approx(float(arrays["sup_loss"]), abs=1e-6)
 
 
@@ -118,11 +123,11 @@ LABEL = torch.tensor([[[1, 0], [1, 0]], [[0, 0], [0, 0]]])
 HAND_CE = -(math.log(0.8) + 2 * math.log(0.6) + math.log(0.9) + 4 * math.log(0.5)) / 8
 HAND_DICE = {
     # class 1: overlap 1.4, p^2 1.17 + 1, y 2; class 0: overlap 1.5 + 2, p^2 1.37 + 1, y 2 + 4
-    D2: 1 - (2.8 / 4.17 + 7.0 / 8.37) / 2,
+    DICE_SSL4MIS: 1 - (2.8 / 4.17 + 7.0 / 8.37) / 2,
     # per image, not squared: class 1: 2.8 / (1.9 + 2), 0; class 0: 3 / (2.1 + 2), 4 / (2 + 4)
-    D3: 1 - (2.8 / 3.9 + 0 + 3 / 4.1 + 4 / 6) / 4,
-    DF: 1 - 2.8 / 4.17,
-    DB: 1 - 2.8 / (3.9 + 2.0),
+    DICE_BCP_LA: 1 - (2.8 / 3.9 + 0 + 3 / 4.1 + 4 / 6) / 4,
+    DICE_UA_MT_LA: 1 - 2.8 / 4.17,
+    DICE_SS_NET_LA: 1 - 2.8 / (3.9 + 2.0),
 }
 
 
@@ -141,7 +146,7 @@ def test_hand_computed_regions(reduction):
     mask = torch.zeros(2, 2, 2, dtype=torch.bool)
     mask[0] = True
     regions = [Region(mask, 1.0), Region(~mask, 0.5)]
-    loss = region_loss(logits, LABEL, regions, reduction=reduction, dice=DF)
+    loss = region_loss(logits, LABEL, regions, reduction=reduction, dice=DICE_UA_MT_LA)
     sure = -(math.log(0.8) + 2 * math.log(0.6) + math.log(0.9))
     unsure = -4 * math.log(0.5)
     if reduction == "region":  # image 1 has no foreground: its Dice loss is 1
@@ -284,7 +289,11 @@ def test_drop_leaves_no_gradient_on_uncertain_voxels(dice, reduction):
 
 # --- Maps of weights ------------------------------------------------------------------------------
 
-EVERY_DICE = pytest.mark.parametrize("dice", [D2, D3, DF, DB, BCP_2D, D2_HALF], ids=str)
+EVERY_DICE = pytest.mark.parametrize(
+    "dice",
+    [DICE_SSL4MIS, DICE_BCP_LA, DICE_UA_MT_LA, DICE_SS_NET_LA, BCP_2D, DICE_MC_NET_ACDC],
+    ids=str,
+)
 WEIGHTS = st.floats(0, 3, width=32, allow_subnormal=False)
 
 
@@ -343,7 +352,7 @@ def test_a_map_of_constant_weight_is_the_number_in_every_mean(reduction, seed, w
         lambda cut: region_mean((probs - other).square().sum(1), cut, reduction=reduction),
         lambda cut: consistency_loss(probs, other, cut, reduction=reduction),
         lambda cut: voxel_weights(cut, reduction=reduction),
-        lambda cut: dice_distance(probs, other, cut, reduction=reduction, dice=D2),
+        lambda cut: dice_distance(probs, other, cut, reduction=reduction, dice=DICE_SSL4MIS),
     ):
         assert torch.equal(term(maps), term(numbers))
         assert term(maps).dtype == term(numbers).dtype
@@ -571,7 +580,7 @@ def test_no_loss_takes_wrong_regions(regions, error, message, reduction):
         lambda: region_loss(**GOOD, regions=regions, reduction=reduction),
         lambda: consistency_loss(probs, probs, regions, reduction=reduction),
         lambda: region_mean(probs[:, 0], regions, reduction=reduction),
-        lambda: dice_distance(probs, probs, regions, reduction=reduction, dice=D2),
+        lambda: dice_distance(probs, probs, regions, reduction=reduction, dice=DICE_SSL4MIS),
     ):
         with pytest.raises(error, match=message):
             term()
@@ -596,7 +605,7 @@ def test_overlap_is_found_where_a_single_voxel_lies_in_two_regions():
         ("logits", GOOD["target"][:, None], "logits must hold real numbers .* got torch.int64"),
         ("logits", [[0.5]], "logits must be a torch tensor, got list"),
         ("ce_share", "0.5", "ce_share must be a number, got str '0.5'"),
-        ("dice", "D2", "dice must be a Dice, got str 'D2'"),
+        ("dice", "DICE_SSL4MIS", "dice must be a Dice, got str 'DICE_SSL4MIS'"),
     ],
 )
 def test_region_loss_takes_no_other_types(argument, value, message):
@@ -660,3 +669,25 @@ def test_the_gradient_of_region_sums_is_their_slope():
     masks = torch.rand(2, 4, 11, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(region_sums, (values, masks))
     assert torch.autograd.gradgradcheck(region_sums, (values, masks))
+
+
+# --- No waiting -----------------------------------------------------------------------------------
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
+def test_a_step_asks_a_gpu_for_no_value(rule, reduction, monkeypatch):
+    """On the meta device tensors have no values: whoever asks for one fails. A GPU would wait."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+    logits = torch.empty(2, 4, 6, 7, device="meta", requires_grad=True)
+    target = torch.empty(2, 6, 7, dtype=torch.int64, device="meta")
+    probs = logits.detach().softmax(1)
+    regions = within(rule(probs), torch.empty(6, 7, dtype=torch.bool, device="meta"))
+    loss = region_loss(logits, target, regions, reduction=reduction)
+    loss = loss + consistency_loss(logits.softmax(1), probs, regions, reduction=reduction)
+    loss = loss + dice_distance(
+        logits.softmax(1), probs, regions, reduction=reduction, dice=DICE_SSL4MIS
+    )
+    loss = loss + voxel_weights(regions, reduction=reduction).sum()
+    loss.backward()
+    assert logits.grad.shape == logits.shape

@@ -315,6 +315,50 @@ def test_wrong_data_gets_one_clear_sentence(data, message):
         rule_from_dict(data)
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A rule that is none of ours: a call and `as_dict` are all that is asked for."""
+
+    weight: float = 0.5
+
+    def __call__(self, probs):
+        first = torch.arange(probs.shape[-1]) < probs.shape[-1] // 2
+        return [Region(first.expand(probs[:, 0].shape), self.weight)]
+
+    def as_dict(self):
+        return {"name": "test_regions.py:Halves", "weight": self.weight}
+
+
+def test_any_frozen_dataclass_with_a_call_and_a_dict_is_a_rule():
+    rule = Halves(0.25)
+    (region,) = rule(random_probs())
+    assert region.mask.sum() == 2 * 10 * 6
+    assert rule_from_dict(json.loads(json.dumps(rule.as_dict())), [Doubtful, Halves]) == rule
+
+
+def very_doubtful(limit):
+    return Doubtful(limit, weight=10.0)
+
+
+def test_a_function_that_makes_a_rule_may_be_named_as_well():
+    data = {"name": "test_regions.py:very_doubtful", "limit": 0.6}
+    assert rule_from_dict(data, [very_doubtful]) == Doubtful(0.6, 10.0)
+    with pytest.raises(ValueError, match=r"has no argument \['weight'\]; it has \['limit'\]"):
+        rule_from_dict({**data, "weight": 1.0}, [very_doubtful])
+
+
+def test_a_rule_from_outside_cannot_pass_for_another():
+    with pytest.raises(TypeError, match="Sham: the name of a rule is its place"):
+
+        class Sham(Rule):
+            name = "url"
+
+    with pytest.raises(TypeError, match="Named: the name of a rule is its place"):
+
+        class Named(Rule):
+            name: str = "url"
+
+
 def test_a_rule_without_a_cut_cannot_be_made():
     with pytest.raises(TypeError, match="abstract"):
         Rule()

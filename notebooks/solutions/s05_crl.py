@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import buarl
 
-NO_DICE = replace(buarl.D2, smooth=1e12)
+NO_DICE = replace(buarl.DICE_SSL4MIS, smooth=1e12)
 
 
 def gradient_sizes(logits, target, regions, reduction, dice):
@@ -54,7 +54,7 @@ for alpha in (0.1, 0.5, 1.0):
 
 # %%
 for reduction in ("region", "voxel"):
-    full = ratio_by_gradient(logits, target, buarl.crl(99), reduction, buarl.D2)
+    full = ratio_by_gradient(logits, target, buarl.crl(99), reduction, buarl.DICE_SSL4MIS)
     alone = ratio_by_gradient(logits, target, buarl.crl(99), reduction)
     print(f"{reduction:>6}: cross-entropy alone {alone:.1f}, with Dice {full:.1f}")
     assert full > 20 if reduction == "region" else full < 1

@@ -58,7 +58,7 @@ assert 1.8 < factor < 2.2
 # two places are nearly of one size and nobody notices.
 
 # %%
-no_dice = replace(buarl.D2, smooth=1e12)  # a Dice that is constant: only cross-entropy is left
+no_dice = replace(buarl.DICE_SSL4MIS, smooth=1e12)  # constant: only cross-entropy is left
 for share in (2 / 3, 0.1):
     torch.manual_seed(0)
     outside = outside_mask((64, 64), sample_box((64, 64), share))

@@ -8,7 +8,7 @@ import buarl
 from buarl.data.batches import Batches
 from buarl.entropy import entropy_of_probs, uncertain_mask
 from buarl.lessons.trained import lesson_row, trained
-from buarl.losses import D2_BCP, D2_HALF, dice_loss, region_mean
+from buarl.losses import DICE_BCP_ACDC, DICE_MC_NET_ACDC, dice_loss, region_mean
 from buarl.methods.base import Step
 from buarl.methods.signed_distance.maps import signed_distance
 from buarl.methods.ss_net.prototypes import PrototypeMemory
@@ -43,13 +43,16 @@ print(f"right and right differ by 0.5 on {int(boundary.sum())} boundary entries"
 target = batch.label.flatten(1)
 everywhere = torch.ones(len(target), 1, target.shape[1])
 perfect = one_hot.flatten(2)
-costs = {d: dice_loss(perfect, target, everywhere, d).item() for d in (D2_BCP, D2_HALF)}
-print(f"perfect prediction: {costs[D2_BCP]:.3f} with D2_BCP, {costs[D2_HALF]:.3f} with D2_HALF")
-assert abs(costs[D2_BCP]) < 1e-5
-assert abs(costs[D2_HALF] - 0.5) < 1e-5
+right, slip = DICE_BCP_ACDC, DICE_MC_NET_ACDC
+costs = [dice_loss(perfect, target, everywhere, dice).item() for dice in (right, slip)]
+print(
+    f"perfect prediction: {costs[0]:.3f} with DICE_BCP_ACDC, {costs[1]:.3f} with DICE_MC_NET_ACDC"
+)
+assert abs(costs[0]) < 1e-5
+assert abs(costs[1] - 0.5) < 1e-5
 
 gradients = []
-for dice in (D2_BCP, D2_HALF):
+for dice in (right, slip):
     soft = probs.flatten(2).clone().requires_grad_()
     dice_loss(soft, target, everywhere, dice).sum().backward()
     gradients.append(soft.grad)

@@ -23,8 +23,9 @@ class Evaluate:
     """Folder of the data, if it has moved."""
     code: Places = ()
     """Code of your own that the run was trained with. A run folder alone never imports any."""
-    empty: Literal["diagonal", "nan", "lineage"] = "diagonal"
-    """Distances of a missed structure: image diagonal, not counted, or 0 as in printed tables."""
+    empty: Literal["diagonal", "nan", "zero_as_published", "lineage"] = "diagonal"
+    """Distances of a missed structure: image diagonal, not counted, or 0 as published results have
+    it ("lineage" is the old name of that)."""
     unit: Literal["voxels", "mm"] = "voxels"
     """Of the distances; mm needs files that say their spacing."""
     keep_largest: bool = False

@@ -16,6 +16,7 @@ from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
 from buarl.fast.bf16 import Bf16Gradients, has_fast_bf16, is_wrong_in_bf16
 from buarl.methods import METHODS
+from buarl.methods.base import Step
 from buarl.networks import UNet, VNet
 from buarl.training.engine import Engine, choose_engine
 from buarl.training.loop import fit
@@ -164,8 +165,7 @@ def test_a_first_step_is_that_of_fp32_and_its_gradients_nearly(name, source):
         engine.place(method).train()
         torch.manual_seed(0)
         with engine.autocast():
-            learner = method.stages()[-1].learners[0]
-            loss = learner.training_step(batch, method.at(5, 10)).loss
+            loss = method.stages()[-1].players[0].training_step(batch, Step(5, 10)).loss
         engine.backward(loss)
         gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
         found.append((loss.detach(), gradients))

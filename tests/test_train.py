@@ -140,16 +140,17 @@ class Coasting(Method):
         self.keep = keep
 
     def stages(self):
-        def stage(name, push):
-            def step(batch, _):
-                return StepOutput(
-                    push * self.student.weight.sum() + 0 * self.student.bias.sum(), {}
-                )
-
+        def stage(name, step):
             learner = Learner("student", self.student, step, Sgd(weight_decay=0.0))
             return Stage(name, (learner,), keep_optimizer=self.keep)
 
-        return stage("push", 1.0), stage("coast", 0.0)
+        return stage("push", self.pushing_step), stage("coast", self.training_step)
+
+    def pushing_step(self, batch, step, push=1.0):
+        return StepOutput(push * self.student.weight.sum() + 0 * self.student.bias.sum(), {})
+
+    def training_step(self, batch, step):
+        return self.pushing_step(batch, step, push=0.0)
 
 
 @pytest.mark.parametrize("keep", [True, False])

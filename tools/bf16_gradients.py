@@ -23,6 +23,7 @@ from torch import nn
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.source import open_source
 from buarl.methods import METHODS, Method
+from buarl.methods.base import Step
 from buarl.regions import crl, url
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment, build_method, config_for
@@ -43,7 +44,7 @@ def gradients(method: Method, precision: str, batch: SemiBatch) -> dict[str, tor
             module.p = 0.0
     torch.manual_seed(0)  # noise and boxes
     with engine.autocast():
-        output = method.stages()[-1].learners[0].training_step(batch, method.at(500, 1000))
+        output = method.stages()[-1].players[0].training_step(batch, Step(500, 1000))
     engine.backward(output.loss)
     named = [(name, p.grad) for name, p in method.student.named_parameters()]
     reached = [(name, g) for name, g in named if name.endswith("weight") and g is not None]

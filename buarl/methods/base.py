@@ -6,6 +6,7 @@ can a loop of your own, see `Method.at`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import InitVar, dataclass, field
@@ -96,7 +97,7 @@ class Stage:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A training method around a student, the network that learns and that is evaluated.
 
     A method is a dataclass: its fields are its options, which are checked against their types when
@@ -163,9 +164,9 @@ class Method(nn.Module):
         student = Learner("student", self.student, self.training_step, self.optimizer)
         return (Stage("train", (student,)),)
 
+    @abstractmethod
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step; what every method brings along."""
-        raise NotImplementedError(f"{type(self).__name__} has no training_step")
+        """The loss of one step, of the last stage where there are more."""
 
     def numbers(self, step: Step) -> dict[str, float]:
         """Every number of a step that depends on when it happens, e.g. the weight of a ramp.

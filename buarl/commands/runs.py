@@ -17,7 +17,7 @@ from buarl.training.engine import Precision
 RuleName = Literal["whole", "url", "crl", "drop"]
 ReductionName = Literal["region", "voxel"]
 MethodName = Literal[
-    *("supervised", "mean_teacher", "ua_mt", "sassnet", "dtc", "mc_net", "urpc", "ss_net", "bcp")
+    *("supervised", "mean_teacher", "ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net", "bcp")
 ]
 
 

@@ -162,6 +162,19 @@ def test_labeled_batch_outside_the_samples_there_are(batches, size):
         batches.batch((0,), 0, size, 0)
 
 
+def test_labeled_and_unlabeled_images_are_views_of_one_tensor(batches):
+    batch = batches.batch((0,), 0, 4, 3)
+    assert batch.image.shape == (7, 1, 32, 48)
+    storage = batch.image.untyped_storage().data_ptr()
+    for part in (batch.labeled_image, batch.unlabeled_image, *batch.split(batch.image)):
+        assert part.untyped_storage().data_ptr() == storage
+    assert [len(part) for part in batch.split(batch.image)] == [4, 3]
+    again = SemiBatch.from_parts(batch.labeled_image, batch.label, batch.unlabeled_image)
+    assert equal(again, batch)
+    alone = SemiBatch.from_parts(batch.labeled_image, batch.label)
+    assert len(alone.unlabeled_image) == 0
+
+
 def test_to_moves_every_tensor(batches):
     moved = batches.batch((0,), 0, 2, 2).to(torch.device("meta"))
     assert {tensor.device.type for tensor in moved} == {"meta"}

@@ -199,6 +199,9 @@ class Closed(Method):
     def __init__(self, network, *, keep):
         super().__init__(network)
 
+    def training_step(self, batch, step):
+        return StepOutput(self.student.head.weight.sum(), {})
+
 
 def test_defaults_are_what_the_constructor_takes():
     assert list(Closed.defaults()) == ["keep"]

@@ -343,14 +343,16 @@ class Pushes(Method):
         self.other = nn.Conv2d(1, 1, 1, bias=False)
 
     def stages(self):
-        def learner(name, module, schedule):
-            def step(batch, _):
-                return StepOutput(module.weight.sum(), {})
+        plain = Sgd(0.01, momentum=0.0, weight_decay=0.0)
+        student = Learner("student", self.student, self.training_step, plain)
+        other = Learner("other", self.other, self.other_step, plain, Constant())
+        return (Stage("train", (student, other)),)
 
-            return Learner(name, module, step, Sgd(0.01, momentum=0.0, weight_decay=0.0), schedule)
+    def training_step(self, batch, step):
+        return StepOutput(self.student.weight.sum(), {})
 
-        student = learner("student", self.student, None)
-        return (Stage("train", (student, learner("other", self.other, Constant()))),)
+    def other_step(self, batch, step):
+        return StepOutput(self.other.weight.sum(), {})
 
 
 def test_a_learner_may_have_its_own_schedule(source):

@@ -99,6 +99,14 @@ def test_history_shows_step_and_learning_rate_of_the_schedule(source, schedule):
     assert result.seconds["train"] > 0
 
 
+def test_history_shows_the_numbers_that_a_method_says_of_its_steps(source):
+    method, result = trained("mean_teacher", source, stages=(StagePlan(20, 4, 4),))
+    for row, indices in zip(result.history, (range(10), range(10, 20)), strict=True):
+        for number in ("weight", "ema_decay"):
+            values = [method.at(index, 20).numbers[number] for index in indices]
+            assert row[number] == pytest.approx(np.mean(values))
+
+
 class Counting(Supervised):
     """Logs the step, so that the means in the history can be computed by hand."""
 
@@ -140,16 +148,17 @@ class Coasting(Method):
         self.keep = keep
 
     def stages(self):
-        def stage(name, push):
-            def step(batch, _):
-                return StepOutput(
-                    push * self.student.weight.sum() + 0 * self.student.bias.sum(), {}
-                )
-
+        def stage(name, step):
             learner = Learner("student", self.student, step, Sgd(weight_decay=0.0))
             return Stage(name, (learner,), keep_optimizer=self.keep)
 
-        return stage("push", 1.0), stage("coast", 0.0)
+        return stage("push", self.pushing_step), stage("coast", self.training_step)
+
+    def pushing_step(self, batch, step, push=1.0):
+        return StepOutput(push * self.student.weight.sum() + 0 * self.student.bias.sum(), {})
+
+    def training_step(self, batch, step):
+        return self.pushing_step(batch, step, push=0.0)
 
 
 @pytest.mark.parametrize("keep", [True, False])

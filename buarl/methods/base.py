@@ -6,11 +6,12 @@ can a loop of your own, see `Method.at`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import InitVar, dataclass, field
 from inspect import signature
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -19,82 +20,19 @@ from buarl.losses import D2, Dice, Reduction, region_loss
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
 from buarl.methods.options import Count, Share, Weight, check_options
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d, recipe_3d
+from buarl.methods.steps import Learner as Learner
+from buarl.methods.steps import Stage as Stage
+from buarl.methods.steps import Step as Step
+from buarl.methods.steps import StepOutput as StepOutput
 from buarl.regions import Region, whole
-from buarl.schedules import Schedule, ramp
+from buarl.schedules import ramp
 
 AnyRule = Callable[[Tensor], Sequence[Region]]
 """Probabilities (B, C, *spatial) to regions, see `buarl.regions`."""
 
 
-class _NoNumbers(dict):
-    """The numbers of a step that was made without a method."""
-
-    def __missing__(self, name: str) -> float:
-        raise ValueError(f"the step has no number {name!r}; make it with method.at(index, steps)")
-
-
-class Step(NamedTuple):
-    """Where in a stage we are, and the numbers that depend on it.
-
-    index: Number of the step, from 0.
-    steps: How many steps the stage has.
-    numbers: What `Method.numbers` says of this step; `Method.at` makes a step that has them.
-    """
-
-    index: int
-    steps: int
-    numbers: Mapping[str, float] = _NoNumbers()
-
-
-class StepOutput(NamedTuple):
-    """What a training step returns.
-
-    loss: The scalar to descend.
-    logs: Scalars to record, by name, without a graph.
-    """
-
-    loss: Tensor
-    logs: dict[str, Tensor | float]
-
-
-@dataclass(frozen=True)
-class Learner:
-    """A module that a stage trains. Most methods have one, the student; adversarial ones have two.
-
-    name: What it is called in logs and checkpoints.
-    module: Whose parameters the optimizer moves.
-    training_step: The loss of one step.
-    optimizer: How its parameters are moved.
-    schedule: Of its learning rate; None takes the one that is planned for the stage.
-    """
-
-    name: str
-    module: nn.Module
-    training_step: Callable[[SemiBatch, Step], StepOutput]
-    optimizer: Optimizer = Sgd()
-    schedule: Schedule | None = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training, e.g. the pre-training of BCP.
-
-    name: What it is called in logs and checkpoints.
-    learners: What is trained; each takes its step in this order.
-    start: Called before the first step of the stage.
-    after_step: Called after every step, when all learners have moved.
-    keep_optimizer: Go on with the momentum of the stage before.
-    """
-
-    name: str
-    learners: tuple[Learner, ...]
-    start: Callable[[], None] | None = None
-    after_step: Callable[[Step], None] | None = None
-    keep_optimizer: bool = False
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A training method around a student, the network that learns and that is evaluated.
 
     A method is a dataclass: its fields are its options, which are checked against their types when
@@ -161,9 +99,9 @@ class Method(nn.Module):
         student = Learner("student", self.student, self.training_step, self.optimizer)
         return (Stage("train", (student,)),)
 
+    @abstractmethod
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
-        """The loss of one step; what every method brings along."""
-        raise NotImplementedError(f"{type(self).__name__} has no training_step")
+        """The loss of one step, of the last stage where there are more."""
 
     def numbers(self, step: Step) -> dict[str, float]:
         """Every number of a step that depends on when it happens, e.g. the weight of a ramp.
@@ -178,7 +116,9 @@ class Method(nn.Module):
         return step._replace(numbers=self.numbers(step))
 
     def labeled_and_unlabeled_logits(self, batch: SemiBatch) -> tuple[Tensor, Tensor]:
-        """Eq. 1: logits = F(X), of all images in one pass of the student.
+        """What the student says of all images, in one pass.
+
+        Eq. 1  printed:  logits = F(X)
 
         Returns:
             Logits of the labeled images, (B_l, C, *spatial), and of the unlabeled ones,
@@ -251,20 +191,29 @@ class RampedMethod(Method):
 
 
 def total_loss(labeled: Tensor, unlabeled: Tensor, weight: float = 1.0) -> Tensor:
-    """Eq. 9: L_all = L^l + L^u, the unlabeled term with a weight.
+    """The total loss of labeled and unlabeled images.
 
-    Paper note: Eq. 9 is printed without a weight. The methods it is laid over have one: Mean
-    Teacher's ramp, which most others share, and BCP's u_w.
+    Eq. 9  printed:  L_all = L^l + L^u
+           read:     L_all = L^l + weight * L^u
+
+    Paper note: the methods that the paper builds on have a weight there, and it says that their
+    settings stay: Mean Teacher's ramp, which most methods share, and BCP's u_w.
 
     Args:
-        labeled, unlabeled: The two terms, scalars.
+        labeled: L^l, a scalar.
+        unlabeled: L^u, a scalar.
         weight: Factor on the unlabeled term.
+
+    >>> total_loss(1.0, 2.0, weight=0.5)
+    2.0
     """
     return labeled + weight * unlabeled  # Eq. 9
 
 
 def detached_probs(logits: Tensor) -> Tensor:
-    """Eq. 2: P = softmax(logits), in float32 and without a gradient.
+    """Probabilities, in float32 and without a gradient, for whatever cuts or labels.
+
+    Eq. 2  printed:  P = softmax(logits)
 
     Args:
         logits: Any float, (B, C, *spatial).

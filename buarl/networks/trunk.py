@@ -6,7 +6,15 @@ from torch import nn
 
 
 def require_parts(owner: nn.Module, trunk: nn.Module, *parts: str) -> None:
-    """Raises TypeError, naming owner, parts and trunk, unless the trunk has all these parts."""
+    """Make sure that a network has the parts that another one builds on.
+
+    Args:
+        owner: The network that builds on it, for the message.
+        trunk: The network that is built on.
+        parts: Names of attributes that the trunk must have.
+    Raises:
+        TypeError: a part is missing; owner, parts and trunk are named.
+    """
     if any(not hasattr(trunk, part) for part in parts):
         *first, last = parts
         raise TypeError(

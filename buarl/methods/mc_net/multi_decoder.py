@@ -1,4 +1,4 @@
-"""One encoder, several decoders that differ in how they up-sample (docs/protocol.md 3.1, 3.2)."""
+"""One encoder, several decoders that differ in up-sampling (MC-Net; docs/protocol.md 3.1, 3.2)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class MultiDecoder(nn.Module):
     Raises:
         TypeError: a trunk without these parts.
         ValueError: fewer than 2 decoders, or more than the trunk has kinds of up-sampling.
+
+    >>> import torch
+    >>> from buarl.networks import VNet
+    >>> network = MultiDecoder(VNet(2, width=2), decoders=3)
+    >>> [tuple(logits.shape) for logits in network.all_logits(torch.zeros(1, 1, 32, 16, 16))]
+    [(1, 2, 32, 16, 16), (1, 2, 32, 16, 16), (1, 2, 32, 16, 16)]
     """
 
     def __init__(self, trunk: nn.Module, decoders: int = 2) -> None:
@@ -38,7 +44,13 @@ class MultiDecoder(nn.Module):
         )
 
     def all_logits(self, image: Tensor) -> list[Tensor]:
-        """Logits of every decoder, each (B, C, *spatial); decoder 1 first."""
+        """Logits of every decoder, decoder 1 first.
+
+        Args:
+            image: (B, 1, *spatial).
+        Returns:
+            One prediction per decoder, each (B, C, *spatial).
+        """
         features = self.trunk.encode(image)
         own = self.trunk.head(self.trunk.decode(features)[-1])
         return [own, *(decoder(features) for decoder in self.others)]

@@ -21,13 +21,17 @@ def sharpen(probs: Tensor, temperature: float = 0.1) -> Tensor:
     So it is computed, for powers underflow. The classes of a voxel need not sum to 1 afterwards.
 
     Args:
-        probs: Any shape, 0 to 1, computed in float32. temperature: T > 0; 1 changes nothing.
+        probs: Any shape, 0 to 1, computed in float32.
+        temperature: T, above 0; 1 changes nothing.
     Returns:
         float32, same shape. Its gradient is finite everywhere, and 0 within 1e-6 of 0 and 1, where
         at T = 0.1 it is below 1e-50 anyway.
     Raises:
         ValueError: temperature not above 0.
     Source: MC-Net (Wu et al., MICCAI 2021); docs/protocol.md 4.7.
+
+    >>> sharpen(torch.tensor([0.4, 0.5, 0.6]))
+    tensor([0.0170, 0.5000, 0.9830])
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
@@ -45,11 +49,17 @@ def mutual_consistency(
     """Sum over ordered pairs i != j of the mean of (p_i - S(p_j))^2 over weighted regions.
 
     Args:
-        probs: Two or more predictions, each (B, C, *spatial). regions, reduction: As in
-            `consistency_loss`. temperature: See `sharpen`.
+        probs: Two or more predictions, each (B, C, *spatial).
+        regions, reduction: What weighs how much, see `consistency_loss`.
+        temperature: See `sharpen`.
         detach_targets: Let no gradient reach p_j through S(p_j).
     Returns:
-        Scalar float32; with `whole` the plain means over samples, classes and voxels.
+        float32 scalar; with `whole` the plain means over samples, classes and voxels.
+
+    >>> from buarl.regions import whole
+    >>> sure = torch.tensor([[[1.0], [0.0]]])  # one image, two classes, one voxel
+    >>> mutual_consistency([sure, sure], whole()(sure), reduction="voxel")
+    tensor(0.)
     """
     targets = [sharpen(p.detach() if detach_targets else p, temperature) for p in probs]
     pairs = permutations(range(len(probs)), 2)

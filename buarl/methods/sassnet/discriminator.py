@@ -24,14 +24,22 @@ class Discriminator(nn.Module):
     of parameters never depends on the image.
 
     Args:
-        rank: 2 or 3. map_channels, image_channels: Of the distance map and of the image.
+        rank: 2 or 3.
+        map_channels, image_channels: Channels of the distance map and of the image.
         width: Channels after the first level; doubles at every level.
         first_activation: Activation and dropout after the first level too. SASSNet: True, DAN:
             False.
         parts: Parts per axis of the final mean. SASSNet: 1, DAN: 2.
         pooled_share: Share of every axis that the mean covers, rounded up. DAN: 7/8, as two windows
             of 7 leave out the last 2 of 16.
-        dropout: Of whole channels, after all levels but the last.
+        dropout: Probability that a channel is dropped, after all levels but the last.
+    Raises:
+        ValueError: another rank.
+
+    >>> import torch
+    >>> discriminator = Discriminator(2, map_channels=4, width=8)
+    >>> discriminator(torch.zeros(3, 4, 32, 32), torch.zeros(3, 1, 32, 32)).shape
+    torch.Size([3, 2])
     """
 
     def __init__(
@@ -68,8 +76,8 @@ class Discriminator(nn.Module):
         """Scores of unlabeled (0) and labeled (1), (B, 2).
 
         Args:
-            distance: (B, map_channels, *spatial), 16 voxels or more per axis. image: The same with
-                image_channels.
+            distance: (B, map_channels, *spatial), 16 voxels or more per axis.
+            image: (B, image_channels, *spatial).
         """
         feature = self.levels(self.map_conv(distance) + self.image_conv(image))
         used = (slice(math.ceil(n * self.pooled_share)) for n in feature.shape[2:])
@@ -82,9 +90,12 @@ def paper_discriminator(
 ) -> Discriminator:
     """The published form for a rank.
 
+    Args:
+        rank: 2 for DAN's form, 3 for SASSNet's.
+        map_channels, image_channels: Channels of the distance map and of the image.
+        width: Channels after the first level.
     Returns:
-        3: SASSNet's, 11,020,290 parameters with a map of one channel. 2: DAN's, 2,762,754 with a
-        map of 4 channels.
+        In 2-D 2,762,754 parameters with a map of 4 channels, in 3-D 11,020,290 with a map of one.
     """
     dan = {"first_activation": False, "parts": 2, "pooled_share": 7 / 8}
     return Discriminator(

@@ -25,12 +25,15 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
     Args:
         label: Integer (B, *spatial), 0 to C-1. On another device than the CPU all work stays there
             and no label is checked: the host would wait.
-        num_classes: C. background: Also a map of class 0; a binary method needs that of class 1
-            alone.
+        num_classes: C, background included.
+        background: Also a map of class 0; a binary method needs that of class 1 alone.
     Returns:
         float32 (B, K, *spatial) on the label's device, K = C, or C-1 without the background.
     Raises:
         ValueError: a label outside 0 to C-1.
+
+    >>> signed_distance(torch.tensor([[[0, 0, 1, 1, 1]]]), num_classes=2, background=False)
+    tensor([[[[ 1.0000,  0.5000,  0.0000, -0.6667, -1.0000]]]])
     """
     if label.device.type != "cpu":
         return signed_distance_on_device(label, num_classes, background=background)
@@ -66,8 +69,10 @@ def _maps_on_device(label: Tensor, classes: Tensor) -> Tensor:
 
 
 def _squared_distance_on_device(mask: Tensor) -> Tensor:
-    """Squared distance to the mask, float32 (K, *spatial), whole numbers; axis after axis, the
-    parabola of every voxel against every other one of its line."""
+    """Squared distance to the mask, float32 (K, *spatial), in whole numbers.
+
+    Axis after axis, the parabola of every voxel is laid against every other voxel of its line.
+    """
     beyond = float(sum(n * n for n in mask.shape[1:]))  # no distance is; below 2^24, so exact
     squared = torch.where(mask, 0.0, beyond)
     for axis in range(1, mask.dim()):
@@ -79,7 +84,15 @@ def _squared_distance_on_device(mask: Tensor) -> Tensor:
 
 
 def signed_distance_loss(distance: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """Mean squared error of predicted maps, (B, K, *spatial) with K = C, or 1 for two classes."""
+    """Mean squared error of predicted maps.
+
+    Args:
+        distance: The prediction, (B, K, *spatial), K = C, or 1 for two classes.
+        label: Integer (B, *spatial), 0 to C-1.
+        num_classes: C, background included.
+    Returns:
+        A scalar.
+    """
     true_distance = signed_distance(label, num_classes, background=distance.shape[1] != 1)
     return F.mse_loss(distance, true_distance)  # over (B, K, *spatial)
 

@@ -1,7 +1,7 @@
 """A network with two heads, segmentation and signed distance: the student of DTC and SASSNet.
 
-The V-Net of HiLab-git/DTC and kleinzcy/SASSnet, and the U-Net of SSL4MIS pull request 37
-(docs/protocol.md 3.1, 3.2).
+docs/protocol.md 3.1, 3.2: the V-Net of HiLab-git/DTC and kleinzcy/SASSnet, the U-Net of SSL4MIS
+pull request 37.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ class SignedDistanceNet(nn.Module):
             UNet() 1,814,344 parameters, around VNet() 9,448,866.
     Raises:
         TypeError: a network without a convolution as head.
+
+    >>> from buarl.networks import VNet
+    >>> network = SignedDistanceNet(VNet(num_classes=2, width=2))
+    >>> logits, distance = network.logits_and_distance(torch.zeros(1, 1, 32, 16, 16))
+    >>> logits.shape[1], distance.shape[1]
+    (2, 1)
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -43,7 +49,7 @@ class SignedDistanceNet(nn.Module):
         """Both outputs.
 
         Args:
-            image: As the trunk takes it, (B, 1, *spatial).
+            image: (B, 1, *spatial), of a size that the trunk takes.
         Returns:
             Logits (B, C, *spatial), for two classes (0, z) so that softmax is sigmoid(z), and
             signed distance float32 (B, K, *spatial), -1 to 1, K = 1 for two classes, else C.

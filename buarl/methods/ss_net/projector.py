@@ -30,11 +30,17 @@ class Projector(nn.Module):
     (M, E) -> (M,), 0 to 1. The BCP networks carry these heads without using them.
 
     Args:
-        trunk: A network with `encode`, `decode` and `head`, e.g. UNet or VNet; at width 16 with 4
-            classes (2-D) 1,826,828 parameters, with 2 classes (3-D) 9,457,318.
+        trunk: A network with `encode`, `decode` and `head`, such as UNet or VNet; at width 16 with
+            4 classes (2-D) 1,826,828 parameters, with 2 classes (3-D) 9,457,318.
         channels: E, length of a vector.
     Raises:
         TypeError: a trunk without these parts.
+
+    >>> from buarl.networks import UNet
+    >>> network = Projector(UNet(4, width=2))
+    >>> logits, embedding = network.logits_and_embedding(torch.zeros(1, 1, 32, 32))
+    >>> tuple(logits.shape), tuple(embedding.shape)
+    ((1, 4, 32, 32), (1, 2, 32, 32))
     """
 
     def __init__(self, trunk: nn.Module, channels: int = 32) -> None:
@@ -49,7 +55,13 @@ class Projector(nn.Module):
         )
 
     def logits_and_embedding(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, C, *spatial), and the feature they are made of, (B, width, *spatial)."""
+        """Logits, and the feature they are made of.
+
+        Args:
+            image: (B, 1, *spatial).
+        Returns:
+            Logits (B, C, *spatial) and embedding (B, width, *spatial).
+        """
         feature = self.trunk.decode(self.trunk.encode(image))[-1]
         return self.trunk.head(feature), feature
 

@@ -17,13 +17,17 @@ class MultiScale(nn.Module):
     is our own (the 3-D reference is another U-Net).
 
     Args:
-        trunk: A network with `encode`, `decode` and `head`, e.g. UNet or VNet; with 4 classes (2-D)
-            1,821,840 parameters at width 16, with 2 classes (3-D) 9,449,320.
+        trunk: A network with `encode`, `decode` and `head`, such as UNet or VNet; with 4 classes
+            (2-D) 1,821,840 parameters at width 16, with 2 classes (3-D) 9,449,320.
         perturb: Disturb the features of the auxiliary heads in train mode, by dropout at 1/8,
             `feature_dropout` at 1/4 and `feature_noise` at 1/2 of the size. None: in 2-D, as in
             SSL4MIS, and not in 3-D, where the V-Net has dropout of its own.
     Raises:
         TypeError: a trunk without these parts.
+
+    >>> from buarl.networks import UNet
+    >>> [tuple(logits.shape) for logits in MultiScale(UNet(4, 2)).scales(torch.zeros(1, 1, 32, 32))]
+    [(1, 4, 32, 32), (1, 4, 32, 32), (1, 4, 32, 32), (1, 4, 32, 32)]
     """
 
     def __init__(self, trunk: nn.Module, perturb: bool | None = None) -> None:
@@ -45,7 +49,13 @@ class MultiScale(nn.Module):
         self.resize = "nearest" if flat else "trilinear"
 
     def scales(self, image: Tensor) -> list[Tensor]:
-        """Logits of the trunk, then of the heads at 1/2, 1/4 and 1/8, all (B, C, *spatial)."""
+        """Logits of the trunk, then of the heads at 1/2, 1/4 and 1/8 of the size.
+
+        Args:
+            image: (B, 1, *spatial).
+        Returns:
+            Four predictions, all brought to (B, C, *spatial).
+        """
         *coarse, finest = self.trunk.decode(self.trunk.encode(image))
         if self.training and self.perturb:
             coarse = [
@@ -65,9 +75,14 @@ class MultiScale(nn.Module):
 def feature_dropout(feature: Tensor) -> Tensor:
     """Silence the most active positions, without making up for them.
 
+    A position goes if its mean over channels reaches a share of the image's largest; one share for
+    the batch, uniform in 0.7-0.9.
+
     Args:
-        feature: (B, C, *spatial). A position goes if its mean over channels reaches a share of the
-            image's largest; one share for the batch, uniform in 0.7-0.9.
+        feature: (B, C, *spatial).
+
+    >>> feature_dropout(torch.tensor([[[0.1, 0.6, 1.0]]]))
+    tensor([[[0.1000, 0.6000, 0.0000]]])
     """
     activity = feature.detach().mean(1, keepdim=True)  # (B, 1, *spatial)
     share = 0.7 + 0.2 * torch.rand((), device=feature.device)
@@ -76,7 +91,11 @@ def feature_dropout(feature: Tensor) -> Tensor:
 
 
 def feature_noise(feature: Tensor) -> Tensor:
-    """Scale every entry of (B, C, *spatial) by 1 + U(-0.3, 0.3), with one draw for the batch."""
+    """Scale every entry by 1 + U(-0.3, 0.3), with one draw of all of them for the batch.
+
+    Args:
+        feature: (B, C, *spatial).
+    """
     return feature * (1 + torch.empty_like(feature[0]).uniform_(-0.3, 0.3))
 
 

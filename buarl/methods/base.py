@@ -20,10 +20,12 @@ from buarl.losses import D2, Dice, Reduction, region_loss
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
 from buarl.methods.options import Count, Share, Weight, check_options
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d, recipe_3d
-from buarl.methods.steps import Learner as Learner
-from buarl.methods.steps import Stage as Stage
-from buarl.methods.steps import Step as Step
-from buarl.methods.steps import StepOutput as StepOutput
+from buarl.methods.steps import (
+    Learner as Learner,
+    Stage as Stage,
+    Step as Step,
+    StepOutput as StepOutput,
+)
 from buarl.regions import Region, whole
 from buarl.schedules import ramp
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from buarl.fast.dropout import Dropout
+from buarl.fast.dropout import Dropout  # nn.Dropout, drawn in a third of the time on a CPU
 
 DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5)
 UpSampling = Literal["bilinear", "transposed", "nearest", "bicubic"]

@@ -18,7 +18,7 @@ from buarl.data import augment
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
-from buarl.losses import Dice
+from buarl.dice import Dice
 
 
 class FilesEveryStep(Batches):

@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.plain import PlainBcp
 from buarl.data.batches import SemiBatch
 from buarl.data.source import Source
-from buarl.losses import DICE_BCP_ACDC
+from buarl.dice import DICE_BCP_ACDC
 from buarl.methods.bcp import Bcp
 from buarl.networks import UNet, VNet
 from buarl.regions import crl

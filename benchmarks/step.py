@@ -17,7 +17,7 @@ from benchmarks.scene import SEED, new_bcp, twin_of, without_dropout
 from buarl.data.batches import Batches, SemiBatch
 from buarl.data.h5 import Sample
 from buarl.data.source import Source
-from buarl.losses import DICE_BCP_ACDC, DICE_BCP_LA
+from buarl.dice import DICE_BCP_ACDC, DICE_BCP_LA
 from buarl.methods.base import Method, Step
 from buarl.methods.recipe import StagePlan
 from buarl.training.config import Config

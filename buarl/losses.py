@@ -13,24 +13,7 @@ import torch
 from torch import Tensor
 
 from buarl.arguments import check_choice, check_number, check_shape, check_tensor, may_look
-from buarl.dice import (  # noqa: F401  old and new names, to be had from here as well
-    D2,
-    D2_BCP,
-    D2_HALF,
-    D3,
-    DB,
-    DF,
-    DICE_BCP_ACDC,
-    DICE_BCP_LA,
-    DICE_MC_NET_ACDC,
-    DICE_SS_NET_LA,
-    DICE_SSL4MIS,
-    DICE_UA_MT_LA,
-    DICES,
-    Dice,
-    dice_loss,
-    region_sums,
-)
+from buarl.dice import DICE_SSL4MIS, Dice, dice_loss, region_sums
 from buarl.rule import Region, check_regions
 
 Reduction = Literal["region", "voxel"]

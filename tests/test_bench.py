@@ -211,7 +211,7 @@ def test_the_plain_batches_are_read_from_files(root):
 
 def test_the_plain_loss_by_hand():
     logits = torch.tensor([[[[0.0, 9.0]], [[0.0, 9.0]]]])  # even odds in both pixels
-    from buarl.losses import DICE_BCP_ACDC
+    from buarl.dice import DICE_BCP_ACDC
 
     loss = masked_loss(logits, torch.tensor([[[0, 1]]]), torch.tensor([[[1, 0]]]), DICE_BCP_ACDC)
     # Pixel 0 only. Class 0: 1 - 2 * 0.5 / (0.25 + 1); class 1: nothing there, 1 - 0 / 0.25.

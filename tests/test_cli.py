@@ -16,7 +16,7 @@ from buarl.commands.main import main
 from buarl.commands.train import Train
 from buarl.commands.words import pairs, program
 from buarl.data.source import source_names
-from buarl.losses import DICE_BCP_ACDC
+from buarl.dice import DICE_BCP_ACDC
 from buarl.methods import METHODS
 from buarl.regions import RULES, crl, drop, url, whole
 from buarl.training.config import PRESETS, Experiment, build_method, config_for

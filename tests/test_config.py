@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from tiny import PRESET, same_weights
 
-from buarl.losses import D2, D3, DF
+from buarl.dice import DICE_BCP_LA, DICE_SSL4MIS, DICE_UA_MT_LA
 from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
 from buarl.networks import UNet, VNet
 from buarl.regions import PercentileRule, confidence, crl, drop, soft_certainty, url, whole
@@ -44,7 +44,7 @@ def test_paper_bcp_on_acdc():
     )
     assert (config.image_size, config.width) == ((256, 256), 16)
     method = build_method(Experiment(source="acdc", preset="paper"), 4)
-    assert (method.dice, method.unlabeled_weight) == (replace(D2, smooth=1e-10), 0.5)
+    assert (method.dice, method.unlabeled_weight) == (replace(DICE_SSL4MIS, smooth=1e-10), 0.5)
     assert (method.ema_decay, method.ema_buffers, method.keep_optimizer) == (0.99, True, True)
     assert (method.teacher_mode, method.mixed_label) == ("train", False)
 
@@ -56,7 +56,7 @@ def test_paper_mean_teacher_on_acdc():
     method = build_method(Experiment(method="mean_teacher", source="acdc", preset="paper"), 4)
     assert (method.consistency_weight, method.ramp_levels, method.ema_limit) == (0.1, 200, 0.99)
     assert method.consistency_start * 30_000 == pytest.approx(1000)
-    assert method.dice == D2
+    assert method.dice == DICE_SSL4MIS
 
 
 def test_paper_supervised():
@@ -76,13 +76,17 @@ def test_paper_on_la():
     assert factors == pytest.approx([1, 1, 0.1, 0.01, 1e-5])
     method = build_method(Experiment(source="la", preset="paper"), 2)
     assert isinstance(method.student, VNet)
-    assert (method.dice, method.mixed_label, method.keep_optimizer) == (D3, True, False)
+    assert (method.dice, method.mixed_label, method.keep_optimizer) == (DICE_BCP_LA, True, False)
     assert not method.ema_buffers
     (plan,) = paper("mean_teacher", "la").stages
     assert (plan.steps, plan.labeled_batch, plan.unlabeled_batch) == (6000, 2, 2)
     assert isinstance(plan.schedule, StepDecay)
     teacher = build_method(Experiment(method="mean_teacher", source="la", preset="paper"), 2)
-    assert (teacher.ramp_levels, teacher.consistency_start, teacher.dice) == (40, 0.0, DF)
+    assert (teacher.ramp_levels, teacher.consistency_start, teacher.dice) == (
+        40,
+        0.0,
+        DICE_UA_MT_LA,
+    )
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -129,7 +133,7 @@ def test_small_presets_are_small(name):
 def test_settings_of_a_preset_lie_on_top_of_the_recipe(monkeypatch):
     monkeypatch.setitem(PRESETS, "odd", replace(PRESET, settings={"box_share": 0.25}))
     config = config_for(Experiment(preset="odd"))
-    assert config.settings == {"dice": replace(D2, smooth=1e-10), "box_share": 0.25}
+    assert config.settings == {"dice": replace(DICE_SSL4MIS, smooth=1e-10), "box_share": 0.25}
     assert build_method(Experiment(preset="odd"), 4).box_share == 0.25
     assert build_method(Experiment(preset="odd", options={"box_share": 0.5}), 4).box_share == 0.5
 

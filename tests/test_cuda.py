@@ -15,10 +15,11 @@ from tiny import Cut, apart, same_weights, tiny_config, tiny_method, write_tiny
 from buarl.components import largest_component
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
+from buarl.dice import DICES
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
 from buarl.evaluation.predict import predict_slices, predict_windows
 from buarl.fast.resident import ResidentBatches
-from buarl.losses import DICES, region_loss
+from buarl.losses import region_loss
 from buarl.methods import METHODS
 from buarl.methods.base import Adam, Step
 from buarl.methods.signed_distance.maps import signed_distance

@@ -8,7 +8,7 @@ from tiny import labeled_only
 from torch import nn
 
 import buarl
-from buarl.losses import D2, DF
+from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
 from buarl.methods import Dtc
 from buarl.methods.base import Step
 from buarl.methods.signed_distance.maps import signed_distance
@@ -29,7 +29,7 @@ def trunk(rank, width=2):
 
 
 def build(rank=2, width=2, **kwargs):
-    return Dtc(trunk(rank, width), dice=D2 if rank == 2 else DF, **kwargs)
+    return Dtc(trunk(rank, width), dice=DICE_SSL4MIS if rank == 2 else DICE_UA_MT_LA, **kwargs)
 
 
 def step_of(method, batch, step=LATE):
@@ -43,7 +43,7 @@ def answers(method, batch):
 
 
 def plain_dice(logits, label, rank):
-    """D2 over all classes, Df over class 1."""
+    """DICE_SSL4MIS over all classes, Df over class 1."""
     probs = logits.softmax(1)
     scores = []
     for c in range(probs.shape[1]) if rank == 2 else [1]:

@@ -18,9 +18,10 @@ import buarl
 from buarl.copy_paste import Box, copy_paste, outside_mask
 from buarl.data.acdc import Acdc
 from buarl.data.batches import SemiBatch
+from buarl.dice import DICE_BCP_ACDC
 from buarl.evaluation.evaluate import evaluate, predict_volume, summary, write_metrics
 from buarl.evaluation.metrics import EMPTY_POLICIES, case_metrics
-from buarl.losses import D2_BCP, region_loss
+from buarl.losses import region_loss
 from buarl.regions import PERCENTILE_RULES, Region, confidence, crl, drop, url, whole
 from buarl.training import config
 from buarl.widgets.explorers import live
@@ -162,9 +163,9 @@ def test_the_kept_background_gives_the_same_pixels_as_a_full_draw(masks):
 @pytest.mark.parametrize("rule", [whole(), url(80, 0.25), crl(90), drop(90)], ids=lambda r: r.name)
 def test_terms_are_those_of_the_library(rule, reduction, spatial):
     term = make_term(spatial=spatial)
-    reading = read_term(term, rule, reduction, D2_BCP)
+    reading = read_term(term, rule, reduction, DICE_BCP_ACDC)
     regions = rule(term.probs)
-    arguments = {"reduction": reduction, "dice": D2_BCP}
+    arguments = {"reduction": reduction, "dice": DICE_BCP_ACDC}
     assert reading.loss == region_loss(term.logits, term.target, regions, **arguments).item()
     for part, region in zip(reading.parts, regions, strict=True):
         alone = [Region(region.mask, 1.0)]
@@ -176,7 +177,7 @@ def test_terms_are_those_of_the_library(rule, reduction, spatial):
                 term.target,
                 alone,
                 reduction="region",
-                dice=D2_BCP,
+                dice=DICE_BCP_ACDC,
                 ce_share=ce_share,
             )
             assert value == loss.item()

@@ -24,13 +24,7 @@ from buarl.dice import (
     dice_loss,
     region_sums,
 )
-from buarl.losses import (
-    consistency_loss,
-    region_loss,
-    region_mean,
-    voxel_weights,
-    weighted_means,
-)
+from buarl.losses import consistency_loss, region_loss, region_mean, voxel_weights, weighted_means
 from buarl.methods.ss_net.perturbation import dice_distance
 from buarl.regions import RULES, Region, crl, drop, soft_certainty, url, whole, within
 

@@ -12,7 +12,8 @@ from tiny import labeled_only
 from torch import nn
 
 import buarl
-from buarl.losses import D2_BCP, D2_HALF, DB, region_loss
+from buarl.dice import DICE_BCP_ACDC, DICE_MC_NET_ACDC, DICE_SS_NET_LA
+from buarl.losses import region_loss
 from buarl.methods import McNet
 from buarl.methods.base import Step, detached_probs
 from buarl.methods.mc_net.multi_decoder import MultiDecoder
@@ -226,7 +227,7 @@ def test_a_step_with_whole_is_the_published_loss(rank, decoders, reduction, semi
         rank,
         still=True,
         decoders=decoders,
-        dice=D2_HALF if rank == 2 else DB,
+        dice=DICE_MC_NET_ACDC if rank == 2 else DICE_SS_NET_LA,
         labeled_weight=1.0 if rank == 2 else 0.5,
         labeled_reduction=reduction,
         unlabeled_reduction=reduction,
@@ -260,7 +261,12 @@ def test_rules_cut_each_decoder_alone_and_the_pairs_by_the_mean(rank, reduction,
     batch = semi[rank]
     rules = {"labeled_rule": url(80), "unlabeled_rule": crl(80)}
     method = build(
-        rank, True, labeled_reduction=reduction, unlabeled_reduction=reduction, dice=DB, **rules
+        rank,
+        True,
+        labeled_reduction=reduction,
+        unlabeled_reduction=reduction,
+        dice=DICE_SS_NET_LA,
+        **rules,
     )
     logs = step_of(method, batch).logs
     outputs = [logits.detach() for logits in method.student.all_logits(images(batch))]
@@ -270,7 +276,7 @@ def test_rules_cut_each_decoder_alone_and_the_pairs_by_the_mean(rank, reduction,
             batch.label,
             url(80)(logits[: len(batch.label)].softmax(1)),
             reduction=reduction,
-            dice=DB,
+            dice=DICE_SS_NET_LA,
             ce_share=0.0,
         )
         for logits in outputs
@@ -324,7 +330,8 @@ def test_the_consistency_alone_teaches_every_decoder_and_reaches_labeled_images(
 
 def test_switches_act(semi_2d):
     plain, half = (
-        step_of(build(still=True, dice=D2_BCP, labeled_weight=w), semi_2d).logs for w in (1, 0.5)
+        step_of(build(still=True, dice=DICE_BCP_ACDC, labeled_weight=w), semi_2d).logs
+        for w in (1, 0.5)
     )
     torch.testing.assert_close(half["labeled"], plain["labeled"] / 2)
     assert torch.equal(half["unlabeled"], plain["unlabeled"])
@@ -362,7 +369,7 @@ def test_without_unlabeled_images(semi_2d):
 def test_a_row_trains_on_the_phantom():
     row = Experiment(method="mc_net", source="phantom", preset="toy", labeled=3)
     method = build_method(row, 4)
-    assert (method.dice, method.ce_share, method.labeled_weight) == (D2_HALF, 0.0, 1.0)
+    assert (method.dice, method.ce_share, method.labeled_weight) == (DICE_MC_NET_ACDC, 0.0, 1.0)
     config = config_for(row).shortened(2)
     (plan,) = config.stages
     config = replace(config, stages=(replace(plan, labeled_batch=2, unlabeled_batch=2),))
@@ -374,7 +381,11 @@ def test_a_row_trains_on_the_phantom():
 def test_the_row_of_la():
     method = build_method(Experiment(method="mc_net", source="la", preset="paper"), 2)
     assert isinstance(method.student.trunk, VNet)
-    assert (method.dice, method.labeled_weight, method.consistency_weight) == (DB, 0.5, 1.0)
+    assert (method.dice, method.labeled_weight, method.consistency_weight) == (
+        DICE_SS_NET_LA,
+        0.5,
+        1.0,
+    )
     assert (method.temperature, method.detach_targets, len(method.student.others)) == (
         0.1,
         False,

@@ -10,7 +10,8 @@ from tiny import labeled_only, with_unlabeled
 from torch import nn
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D3, region_loss
+from buarl.dice import DICE_BCP_LA
+from buarl.losses import region_loss
 from buarl.methods import Bcp, MeanTeacher, Supervised
 from buarl.methods.base import Step, detached_probs, frozen_copy
 from buarl.networks import UNet, VNet
@@ -425,14 +426,16 @@ def test_pretraining_loss_of_a_pair_of_equal_halves(reduction, semi_2d):
     net = still(network())
     logits = net(image[:2])
     rule = url(80)
-    kwargs = {"reduction": reduction, "dice": D3}
+    kwargs = {"reduction": reduction, "dice": DICE_BCP_LA}
 
-    method = Bcp(net, labeled_rule=rule, labeled_reduction=reduction, mixed_label=True, dice=D3)
+    method = Bcp(
+        net, labeled_rule=rule, labeled_reduction=reduction, mixed_label=True, dice=DICE_BCP_LA
+    )
     expected = region_loss(logits, label[:2], rule(detached_probs(logits)), **kwargs)
     got = step_of(method, batch, method_step="pretraining_step").loss
     torch.testing.assert_close(got, expected)
 
-    method = Bcp(net, labeled_rule=whole(), labeled_reduction=reduction, dice=D3)
+    method = Bcp(net, labeled_rule=whole(), labeled_reduction=reduction, dice=DICE_BCP_LA)
     torch.manual_seed(2)
     outside = method.draw_outside(image).expand(2, 16, 16)
     (full,) = whole()(detached_probs(logits))

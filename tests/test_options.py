@@ -16,7 +16,7 @@ import torch
 from tiny import same_weights, tiny_method
 from torch import nn
 
-from buarl.losses import D2
+from buarl.dice import DICE_SSL4MIS
 from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
 from buarl.methods.base import Adam, Method, RampedMethod, Sgd, Step, StepOutput
 from buarl.methods.options import Above, Range, check_options, described, fits
@@ -186,7 +186,7 @@ class Plain(Method):
 
 
 def test_a_method_with_a_plain_constructor_works(semi_2d):
-    method = Plain(UNet(4, 2), scale=2.0, dice=D2)
+    method = Plain(UNet(4, 2), scale=2.0, dice=DICE_SSL4MIS)
     assert Plain.defaults().keys() == {"scale", *Method.defaults()}
     assert method.training_step(semi_2d, Step(0, 1)).loss > 0
     with pytest.raises(ValueError, match=r"Plain.ce_share must be a number from 0 to 1, got 2"):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from buarl.losses import D2, D2_BCP, D2_HALF, D3, DB, DF
+from buarl.dice import (
+    DICE_BCP_ACDC,
+    DICE_BCP_LA,
+    DICE_MC_NET_ACDC,
+    DICE_SS_NET_LA,
+    DICE_SSL4MIS,
+    DICE_UA_MT_LA,
+)
 from buarl.methods import METHODS
 from buarl.methods.base import Method, RampedMethod
 from buarl.methods.recipe import Paper, Recipe, Reference, StagePlan
@@ -19,48 +26,54 @@ RAMP_3D = {"ramp_levels": 40, "ramp_share": 1.0, "consistency_start": 0.0}
 LONG_RAMP_3D = {**RAMP_3D, "ramp_share": 0.4}
 TABLE = {
     ("supervised", 2): ((StagePlan(30_000, 24, 0, Poly()),), {}),
-    ("supervised", 3): ((StagePlan(6_000, 4, 0, StepDecay(2500 / 6000)),), {"dice": DF}),
+    ("supervised", 3): ((StagePlan(6_000, 4, 0, StepDecay(2500 / 6000)),), {"dice": DICE_UA_MT_LA}),
     ("mean_teacher", 2): ((SLICES,), {}),
-    ("mean_teacher", 3): ((PATCHES,), {**RAMP_3D, "dice": DF}),
+    ("mean_teacher", 3): ((PATCHES,), {**RAMP_3D, "dice": DICE_UA_MT_LA}),
     ("ua_mt", 2): ((SLICES,), {}),
-    ("ua_mt", 3): ((PATCHES,), {**RAMP_3D, "dice": DF}),
-    ("sassnet", 2): ((SLICES,), {"consistency_weight": 0.01, "dice": D2, "ce_share": 0.0}),
+    ("ua_mt", 3): ((PATCHES,), {**RAMP_3D, "dice": DICE_UA_MT_LA}),
+    ("sassnet", 2): (
+        (SLICES,),
+        {"consistency_weight": 0.01, "dice": DICE_SSL4MIS, "ce_share": 0.0},
+    ),
     ("sassnet", 3): (
         (PATCHES,),
-        {**RAMP_3D, "dice": DF, "ce_share": 0.0, "consistency_weight": 0.015},
+        {**RAMP_3D, "dice": DICE_UA_MT_LA, "ce_share": 0.0, "consistency_weight": 0.015},
     ),
-    ("dtc", 2): ((SLICES,), {"dice": D2, "ce_share": 0.0}),
-    ("dtc", 3): ((PATCHES,), {**RAMP_3D, "dice": DF, "ce_share": 0.0, "consistency_weight": 1.0}),
+    ("dtc", 2): ((SLICES,), {"dice": DICE_SSL4MIS, "ce_share": 0.0}),
+    ("dtc", 3): (
+        (PATCHES,),
+        {**RAMP_3D, "dice": DICE_UA_MT_LA, "ce_share": 0.0, "consistency_weight": 1.0},
+    ),
     ("urpc", 2): ((SLICES,), {}),
     ("urpc", 3): ((PATCHES,), RAMP_3D),
-    ("mc_net", 2): ((CONSTANT_SLICES,), {"dice": D2_HALF, "ce_share": 0.0}),
+    ("mc_net", 2): ((CONSTANT_SLICES,), {"dice": DICE_MC_NET_ACDC, "ce_share": 0.0}),
     ("mc_net", 3): (
         (StagePlan(15_000, 2, 2, Constant()),),
         {
             **LONG_RAMP_3D,
-            "dice": DB,
+            "dice": DICE_SS_NET_LA,
             "ce_share": 0.0,
             "labeled_weight": 0.5,
             "consistency_weight": 1.0,
         },
     ),
-    ("ss_net", 2): ((CONSTANT_SLICES,), {"dice": D2_BCP, "ce_share": 0.0}),
+    ("ss_net", 2): ((CONSTANT_SLICES,), {"dice": DICE_BCP_ACDC, "ce_share": 0.0}),
     ("ss_net", 3): (
         (StagePlan(15_000, 2, 2, StepDecay(2500 / 15_000)),),
         {
             **LONG_RAMP_3D,
-            "dice": DB,
+            "dice": DICE_SS_NET_LA,
             "ce_share": 0.0,
             "consistency_weight": 1.0,
             "epsilon": 10.0,
             "pool_classes": True,
         },
     ),
-    ("bcp", 2): ((StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)), {"dice": D2_BCP}),
+    ("bcp", 2): ((StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)), {"dice": DICE_BCP_ACDC}),
     ("bcp", 3): (
         (StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))),
         {
-            "dice": D3,
+            "dice": DICE_BCP_LA,
             "mixed_label": True,
             "unlabeled_outside_first": False,
             "keep_optimizer": False,

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 import buarl
 from buarl.data.acdc import Acdc
-from buarl.losses import D2, DF, region_mean, voxel_weights
+from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
+from buarl.losses import region_mean, voxel_weights
 from buarl.methods import SassNet
 from buarl.methods.base import Adam, Learner, Method, Sgd, Stage, Step, StepOutput
 from buarl.methods.sassnet.discriminator import Discriminator, paper_discriminator
@@ -37,7 +38,7 @@ every_reduction = pytest.mark.parametrize("reduction", ["region", "voxel"])
 def build(rank=2, **kwargs):
     torch.manual_seed(0)
     network = UNet(4, 2) if rank == 2 else VNet(2, 2)
-    return SassNet(network, dice=D2 if rank == 2 else DF, **kwargs)
+    return SassNet(network, dice=DICE_SSL4MIS if rank == 2 else DICE_UA_MT_LA, **kwargs)
 
 
 def step_of(method, batch, name="training_step", step=LATE):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import buarl
-from buarl.losses import D2_BCP, DB
+from buarl.dice import DICE_BCP_ACDC, DICE_SS_NET_LA
 from buarl.methods import SsNet
 from buarl.methods.base import Step, detached_probs
 from buarl.methods.ss_net.perturbation import (
@@ -39,7 +39,11 @@ def trunk(rank):
 
 
 def build(rank=2, still=False, **kwargs):
-    settings = {"dice": D2_BCP} if rank == 2 else {"dice": DB, "pool_classes": True, "epsilon": 10}
+    settings = (
+        {"dice": DICE_BCP_ACDC}
+        if rank == 2
+        else {"dice": DICE_SS_NET_LA, "pool_classes": True, "epsilon": 10}
+    )
     method = SsNet(trunk(rank), ce_share=0.0, **{**settings, **kwargs})
     return method.eval() if still else method
 
@@ -142,7 +146,7 @@ def test_the_direction_moves_the_prediction_more_than_chance_and_leaves_no_gradi
     regions = whole()(clean)
 
     def distance(probs):
-        return dice_distance(probs, clean, regions, reduction="voxel", dice=D2_BCP)
+        return dice_distance(probs, clean, regions, reduction="voxel", dice=DICE_BCP_ACDC)
 
     def predict(x):
         return net(x).softmax(1)
@@ -175,19 +179,21 @@ def test_frozen_statistics_uses_the_batch_but_remembers_nothing():
 @every_reduction
 def test_distance_per_class_is_the_soft_squared_dice(reduction):
     p, q = probs_pair()
-    got = dice_distance(p, q, whole()(q), reduction=reduction, dice=D2_BCP)
+    got = dice_distance(p, q, whole()(q), reduction=reduction, dice=DICE_BCP_ACDC)
     expected = 0.0
     for c in range(4):
         a, b = p[:, c], q[:, c]
         expected += 1 - (2 * (a * b).sum() + 1e-10) / ((a * a).sum() + (b * b).sum() + 1e-10)
     torch.testing.assert_close(got, expected / 4)
-    assert dice_distance(q, q, whole()(q), reduction=reduction, dice=D2_BCP).abs() < 1e-6
+    assert dice_distance(q, q, whole()(q), reduction=reduction, dice=DICE_BCP_ACDC).abs() < 1e-6
 
 
 @every_reduction
 def test_pooled_distance_is_one_linear_dice_over_all_channels(reduction):
     p, q = probs_pair(rank=3)
-    got = dice_distance(p, q, whole()(q), reduction=reduction, dice=DB, pool_classes=True)
+    got = dice_distance(
+        p, q, whole()(q), reduction=reduction, dice=DICE_SS_NET_LA, pool_classes=True
+    )
     expected = 1 - (2 * (p * q).sum() + 1e-8) / (p.sum() + q.sum() + 1e-8)
     torch.testing.assert_close(got, expected)
 
@@ -196,7 +202,7 @@ def test_pooled_distance_is_one_linear_dice_over_all_channels(reduction):
 def test_weights_stand_inside_every_sum_of_the_distance(pool):
     """A dropped voxel is as good as no voxel, and a region is its own Dice."""
     p, q = probs_pair(requires_grad=True)
-    kwargs = {"dice": D2_BCP, "pool_classes": pool}
+    kwargs = {"dice": DICE_BCP_ACDC, "pool_classes": pool}
     uncertain, certain = crl(70)(q)
     dropped = [Region(uncertain.mask, 0.0), Region(certain.mask, 1.0)]
     flat = [x.movedim(1, -1)[certain.mask].T[None] for x in (p, q)]  # (1, C, voxels)
@@ -643,7 +649,7 @@ def test_a_row_trains_on_the_phantom_and_resumes_bit_for_bit(tmp_path):
             raise Stop
 
     through, stopped, resumed = (build_method(row, 4) for _ in range(3))
-    assert (through.dice, through.epsilon, through.pool_classes) == (D2_BCP, 6.0, False)
+    assert (through.dice, through.epsilon, through.pool_classes) == (DICE_BCP_ACDC, 6.0, False)
     result = fit(through, source, config, device="cpu")
     assert {"labeled", "unlabeled", "weight"} <= set(result.history[-1])
     with pytest.raises(Stop):
@@ -657,5 +663,5 @@ def test_a_row_trains_on_the_phantom_and_resumes_bit_for_bit(tmp_path):
 def test_the_row_of_la():
     method = build_method(Experiment(method="ss_net", source="la", preset="paper"), 2)
     assert isinstance(method.student.trunk, VNet)
-    assert (method.dice, method.epsilon, method.pool_classes) == (DB, 10.0, True)
+    assert (method.dice, method.epsilon, method.pool_classes) == (DICE_SS_NET_LA, 10.0, True)
     assert (method.consistency_weight, method.max_features) == (1.0, None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import buarl
-from buarl.losses import DF
+from buarl.dice import DICE_UA_MT_LA
 from buarl.methods import UaMt
 from buarl.methods.base import Step
 from buarl.methods.ua_mt import smoothed_entropy
@@ -296,4 +296,4 @@ def test_it_trains_on_the_phantom():
 def test_the_recipe_of_la_fits():
     method = build_method(Experiment(method="ua_mt", source="la"), 2)
     assert isinstance(method.student, VNet)
-    assert (method.ramp_levels, method.dice, method.passes) == (40, DF, 8)
+    assert (method.ramp_levels, method.dice, method.passes) == (40, DICE_UA_MT_LA, 8)

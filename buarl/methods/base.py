@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D2, Dice, Reduction, region_loss
+from buarl.dice import DICE_SSL4MIS, Dice
+from buarl.losses import Reduction, region_loss
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
 from buarl.methods.options import Count, Share, Weight, check_options
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d, recipe_3d
@@ -63,7 +64,7 @@ class Method(nn.Module, ABC):
     """What the labeled term is a mean over, see `region_loss`."""
     unlabeled_reduction: Reduction = "voxel"
     """What the unlabeled term is a mean over, see `region_loss`."""
-    dice: Dice = D2
+    dice: Dice = DICE_SSL4MIS
     """Which Dice loss, see `Dice`."""
     ce_share: Share = 0.5
     """Part of the labeled term that is cross-entropy; the rest is Dice."""

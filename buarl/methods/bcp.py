@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from buarl.components import largest_component
 from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
+from buarl.dice import DICE_BCP_ACDC, DICE_BCP_LA, Dice
 from buarl.ema import update_teacher
 from buarl.entropy import most_likely
-from buarl.losses import D2_BCP, D3, Dice, region_loss
+from buarl.losses import region_loss
 from buarl.methods.base import (
     Learner,
     Method,
@@ -79,8 +80,8 @@ class Bcp(Method):
         Reference("DeepMed-Lab-ECNU/BCP", "7879f98", "code/LA_BCP_train.py", "3-D"),
     )
 
-    dice: Dice = D2_BCP
-    """Which Dice loss: BCP has `D2_BCP` on ACDC and `D3` on LA."""
+    dice: Dice = DICE_BCP_ACDC
+    """Which Dice loss: BCP has `DICE_BCP_ACDC` on ACDC and `DICE_BCP_LA` on LA."""
     url_in_stage2: bool = False
     """Use the labeled rule in stage 2 as well.
 
@@ -223,10 +224,10 @@ class Bcp(Method):
         """The published schedule and settings, 2: ACDC, 3: LA."""
         if rank == 2:
             stages = StagePlan(10_000, 12, 0), StagePlan(30_000, 12, 12)
-            return Recipe(stages, {"dice": D2_BCP})
+            return Recipe(stages, {"dice": DICE_BCP_ACDC})
         stages = StagePlan(2_000, 4, 0), StagePlan(15_000, 4, 4, StepDecay(2500 / 15_000))
         settings = {
-            "dice": D3,
+            "dice": DICE_BCP_LA,
             "mixed_label": True,
             "unlabeled_outside_first": False,
             "keep_optimizer": False,

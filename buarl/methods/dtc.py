@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D2, DF, consistency_loss
+from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
+from buarl.losses import consistency_loss
 from buarl.methods.base import Step, StepOutput, detached_probs
 from buarl.methods.options import Weight
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
@@ -77,6 +78,6 @@ class Dtc(SignedDistanceMethod):
     def recipe(cls, rank: int) -> Recipe:
         """2: an unmerged SSL4MIS pull request, #37. 3: DTC on LA."""
         return {
-            2: recipe_2d(dice=D2, ce_share=0.0),
-            3: ramped_recipe_3d(dice=DF, ce_share=0.0, consistency_weight=1.0),
+            2: recipe_2d(dice=DICE_SSL4MIS, ce_share=0.0),
+            3: ramped_recipe_3d(dice=DICE_UA_MT_LA, ce_share=0.0, consistency_weight=1.0),
         }[rank]

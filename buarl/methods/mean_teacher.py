@@ -18,8 +18,9 @@ from typing import Literal
 from torch import Tensor
 
 from buarl.data.batches import SemiBatch
+from buarl.dice import DICE_UA_MT_LA
 from buarl.entropy import most_likely
-from buarl.losses import DF, consistency_loss, region_loss
+from buarl.losses import consistency_loss, region_loss
 from buarl.methods.base import Step, StepOutput, detached_probs, require_unlabeled
 from buarl.methods.noisy_teacher import NoisyTeacher
 from buarl.methods.options import Share
@@ -95,4 +96,4 @@ class MeanTeacher(NoisyTeacher):
     @classmethod
     def recipe(cls, rank: int) -> Recipe:
         """2: SSL4MIS on ACDC. 3: UA-MT without its mask, as none on a V-Net is published."""
-        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DF)}[rank]
+        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DICE_UA_MT_LA)}[rank]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import DF
+from buarl.dice import DICE_UA_MT_LA
 from buarl.methods.base import Method, Step, StepOutput
 from buarl.methods.recipe import Paper, Recipe, Reference, StagePlan
 from buarl.schedules import Poly, StepDecay
@@ -53,5 +53,5 @@ class Supervised(Method):
         """The published schedule, 2: ACDC, 3: LA."""
         return {
             2: Recipe((StagePlan(30_000, 24, 0, Poly()),)),
-            3: Recipe((StagePlan(6_000, 4, 0, StepDecay(2500 / 6000)),), {"dice": DF}),
+            3: Recipe((StagePlan(6_000, 4, 0, StepDecay(2500 / 6000)),), {"dice": DICE_UA_MT_LA}),
         }[rank]

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import DF, region_mean
+from buarl.dice import DICE_UA_MT_LA
+from buarl.losses import region_mean
 from buarl.methods.base import Step, StepOutput, detached_probs, require_unlabeled
 from buarl.methods.noisy_teacher import NoisyTeacher
 from buarl.methods.options import Count
@@ -145,7 +146,7 @@ class UaMt(NoisyTeacher):
     @classmethod
     def recipe(cls, rank: int) -> Recipe:
         """2: SSL4MIS on ACDC. 3: UA-MT on LA."""
-        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DF)}[rank]
+        return {2: recipe_2d(), 3: ramped_recipe_3d(dice=DICE_UA_MT_LA)}[rank]
 
 
 def smoothed_entropy(mean_probs: Tensor) -> Tensor:

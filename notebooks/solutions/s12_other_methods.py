@@ -6,9 +6,10 @@ from torch.nn import functional as F
 
 import buarl
 from buarl.data.batches import Batches
+from buarl.dice import DICE_BCP_ACDC, DICE_MC_NET_ACDC, dice_loss
 from buarl.entropy import entropy_of_probs, uncertain_mask
 from buarl.lessons.trained import lesson_row, trained
-from buarl.losses import DICE_BCP_ACDC, DICE_MC_NET_ACDC, dice_loss, region_mean
+from buarl.losses import region_mean
 from buarl.methods.base import Step
 from buarl.methods.signed_distance.maps import signed_distance
 from buarl.methods.ss_net.prototypes import PrototypeMemory

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D2_HALF, DB
+from buarl.dice import DICE_MC_NET_ACDC, DICE_SS_NET_LA
 from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
 from buarl.methods.mc_net.multi_decoder import MultiDecoder
 from buarl.methods.mc_net.mutual import mutual_consistency
@@ -39,7 +39,7 @@ class McNet(RampedMethod):
     pair compares two of them; it covers the place of the term, labeled images included.
 
     The paper's tables quote two decoders. The reference's 2-D Dice forgets a factor 2, see
-    `D2_HALF`: the recipe of ACDC has it, `dice=D2_BCP` corrects it.
+    `DICE_MC_NET_ACDC`: the recipe of ACDC has it, `dice=DICE_BCP_ACDC` corrects it.
 
     >>> import buarl
     >>> method = McNet(buarl.networks.UNet(4, width=2), decoders=3)
@@ -101,11 +101,11 @@ class McNet(RampedMethod):
     def recipe(cls, rank: int) -> Recipe:
         """The published schedule and settings, 2: ACDC, 3: LA."""
         if rank == 2:
-            return recipe_2d(schedule=Constant(), dice=D2_HALF, ce_share=0.0)
+            return recipe_2d(schedule=Constant(), dice=DICE_MC_NET_ACDC, ce_share=0.0)
         return ramped_recipe_3d(
             steps=15_000,
             schedule=Constant(),
-            dice=DB,
+            dice=DICE_SS_NET_LA,
             ce_share=0.0,
             labeled_weight=0.5,
             consistency_weight=1.0,

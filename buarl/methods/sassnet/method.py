@@ -22,7 +22,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D2, DF, voxel_weights
+from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
+from buarl.losses import voxel_weights
 from buarl.methods.base import Adam, Learner, Optimizer, Stage, Step, StepOutput, detached_probs
 from buarl.methods.options import Count, Weight
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
@@ -127,8 +128,8 @@ class SassNet(SignedDistanceMethod):
     def recipe(cls, rank: int) -> Recipe:
         """2: our own, as no SASSNet in 2-D is published. 3: SASSNet on LA with 8 labeled scans."""
         return {
-            2: recipe_2d(consistency_weight=0.01, dice=D2, ce_share=0.0),  # own
-            3: ramped_recipe_3d(dice=DF, ce_share=0.0, consistency_weight=0.015),
+            2: recipe_2d(consistency_weight=0.01, dice=DICE_SSL4MIS, ce_share=0.0),  # own
+            3: ramped_recipe_3d(dice=DICE_UA_MT_LA, ce_share=0.0, consistency_weight=0.015),
         }[rank]
 
 

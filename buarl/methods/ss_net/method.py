@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
+from buarl.dice import DICE_BCP_ACDC, DICE_SS_NET_LA
 from buarl.entropy import most_likely
-from buarl.losses import D2_BCP, DB
 from buarl.methods.base import RampedMethod, Step, StepOutput, detached_probs, require_unlabeled
 from buarl.methods.options import Count, Positive, Range, Weight
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
@@ -208,11 +208,11 @@ class SsNet(RampedMethod):
     def recipe(cls, rank: int) -> Recipe:
         """The published schedule and settings, 2: ACDC, 3: LA."""
         if rank == 2:
-            return recipe_2d(schedule=Constant(), dice=D2_BCP, ce_share=0.0)
+            return recipe_2d(schedule=Constant(), dice=DICE_BCP_ACDC, ce_share=0.0)
         return ramped_recipe_3d(
             steps=15_000,
             schedule=StepDecay(2500 / 15_000),
-            dice=DB,
+            dice=DICE_SS_NET_LA,
             ce_share=0.0,
             consistency_weight=1.0,
             epsilon=10.0,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from buarl.arguments import check_shape, check_tensor
-from buarl.losses import Dice, Reduction, dice_loss, stacked_weights, weighted_means
+from buarl.dice import Dice, dice_loss
+from buarl.losses import Reduction, stacked_weights, weighted_means
 from buarl.regions import Region
 
 

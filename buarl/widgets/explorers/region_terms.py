@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from buarl.data.batches import SemiBatch
-from buarl.losses import D2, Dice, Reduction, region_loss
+from buarl.dice import DICE_SSL4MIS, Dice
+from buarl.losses import Reduction, region_loss
 from buarl.methods import Method
 from buarl.regions import RULES, Region, Rule
 from buarl.widgets.explorers.live import check_finite
@@ -87,7 +88,9 @@ def method_terms(method: Method, batch: SemiBatch) -> tuple[Term, Term | None]:
     return labeled, unlabeled
 
 
-def read_term(term: Term, rule: Rule, reduction: Reduction, dice: Dice = D2) -> TermReading:
+def read_term(
+    term: Term, rule: Rule, reduction: Reduction, dice: Dice = DICE_SSL4MIS
+) -> TermReading:
     """A term under a rule.
 
     Raises:

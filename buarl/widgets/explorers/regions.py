@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from buarl.dice import DICE_SSL4MIS, Dice
 from buarl.figures.draw import UNCERTAIN
-from buarl.losses import D2, Dice, Reduction
+from buarl.losses import Reduction
 from buarl.regions import PERCENTILE_RULES, PercentileRule, Rule, crl, url
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.region_terms import Term, TermReading, as_term, make_rule, read_term
@@ -49,7 +50,7 @@ class RegionView(live.LiveView):
         image: int = 0,
         index: int = 0,
         weight: float = 1.0,
-        dice: Dice = D2,
+        dice: Dice = DICE_SSL4MIS,
     ) -> list[TermReading]:
         """Move the artists.
 
@@ -100,7 +101,7 @@ def region_explorer(
     unlabeled: Term | None = None,
     rules: tuple[Rule, Rule] = (url(95), crl(99)),
     reductions: tuple[Reduction, Reduction] = ("voxel", "voxel"),
-    dice: Dice = D2,
+    dice: Dice = DICE_SSL4MIS,
 ) -> Explorer:
     """Rules, percentiles, alphas and normalisers of both terms, on the current batch.
 

@@ -203,9 +203,9 @@ def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     assert cells[3][6] == "8, 9"
 
 
-def readme() -> str:
-    """Its words, without line breaks."""
-    return " ".join((HOME / "README.md").read_text().split())
+def words(page: str) -> str:
+    """What a page says, without line breaks."""
+    return " ".join((HOME / page).read_text().split())
 
 
 def around(scores: dict[str, float]) -> tuple[float, float, str]:
@@ -214,9 +214,9 @@ def around(scores: dict[str, float]) -> tuple[float, float, str]:
     return mean, spread, f"{mean:.3f} ± {spread:.3f}"
 
 
-def test_the_readmes_scores_are_the_ledgers():
+def test_the_scores_on_the_page_of_results_are_the_ledgers():
     dice = {e["name"]: f"{e['summary']['dice']:.3f}" for e in read_ledger(HOME / "results")}
-    said = readme()
+    said = words("docs/results.md")
     voxel, region = "url_crl_voxel", "url_crl_region"
     assert (
         f"BCP {dice['bcp']} plain, {dice[f'bcp_{voxel}']} with URL + CRL per voxel, "
@@ -232,9 +232,9 @@ def test_the_readmes_scores_are_the_ledgers():
     ) in said
 
 
-def test_the_readmes_seeds_are_the_ledgers():
+def test_the_seeds_in_readme_and_results_are_the_ledgers():
     dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(HOME / "results" / "seeds")}
-    said = readme()
+    said, readme = words("docs/results.md"), words("README.md")
     rows = ("bcp", "bcp_url_crl_voxel")
     rows += ("mean_teacher_pseudo_label", "mean_teacher_url_crl_voxel")
     plain, ruled, control, weighted = (
@@ -247,6 +247,7 @@ def test_the_readmes_seeds_are_the_ledgers():
         f"plain BCP had {written} over {number[len(plain)]} seeds and URL + CRL per voxel "
         f"{around(ruled)[2]} over {number[len(ruled)]}, less with each of them"
     ) in said
+    assert f"| BCP | {written} | {around(ruled)[2]} | {len(plain)}, {len(ruled)} |" in readme
     assert all(ruled[seed] < plain[seed] for seed in ruled)
     control_mean, control_spread, control_written = around(control)
     weighted_mean, weighted_spread, weighted_written = around(weighted)
@@ -255,15 +256,19 @@ def test_the_readmes_seeds_are_the_ledgers():
         f"{weighted_written} with URL + CRL per voxel, more with each of them, apart by less than "
         "either spread"
     ) in said
+    seeds = f"{len(control)}, {len(weighted)}"
+    assert (
+        f"| Mean Teacher on pseudo-labels | {control_written} | {weighted_written} | {seeds} |"
+    ) in readme
     assert all(weighted[seed] > control[seed] for seed in control)
     assert weighted_mean - control_mean < min(control_spread, weighted_spread)
 
 
 @pytest.mark.parametrize("name", ["acdc_two_avx2_cores", "acdc_two_zen4_cores"])
-def test_the_readmes_speeds_are_the_committed_benchmarks(name):
+def test_the_speeds_on_their_page_are_the_committed_benchmarks(name):
     bench = json.loads((HOME / "results" / "bench" / f"{name}.json").read_text())
-    text = (HOME / "README.md").read_text()
-    (said,) = re.findall(rf"\(results/bench/{name}\.json\) \|(.*)\|", text)
+    text = (HOME / "docs/speed.md").read_text()
+    (said,) = re.findall(rf"\(../results/bench/{name}\.json\) \|(.*)\|", text)
     parts = (
         "load and augment",
         "largest components",

@@ -162,8 +162,8 @@ def sorted_statistic(flat, rank):
 @pytest.fixture
 def traced(monkeypatch):
     """`fit(record=True)` on the CPU, along the paths of a GPU."""
-    monkeypatch.setattr("buarl.losses._check_classes", lambda *_: None)
-    monkeypatch.setattr("buarl.regions._check_probs", lambda *_: None)
+    for module in ("rule", "entropy", "losses"):
+        monkeypatch.setattr(f"buarl.{module}.may_look", lambda tensor: False)
     monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
     monkeypatch.setattr(
         "buarl.methods.signed_distance.maps.signed_distance", signed_distance_on_device
@@ -210,13 +210,6 @@ def test_a_recorded_training_is_the_same_training(name, source, traced):
     methods = (tiny_method(name, **options) for _ in range(2))
     assert_same(*both(source, tiny_config(name).shortened(6), *methods))
     assert traced.recordings > 0
-
-
-def test_gradients_in_bf16_are_recorded_too(source, traced):
-    config = tiny_config("bcp", precision="bf16_backward").shortened(6)
-    assert_same(*both(source, config, tiny_method("bcp"), tiny_method("bcp")))
-    assert traced.recordings == 2
-    assert fit(tiny_method("bcp"), source, config).history[0]["student_loss"] > 0
 
 
 def test_adam_is_recorded_too(source, traced):

@@ -178,7 +178,7 @@ def test_import_is_light():
     heavy = {"matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
     heavy |= {"nibabel", "nrrd", "pooch", "pandas", "monai"}
     assert not heavy & set(eval(loaded.stdout))
-    clock = "import time, torch; start = time.perf_counter(); import buarl; print(time.perf_counter() - start)"
+    clock = "import time, torch; start = time.process_time(); import buarl; print(time.process_time() - start)"
     times = [
         float(subprocess.check_output([sys.executable, "-c", clock], text=True)) for _ in range(3)
     ]

@@ -158,7 +158,7 @@ import sys
 from pathlib import Path
 import buarl
 assert Path(buarl.__file__).is_relative_to(sys.prefix), buarl.__file__
-from buarl.data.phantom.files import write_phantom
+from buarl.data.phantom.on_disk import write_phantom
 from buarl.widgets import Scrubber, region_explorer, scrubber
 import numpy as np
 

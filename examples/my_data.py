@@ -41,10 +41,10 @@ class MyData(Source):
             return Sample(case, arrays["image"], arrays["label"])
 
     def training_names(self) -> list[str]:
-        """Volumes are trained on whole; slices would be a name each."""
+        """What is trained on: here whole volumes; for slices, one name each."""
         return self.listed("train")
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
         """Read one training volume, without its label where it must not be seen."""
-        image, label = self.volume(name)[1:]
-        return Sample(name, image, label if labeled else None)
+        sample = self.volume(name)
+        return sample if labeled else sample._replace(label=None)

@@ -57,11 +57,7 @@ def code_name(code: Callable[..., Any] | str) -> str:
     >>> code_name(JSONDecoder)
     'json.decoder:JSONDecoder'
     """
-    if isinstance(code, str):
-        where, name = _parts(code)
-        return f"{Path(where).name if where.endswith('.py') else where}:{name}"
-    file = _file_on_its_own(code)
-    return f"{Path(file).name if file else code.__module__}:{code.__name__}"
+    return _names(code)[0]
 
 
 def is_outside(name: object) -> bool:
@@ -136,15 +132,23 @@ def _parts(place: str) -> tuple[str, str]:
 
 def _is_named(code: Callable[..., Any], name: str) -> bool:
     where, attribute = _parts(name)
-    if name in (code_name(code), f"{code.__module__}:{code.__name__}"):
+    if name in _names(code):
         return True
     return getattr(sys.modules.get(where), attribute, None) is code  # from the parent package
 
 
-def _file_on_its_own(code: Callable[..., Any]) -> str | None:
-    """The file of a script or of a module in no package; a notebook has none."""
+def _names(code: Callable[..., Any] | str) -> list[str]:
+    """The names that code has in rows, by its module and by its file; the first is written."""
+    if isinstance(code, str):
+        where, name = _parts(code)
+        return [f"{Path(where).name if where.endswith('.py') else where}:{name}"]
     module = sys.modules.get(code.__module__)
-    return None if getattr(module, "__package__", None) else getattr(module, "__file__", None)
+    names = [f"{code.__module__}:{code.__name__}"]
+    if file := getattr(module, "__file__", None):  # a notebook has none
+        names.append(f"{Path(file).name}:{code.__name__}")
+        if not module.__package__:  # a script, or a module in no package
+            names.reverse()
+    return names
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import ClassVar, final
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from buarl.arguments import check_choice, check_number
 from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
-from buarl.rule import Region, Rule, names_of, within
+from buarl.outside import Code, find_code, is_outside
+from buarl.rule import Region, Rule, within
 
 __all__ = [
     "RULES",
@@ -224,7 +225,7 @@ RULES: dict[str, Callable[..., Rule]] = {
 """What makes a rule, by the name that stands in rows and on the command line."""
 
 
-def rule_from_dict(data: Mapping, code: Iterable[Callable[..., Rule]] = ()) -> Rule:
+def rule_from_dict(data: Mapping, code: Code = ()) -> Rule:
     """The rule back from what `as_dict` wrote: `rule_from_dict(rule.as_dict()) == rule`.
 
     A rule from outside the package carries the place of its class, "my_rules.py:Doubtful" or
@@ -232,8 +233,8 @@ def rule_from_dict(data: Mapping, code: Iterable[Callable[..., Rule]] = ()) -> R
 
     Args:
         data: Name and arguments, as read from JSON.
-        code: Classes from outside that the caller vouches for (or functions that make a rule),
-            already imported.
+        code: Classes from outside that the caller vouches for (or functions that make a rule), or
+            where they lie, see `buarl.outside`.
     Raises:
         ValueError: an unknown name, a class that is not in `code`, or arguments that the rule does
             not have, lacks or refuses; the message says what to name or to mend.
@@ -244,7 +245,7 @@ def rule_from_dict(data: Mapping, code: Iterable[Callable[..., Rule]] = ()) -> R
     if not isinstance(data, Mapping):
         raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r}")
     arguments, name = dict(data), data.get("name")
-    kind = _kind_of(name, tuple(code))
+    kind = _kind_of(name, code)
     known = list(signature(kind).parameters)
     if "name" not in known:
         del arguments["name"]
@@ -256,22 +257,15 @@ def rule_from_dict(data: Mapping, code: Iterable[Callable[..., Rule]] = ()) -> R
         raise ValueError(f"rule {name!r}: {error}") from None
 
 
-def _kind_of(name: object, code: tuple[Callable[..., Rule], ...]) -> Callable[..., Rule]:
+def _kind_of(name: object, code: Code) -> Callable[..., Rule]:
     """What makes a rule, by its name in JSON."""
+    if is_outside(name):
+        return find_code(name, code, "rule")
     if isinstance(name, str) and name in PERCENTILE_RULES:
         return PercentileRule
     for kind in (SoftCertainty, Confidence):
         if name == kind.name:
             return kind
-    for kind in code:
-        if name in names_of(kind):
-            return kind
-    if isinstance(name, str) and ":" in name:
-        named = [names_of(kind)[0] for kind in code]
-        raise ValueError(
-            f"rule {name!r} lies outside the package, where nothing is imported unless you name "
-            f"it: give {name} as code (named: {', '.join(named) or 'nothing'})"
-        )
     raise ValueError(f'rule must be one of {sorted(RULES)} or "file.py:Class", got {name!r}')
 
 

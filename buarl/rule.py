@@ -6,17 +6,16 @@ of a few lines, see `Rule`, and works in every method. The paper's rules stand i
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from inspect import get_annotations
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from buarl.arguments import check_number, check_shape, check_tensor, may_look
+from buarl.outside import code_name
 
 
 class Region(NamedTuple):
@@ -64,7 +63,7 @@ class Rule(ABC):
             raise TypeError(
                 f"{cls.__name__}: the name of a rule is its place; call your field otherwise"
             )
-        cls.name = names_of(cls)[0]
+        cls.name = code_name(cls)
 
     def __call__(self, probs: Tensor) -> list[Region]:
         """The regions of a batch.
@@ -88,17 +87,6 @@ class Rule(ABC):
     def as_dict(self) -> dict:
         """The rule as plain types for JSON: its name and its arguments."""
         return {"name": self.name, **asdict(self)}
-
-
-def names_of(kind: Callable) -> tuple[str, ...]:
-    """The names of a class or function from outside in JSON; the first is the one written."""
-    module = sys.modules.get(kind.__module__)
-    names = [f"{kind.__module__}:{kind.__name__}"]
-    if file := getattr(module, "__file__", None):
-        names.append(f"{Path(file).name}:{kind.__name__}")
-        if not module.__package__:  # a file on its own
-            names.reverse()
-    return tuple(names)
 
 
 def within(regions: Sequence[Region], place: Tensor) -> list[Region]:

@@ -282,10 +282,10 @@ def test_a_rule_in_a_package_goes_by_its_module(tmp_path, monkeypatch):
 def test_data_alone_imports_nothing():
     data = Doubtful().as_dict()
     with pytest.raises(
-        ValueError, match=r"'test_regions.py:Doubtful' lies outside .* give .* code"
+        ValueError, match=r"'test_regions.py:Doubtful' comes from outside .* add --code .*Doubtful"
     ):
         rule_from_dict(data)
-    with pytest.raises(ValueError, match=r"'os:system' .* \(named: test_regions.py:Doubtful\)"):
+    with pytest.raises(ValueError, match=r"'os:system' .* so far: \['test_regions.py:Doubtful'\]"):
         rule_from_dict({"name": "os:system"}, code=[Doubtful])
 
 

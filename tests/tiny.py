@@ -80,6 +80,18 @@ def write_tiny(root: Path, patients: int = 4, slices: int = 3) -> Path:
     return root
 
 
+def write_balls(root: Path) -> None:
+    """Volumes of one bright ball each, as SPLIT/CASE.npz: what examples/my_data.py reads."""
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 6, "val": 1, "test": 1}.items():
+        (root / split).mkdir(parents=True)
+        for number in range(count):
+            place = np.stack(np.mgrid[-1:1:36j, -1:1:34j, -1:1:20j]) - rng.uniform(-0.2, 0.2)
+            label = (np.linalg.norm(place, axis=0) < 0.6).astype(np.uint8)
+            image = (label + rng.normal(0, 0.3, label.shape)).astype(np.float32)
+            np.savez(root / split / f"{split}{number}.npz", image=image, label=label)
+
+
 def slice_path(root: Path, name: str) -> Path:
     """Where a training slice lies."""
     return root / "data" / "slices" / f"{name}.h5"

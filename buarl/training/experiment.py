@@ -9,7 +9,7 @@ from typing import Any
 
 from buarl.losses import Reduction
 from buarl.methods import METHODS
-from buarl.outside import Code, code_name, find_code, is_outside, loaded, require_code
+from buarl.outside import Code, code_name, is_outside, loaded, require_code
 from buarl.regions import Rule, rule_from_dict, whole
 from buarl.training.overrides import check_overrides
 
@@ -100,21 +100,13 @@ class Experiment:
         allowed = loaded(code)
         given = [key for key in ("labeled_rule", "unlabeled_rule") if key in row]
         require_code({key: rule_name(row[key]) for key in given}, allowed)
-        rules = {key: _rule(row[key], allowed) for key in given}
+        rules = {key: rule_from_dict(row[key], allowed) for key in given}
         return cls(**{**row, **rules})
 
 
 def rule_name(data: object) -> object:
     """The name of a rule in JSON, if that is what it is."""
     return data.get("name") if isinstance(data, Mapping) else None
-
-
-def _rule(data: Mapping[str, Any], code: Code) -> Rule:
-    """The rule back from JSON; one from outside is called with the arguments that it stored."""
-    if not is_outside(str(rule_name(data))):
-        return rule_from_dict(data)
-    arguments = {key: value for key, value in data.items() if key != "name"}
-    return find_code(data["name"], code, "rule")(**arguments)
 
 
 def _stored(name: str | Callable[..., Any] | None) -> str | None:

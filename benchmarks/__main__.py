@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 import tyro
 
-from benchmarks.bench import Plan, run_bench
+from benchmarks.bench import run_bench
+from benchmarks.plan import Plan
 from benchmarks.report import report, save_json, save_plot
 from buarl.fast.memory import hold_memory
 from buarl.training.engine import Precision

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from benchmarks import parts as bench_parts
 from benchmarks.machine import seconds
+from benchmarks.plan import Line, Plan
 from benchmarks.scene import new_bcp, new_scene
 from buarl.data.batches import SemiBatch
 from buarl.data.source import Source
@@ -20,9 +21,6 @@ from buarl.evaluation.validation import DiceCurve
 from buarl.methods.base import Step
 from buarl.training.config import Config
 from buarl.training.engine import Engine
-
-if TYPE_CHECKING:
-    from benchmarks.bench import Line, Plan
 
 WINDOWS = 1128  # of the 20 LA test volumes (docs/protocol.md 1.4)
 VOLUMES = 20  # ACDC's validation split

@@ -14,9 +14,10 @@ from tiny import rings, write_case, write_tiny
 
 from benchmarks import bench, parts as bench_parts, volumes as bench_volumes
 from benchmarks.__main__ import Bench, main
-from benchmarks.bench import Plan, measure, run_bench, step_forms
+from benchmarks.bench import measure, run_bench, step_forms
 from benchmarks.growth import made_slices
 from benchmarks.plain import FilesEveryStep, masked_loss, window_by_window
+from benchmarks.plan import Plan
 from benchmarks.report import budget, ratios_of, report, save_json, save_plot, table
 from benchmarks.scene import few, new_scene, without_dropout
 from benchmarks.step import WholeStep

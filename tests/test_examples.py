@@ -16,11 +16,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import Cut, cut_after, labeled_only, same_weights, write_balls
+from tiny import (
+    Cut,
+    cut_after,
+    labeled_only,
+    same_weights,
+    tiny_config,
+    write_balls,
+    write_tiny,
+)
 from torch import nn
 
-from buarl import Experiment, build_method, crl, load_run, open_source, run_experiment, url, whole
+from buarl import (
+    Experiment,
+    build_method,
+    crl,
+    fit,
+    load_run,
+    open_source,
+    run_experiment,
+    url,
+    whole,
+)
 from buarl.commands.main import main
+from buarl.data.acdc import Acdc
 from buarl.data.batches import SemiBatch
 from buarl.data.source import SOURCES
 from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
@@ -236,6 +255,26 @@ def test_the_numbers_of_the_published_schedules():
     assert isinstance(plan.schedule, StepDecay)
     assert build(3, **three.settings).dice == DICE_UA_MT_LA
     assert build(3, **three.settings).ramp_levels == 40
+
+
+@every_rank
+def test_bf16_networks_give_fp32_losses(rank, semi):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = take(build(rank, labeled_rule=url(80), unlabeled_rule=crl(80)), semi[rank]).loss
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+def test_its_steps_can_be_recorded(tmp_path, repeated, monkeypatch):
+    """It draws nothing that a recording would freeze, so both ways give the same weights."""
+    source, config = Acdc(write_tiny(tmp_path)), tiny_config("mean_teacher").shortened(6)
+    rules = {"labeled_rule": url(80), "unlabeled_rule": crl(80)}
+    plain, recorded = (build(**rules, ramp_levels=2) for _ in range(2))
+    fit(recorded, source, config, record=True)
+    assert repeated.recordings == 2  # one a level of the ramp
+    monkeypatch.setattr(repeated, "__call__", lambda self, compute, batch, key: compute(batch))
+    fit(plain, source, config, record=True)  # as written, with the same kernel of the optimizer
+    assert same_weights(plain, recorded)
 
 
 # A second network

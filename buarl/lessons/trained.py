@@ -24,6 +24,7 @@ from buarl.methods import Method
 from buarl.regions import crl, url
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
+from buarl.training.loop import Callback
 from buarl.training.run import describe, load_run, run_experiment
 
 ALWAYS = ("buarl.training.loop", phantom_files.__name__, acdc.__name__, la.__name__)
@@ -84,18 +85,24 @@ def _home(value: object) -> str:
     return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
 
 
-def trained(experiment: Experiment, source: Source, *, progress: bool = False) -> Method:
+def trained(
+    experiment: Experiment,
+    source: Source,
+    *,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> Method:
     """A method trained by this row, from the cache if it is there.
 
     Args:
         experiment: The row; meant for presets of a minute. source: Its data.
-        progress: Show a bar while training.
+        progress: Show a bar while training. callback: Called after every step, see `fit`.
     """
     folder = cache_root() / "trained" / fingerprint(experiment, source)
 
     def train() -> Method:
         shutil.rmtree(folder, ignore_errors=True)
-        run_experiment(experiment, source, folder, progress=progress)
+        run_experiment(experiment, source, folder, progress=progress, callback=callback)
         return load_run(folder, source.root)[2]
 
     return made_once(folder, partial(_kept, folder, source), train)

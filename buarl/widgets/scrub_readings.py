@@ -26,9 +26,10 @@ def readings(
         side: What is shown. step, index: Which training step and which slice, from 0.
         percentile, scope: See `uncertain_mask`. alpha: Weight of the lesser region.
     Returns:
-        threshold: nats, of the batch or of the slice's image. share, wrong, recall, precision:
-        marked pixels, errors of all pixels, marked errors of errors, errors of marked pixels, each
-        0-1, of the slice; with the ending _all of all slices. voxel_inside, voxel_outside,
+        threshold: nats, of the batch or of the slice's image. share, wrong, precision, recall,
+        ceiling: marked pixels, errors of all pixels, errors of marked pixels, marked errors of
+        errors, and what that could be at most with so many marks; each 0-1, of the slice; with the
+        ending _all of all slices. voxel_inside, voxel_outside,
         region_inside, region_outside: what an uncertain and a certain voxel weigh under both
         reductions, 1 being its weight in the plain mean. None where there is nothing to divide by.
     """
@@ -51,9 +52,11 @@ def readings(
             "wrong": float(missed.mean()),
             "recall": both / missed.sum() if missed.any() else None,
             "precision": both / marked.sum() if marked.any() else None,
+            "ceiling": min(1, marked.sum() / missed.sum()) if missed.any() else None,
             "wrong_all": float(error.mean()),
             "recall_all": None if np.isnan(total.recall) else total.recall,
             "precision_all": None if np.isnan(total.precision) else total.precision,
+            "ceiling_all": min(1, mask.sum().item() / error.sum()) if error.any() else None,
         }
     rule = RULES[side.rule](percentile, alpha, scope)
     regions = rule(torch.from_numpy(np.ascontiguousarray(side.probs[step])))

@@ -21,19 +21,30 @@ PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
 class Reading(NamedTuple):
     """What a percentile does to one image.
 
-    mask: bool (H, W). threshold: nats. share: marked pixels of all, 0-1. caught: marked errors of
-    all errors, 0-1, NaN without errors.
+    mask: bool (H, W). threshold: nats. The rest 0-1, share: marked pixels of all. precision: wrong
+    ones of the marked, NaN if none is marked. wrong: errors of all pixels. caught: marked errors of
+    all errors, the recall, and ceiling: what it could be at most with so many marks, both NaN
+    without errors.
     """
 
     mask: np.ndarray
     threshold: float
     share: float
+    precision: float
+    wrong: float
     caught: float
+    ceiling: float
 
     def text(self) -> str:
         """The read-outs in one line."""
-        caught = "no errors" if np.isnan(self.caught) else f"{100 * self.caught:.1f} % of errors"
-        return f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels, {caught}"
+        head = f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels"
+        if np.isnan(self.caught):
+            return f"{head}, no errors"
+        rest = f"{100 * self.caught:.1f} % of errors (at most {100 * self.ceiling:.1f} %)"
+        if np.isnan(self.precision):
+            return f"{head}, {rest}"
+        right = f"{100 * self.precision:.1f} % of them wrong (of all: {100 * self.wrong:.1f} %)"
+        return f"{head}, {right}, {rest}"
 
 
 def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) -> Reading:
@@ -45,7 +56,16 @@ def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) ->
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]  # (1, H, W)
     capture = error_capture(torch.from_numpy(error)[None], batch, percentile)
     mask = uncertain_mask(batch, percentile)[0].numpy()
-    return Reading(mask, entropy_threshold(batch, percentile).item(), capture.share, capture.recall)
+    wrong = float(error.mean())
+    return Reading(
+        mask=mask,
+        threshold=entropy_threshold(batch, percentile).item(),
+        share=capture.share,
+        precision=capture.precision,
+        wrong=wrong,
+        caught=capture.recall,
+        ceiling=min(1.0, capture.share / wrong) if wrong else np.nan,
+    )
 
 
 class ThresholdView:
@@ -77,7 +97,7 @@ class ThresholdView:
         spread.hist(entropy.ravel(), bins=40, color="#999999", log=True)
         spread.set_title("entropies (nats), pixels", fontsize=9)
         self.line = spread.axvline(0, color=UNCERTAIN)
-        self.title = self.figure.suptitle("", fontsize=10)
+        self.title = self.figure.suptitle("", fontsize=8.5)
         self.show(percentile)
 
     def show(self, percentile: float) -> Reading:

@@ -168,6 +168,7 @@ def bad(**changes):
         ({"probs": np.full((0, 4, 20, 24), 0.25)}, "to fit images"),
         ({"labels": np.full((3, 20, 24), 4)}, "labels must lie in 0 to 3"),
         ({"labels": np.zeros((3, 20, 20), int)}, "labels must fit images"),
+        ({"labels": np.full((3, 20, 24), 0.5)}, "labels must hold whole numbers"),
         ({"images": np.zeros((20, 24))}, "images must have shape"),
         ({"names": ["one"]}, "names must name all 3"),
         ({"rule": "drop"}, "rule must be one of"),

@@ -94,6 +94,10 @@ class Side:
                 raise ValueError(
                     f"labels must fit images {np.shape(self.images)}, got {labels.shape}"
                 )
+            if labels.dtype.kind not in "bui" and (labels != np.round(labels)).any():
+                raise ValueError(
+                    f"labels must hold whole numbers, got {labels.dtype} with fractions"
+                )
             if labels.min() < 0 or labels.max() >= classes:
                 raise ValueError(
                     f"labels must lie in 0 to {classes - 1}, got {labels.min()} to {labels.max()}"

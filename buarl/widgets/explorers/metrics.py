@@ -143,7 +143,7 @@ def metric_explorer(
     from buarl.widgets.explorers import box
 
     def build() -> Explorer:
-        truth, guess = _checked(label, prediction)
+        truth, guess = _checked(label, prediction, len(class_names))
         view = MetricView(image, truth.shape)
         height, width = truth.shape
         classes = [(name, number) for number, name in enumerate(class_names) if number]
@@ -182,7 +182,9 @@ def metric_explorer(
     return box.guarded(build)
 
 
-def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    label: np.ndarray, prediction: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name, values in (("label", np.asarray(label)), ("prediction", np.asarray(prediction))):
         if values.ndim != 2:
@@ -192,6 +194,11 @@ def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.
         live.check_finite(name, values)
         if values.dtype.kind not in "bui":
             raise ValueError(f"{name} must hold whole numbers, got {values.dtype}")
+        if values.min() < 0 or values.max() >= classes:
+            raise ValueError(
+                f"{name} must lie in 0 to {classes - 1}, as many as class_names, "
+                f"got {values.min()} to {values.max()}"
+            )
         arrays.append(values.astype(np.int64))
     if arrays[0].shape != arrays[1].shape:
         raise ValueError(

@@ -22,8 +22,10 @@ from buarl.entropy import uncertain_mask
 from buarl.widgets.explorers.live import class_overlay
 from buarl.widgets.scrub_pack import pack
 from buarl.widgets.scrub_picture import unpack
+from buarl.widgets.static import read
 
 SIZES = {"laptop": (850, 720), "desktop": (1920, 1080), "phone": (390, 844), "small": (320, 640)}
+STYLES = [read("look.css", f"{name}.css") for name in ("scrubber", "explorer", "scrubber")]
 PAGES = ("scrubber", "regions", "copy-paste", "cases", "metrics")
 
 
@@ -67,6 +69,8 @@ def tabs(browser, addresses):  # noqa: F811
         tab = made[key][1]
         tab.page.goto(addresses[name])
         tab.page.locator(".buarl canvas").first.wait_for()
+        for style in STYLES:  # a notebook holds both kinds of widget, in any order
+            tab.page.add_style_tag(content=style)
         return tab.page
 
     yield open_page
@@ -88,6 +92,12 @@ GEOMETRY = """() => {
     const r = e.getBoundingClientRect();
     return r.width && (r.right > whole.right + 1 || r.left < whole.left - 1 || e.scrollWidth > e.clientWidth + 1 && e.clientWidth);
   });
+  const pen = document.createElement("canvas").getContext("2d");
+  for (const select of root.querySelectorAll("select")) {
+    pen.font = getComputedStyle(select).font;
+    const widest = Math.max(...[...select.options].map((o) => pen.measureText(o.text).width));
+    if (widest + 20 > select.clientWidth) cut.push(select);  // 20: the arrow
+  }
   return { page: document.documentElement.scrollWidth, height: whole.height, width: whole.width,
     controls: box(".controls").right, below: box(".controls").bottom, views: box(".views").left, top: box(".views").top,
     picture: box("canvas").width, right: Math.max(...[...root.querySelectorAll("canvas, table, svg")].map((e) => e.getBoundingClientRect().right)),

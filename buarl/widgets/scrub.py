@@ -142,7 +142,17 @@ def scrubber(
         probs: (N, C, ...), or (S, N, C, ...) with a prediction for each of S training steps.
         rule: "crl" or "url": which region is weighed down.
         steps, names, class_names: Titles of the S steps, the N images, the C classes.
-        percentiles: Stops of the slider.
+        percentiles: Stops of the slider, rising, in percent.
+    Returns:
+        A widget; show it in a notebook, or write it with its `to_html`.
+
+    >>> images = np.zeros((1, 8, 8))
+    >>> probs = np.random.default_rng(0).dirichlet(np.ones(3), (1, 8, 8)).transpose(0, 3, 1, 2)
+    >>> scrubber(images, None, probs, rule="url")
+    Threshold scrubber: run this cell to move its sliders
+    >>> print(scrubber(images, None, 2 * probs).message)
+    Nothing to show: probs must be probabilities that sum to 1 over classes (softmax the logits), \
+got sums from 2 to 2
     """
 
     def sides() -> list[Side]:

@@ -53,7 +53,14 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
     def text(self) -> str:
-        """In columns of fixed width."""
+        """In columns of fixed width.
+
+        >>> print(Table("scores", ("class", "Dice"), [("RV", "0.5"), ("LV", "0.75")]).text())
+        scores
+        class  Dice
+        RV      0.5
+        LV     0.75
+        """
         rows = [self.head, *self.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [

@@ -52,6 +52,11 @@ def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) ->
 
     Args:
         error: bool (H, W). entropy: (H, W), nats. percentile: See `uncertain_mask`.
+
+    >>> entropy = np.arange(100.0).reshape(10, 10) / 100
+    >>> read_threshold(entropy > 0.85, entropy, 90).text()
+    'H > 0.891 nats marks 10.0 % of pixels, 100.0 % of them wrong (of all: 14.0 %), 71.4 % of \
+errors (at most 71.4 %)'
     """
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]  # (1, H, W)
     capture = error_capture(torch.from_numpy(error)[None], batch, percentile)

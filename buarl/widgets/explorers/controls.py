@@ -69,6 +69,11 @@ class Slider(Control):
 
     Args:
         low, high: Bounds. step: Between stops; 1 for whole numbers.
+
+    >>> slider = Slider("row", 0, 10, 4)
+    >>> slider.value = 99
+    >>> slider.value
+    10
     """
 
     kind = "slider"

@@ -35,7 +35,11 @@ class Blob(NamedTuple):
 
 
 def add_blob(mask: np.ndarray, blob: Blob) -> np.ndarray:
-    """The mask (H, W) together with the blob; radius 1 is a single pixel."""
+    """The mask (H, W) together with the blob; radius 1 is a single pixel.
+
+    >>> add_blob(np.zeros((3, 4), bool), Blob(row=1, column=1, radius=2)).sum()
+    np.int64(9)
+    """
     row, column = np.indices(mask.shape)
     distance = (row - blob.row) ** 2 + (column - blob.column) ** 2
     return mask | (distance < blob.radius**2)

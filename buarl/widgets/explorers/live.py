@@ -94,7 +94,11 @@ def class_overlay(
 
 
 def borders(codes: np.ndarray) -> np.ndarray:
-    """Where one of the four neighbors has another code, bool (H, W)."""
+    """Where one of the four neighbors has another code, bool (H, W).
+
+    >>> borders(np.array([[0, 0, 1, 1]])).astype(int)
+    array([[0, 1, 1, 0]])
+    """
     found = np.zeros(codes.shape, bool)
     down, right = codes[1:] != codes[:-1], codes[:, 1:] != codes[:, :-1]
     found[1:] |= down

@@ -139,6 +139,13 @@ def metric_explorer(
         class_names: Background first; one class is scored at a time. blob: Where it starts.
     Returns:
         A box; bad input becomes a message in it.
+
+    >>> label = np.zeros((20, 20), bool)
+    >>> label[5:15, 5:15] = True
+    >>> explorer = metric_explorer(label, np.roll(label, 1, axis=0))
+    >>> explorer.controls["row_mm"].value = 3
+    >>> print(explorer.readout.splitlines()[2].split())
+    ['Dice', '0.900']
     """
     from buarl.widgets.explorers import box
 

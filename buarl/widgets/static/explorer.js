@@ -45,7 +45,8 @@ function row(control, section, send) {
   }
   const input = tag("select", { "aria-label": name, ...(kind === "list" ? { size: 8 } : {}) });
   input.addEventListener("input", () => send(input.selectedIndex));
-  return { el: tag("label", {}, ...(kind === "list" ? [] : [tag("span", {}, label)]), input), input, show({ options, value }) {
+  const look = control.options.some((text) => text.length > 14) ? { class: "long" } : {};
+  return { el: tag("label", look, ...(kind === "list" ? [] : [tag("span", {}, label)]), input), input, show({ options, value }) {
     if (input.dataset.options !== options.join("\n")) input.replaceChildren(...options.map((text) => tag("option", {}, text)));
     input.dataset.options = options.join("\n");
     input.selectedIndex = value;

@@ -26,8 +26,10 @@ lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 app: $(READY)  # a page without Jupyter; PORT=8866 make app
-	@echo "open http://localhost:$(PORT) (the first time, training a small network takes a minute)"
-	JUPYTER_PATH="$(CURDIR)/app/jupyter" $(BIN)/voila app/explorers.ipynb --no-browser --port=$(PORT) --template=buarl --strip_sources=True
+	@echo "open http://localhost:$(PORT) (Ctrl-C ends it)"
+	JUPYTER_PATH="$(CURDIR)/app/jupyter" $(BIN)/voila app/explorers.ipynb --no-browser --port=$(PORT) --template=buarl --strip_sources=True \
+		--Voila.root_dir="$(CURDIR)" --VoilaConfiguration.file_allowlist=figures/threshold_scrubber.html \
+		--MappingKernelManager.cull_idle_timeout=300 --MappingKernelManager.cull_interval=60
 
 bench: $(READY)  # BENCH='--json FILE' make bench
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+
+import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
@@ -119,7 +122,7 @@ def test_mouse_and_keys_move_it(page, sides):
     last = root.evaluate(STATE)
     assert_state(last, sides[1], 0, 2, 99, 0.0, "image")  # the paper's percentile of CRL
     assert "The label of this slice is empty." in last["note"]
-    assert page.locator("figcaption").first.text_content() == "crl slice <2>"
+    assert page.locator(".views figcaption").first.text_content() == "crl slice <2>"
 
 
 def test_every_view_is_painted_and_named(page):
@@ -200,6 +203,38 @@ def notebook(tab, lab, request):
     page.locator(".buarl-scrubber:has(td[data-value])").nth(1).wait_for(state="attached")
     yield page
     assert tab.errors == [] == tab.refused
+
+
+def test_at_1280_with_a_sidebar_it_stands_side_by_side_in_sight(notebook, tmp_path):
+    """JupyterLab as it opens: sidebar, toolbars; then its dark theme."""
+    notebook.locator(".jp-FileBrowser").wait_for()
+    root = notebook.locator(".buarl-scrubber").first
+    root.locator(".views").hover()
+    found = root.evaluate(
+        """(root) => { const box = (s) => root.querySelector(s).getBoundingClientRect();
+        return { controls: box(".controls").right, views: box(".views").left, picture: box("canvas").width,
+                 height: root.getBoundingClientRect().height,
+                 sight: document.querySelector(".jp-WindowedPanel-outer").clientHeight }; }"""
+    )
+    print(found)
+    assert found["controls"] < found["views"]
+    assert found["height"] <= found["sight"]
+    assert found["picture"] >= 150
+    themes = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab %s'})"
+    notebook.evaluate(themes % "Dark")
+    wait_until(lambda: root.evaluate("r => getComputedStyle(r).colorScheme") == "dark", "darkness")
+    chosen, other = (root.get_by_role("radio", name=n) for n in ("labeled, URL", "unlabeled, CRL"))
+    assert brightness(chosen) > brightness(other) + 30
+    notebook.evaluate(themes % "Light")
+    wait_until(lambda: root.evaluate("r => getComputedStyle(r).colorScheme") == "light", "light")
+
+
+def brightness(control) -> float:
+    """0-255, of the middle of a control as it is painted."""
+    picture = matplotlib.image.imread(io.BytesIO(control.screenshot()))
+    height, width = picture.shape[:2]
+    middle = picture[height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1, :3]
+    return 255 * float(middle.mean())
 
 
 def scroll(page, end):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import zlib
 from dataclasses import replace
 
+import matplotlib.image
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,7 @@ from buarl.data.acdc import Acdc
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl.training.config import PRESETS
 from buarl.widgets.scrub_pack import PERCENTILES, SCOPES, pack, slices_of
+from buarl.widgets.scrub_picture import picture
 from buarl.widgets.scrub_readings import readings
 
 anywidget = pytest.importorskip("anywidget")
@@ -39,7 +43,10 @@ def unpacked(packed):
         for name, times in [
             ("image", 1),
             *([("label", 1)] if head["hasLabel"] else []),
-            *((name, steps) for name in ("entropy", "pseudo_label", "batch", "image_scope")),
+            *(
+                (name, steps)
+                for name in ("entropy", "pseudo_label", "probability", "batch", "image_scope")
+            ),
         ]:
             size = times * int(np.prod(head["size"]))
             blocks[name] = raw[at : at + size].reshape(times, *head["size"])
@@ -76,6 +83,8 @@ def test_pictures_are_packed_as_they_are():
         assert np.array_equal(blocks["pseudo_label"][step], side.probs[step].argmax(1))
         exact = side.entropy(step).numpy() / np.log(4) * 255
         assert np.abs(blocks["entropy"][step] - exact).max() <= 0.5 + 1e-4
+        exact = 255 * side.probs[step].max(1)
+        assert np.abs(blocks["probability"][step] - exact).max() <= 0.5 + 1e-4
     assert blocks["image"].min() == 0
     assert blocks["image"].max() == 255
     assert head["classes"] == ["back", "a", "b", "c"]
@@ -131,10 +140,11 @@ def test_readings_by_hand():
     )  # fmt: skip
     found = readings(side, 0, 0, 50, alpha=0.2)  # marks the lower row; predicted 0 everywhere
     assert found["share"] == found["recall"] == found["precision"] == found["wrong"] == 0.5
+    assert found["ceiling"] == found["ceiling_all"] == 1
     assert found["region_inside"] == 2
     assert found["region_outside"] == pytest.approx(0.4)
     nothing = readings(side, 0, 0, 99)
-    assert nothing["share"] == 0 == nothing["recall"]
+    assert nothing["share"] == 0 == nothing["recall"] == nothing["ceiling"]
     assert nothing["precision"] is None is nothing["region_inside"]
 
 
@@ -159,6 +169,7 @@ def bad(**changes):
         ({"labels": np.full((3, 20, 24), 4)}, "labels must lie in 0 to 3"),
         ({"labels": np.full((3, 20, 24), 1.5)}, "labels must hold whole numbers, got 1.5"),
         ({"labels": np.zeros((3, 20, 20), int)}, "labels must fit images"),
+        ({"labels": np.full((3, 20, 24), 0.5)}, "labels must hold whole numbers"),
         ({"images": np.zeros((20, 24))}, "images must have shape"),
         ({"names": ["one"]}, "names must name all 3"),
         ({"rule": "drop"}, "rule must be one of"),
@@ -205,8 +216,74 @@ def test_the_page_is_one_file_that_loads_nothing(tmp_path):
     assert json.loads(header) == json.loads(shown._header)
 
 
-def test_repr_is_short_and_repeatable():
-    assert repr(scrubber.Scrubber(pack(make_sides()))) == "Scrubber(3 + 3 slices, 2 training steps)"
+def test_a_page_is_read_back_as_it_was_written(tmp_path):
+    shown = scrubber.Scrubber(pack(make_sides()))
+    shown.to_html(tmp_path / "page.html", title="A </script> title")
+    again = scrubber.read_page(tmp_path / "page.html")
+    assert (json.loads(again._header), again._payload) == (
+        json.loads(shown._header),
+        shown._payload,
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: "<p>no scrubber</p>",
+        lambda text: text.replace('"stops"', '"steps2"').replace('"size": [3', '"size": [2'),
+    ],
+)
+def test_another_page_is_refused(tmp_path, spoil):
+    scrubber.Scrubber(pack(make_sides())).to_html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    (tmp_path / "page.html").write_text(spoil(text))
+    with pytest.raises(ValueError, match="not a page of|must fill its pictures"):
+        scrubber.read_page(tmp_path / "page.html")
+
+
+# Without a kernel
+
+
+def test_a_notebook_keeps_a_picture_beside_the_scrubber():
+    shown = scrubber.Scrubber(pack(make_sides()))
+    data, metadata = shown._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    picture = matplotlib.image.imread(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.shape[1] == pytest.approx(1.5 * metadata["image/png"]["width"], abs=2)
+    assert data["text/plain"] == "Threshold scrubber: run this cell to move its sliders"
+    assert shown._repr_mimebundle_()[0]["image/png"] == data["image/png"]  # repeatable
+
+
+def test_the_picture_shows_where_the_scrubber_starts():
+    sides = make_sides()
+    figure = picture(pack(sides))
+    panels = {axes.get_title(): axes.images[0].get_array() for axes in figure.axes if axes.images}
+    mask = uncertain_mask(sides[0].entropy(1), 95)
+    index = int(mask.sum((1, 2)).argmax())
+    error = sides[0].pseudo_label(1) != sides[0].labels
+    blue = (panels["uncertain, percentile 95"] == [0, 0x72, 0xB2]).all(-1)
+    yellow = (panels["uncertain, percentile 95"] == [0xF0, 0xE4, 0x42]).all(-1)
+    assert np.array_equal(blue | yellow, mask[index].numpy())
+    assert np.array_equal(yellow, mask[index].numpy() & error[index])
+    (text,) = [found.get_text() for found in figure.texts]
+    precision = (mask.numpy() & error).sum() / mask.sum().item()
+    assert f"{100 * precision:.1f} % of them are wrong" in text
+
+
+def test_a_side_without_labels_has_a_picture_too():
+    figure = picture(pack([replace(make_side("crl"), labels=None)]))
+    assert [axes.get_title() for axes in figure.axes][2] == "entropy, 0 to 1.39 nats"
+
+
+def test_a_message_has_words_and_no_picture():
+    data, _ = bad(rule="drop")._repr_mimebundle_()
+    assert "image/png" not in data
+    assert "rule must be one of" in data["text/plain"]
+
+
+def test_the_output_says_what_to_do_without_an_address():
+    said = repr(scrubber.Scrubber(pack(make_sides())))
+    assert said == "Threshold scrubber: run this cell to move its sliders"
 
 
 def test_packing_is_repeatable():
@@ -233,7 +310,7 @@ def source(tmp_path, monkeypatch):
 def test_a_lesson_is_recorded_once_and_ends_where_its_training_ends(source, monkeypatch):
     sides = snapshots.sides_of_lesson("BCP + URL + CRL", source)
     assert [side.rule for side in sides] == ["url", "crl"]
-    assert sides[0].steps[-1].startswith("selftrain")
+    assert re.fullmatch(r"self-training, step (\d+) of \1", sides[0].steps[-1])
     assert len(set(sides[0].steps)) == len(sides[0].steps) >= 4
     with monkeypatch.context() as patch:
         patch.setattr(snapshots, "fit", None)  # not trained again
@@ -247,11 +324,13 @@ def test_a_lesson_is_recorded_once_and_ends_where_its_training_ends(source, monk
     folder = lessons.cache_root() / "trained" / lessons.fingerprint(row, source)
     lessons.trained(row, source)
     for side, ended in zip(sides, snapshots.sides_of_run(folder, source.root), strict=True):
-        assert ended.steps == ["pretrain, end", "selftrain, end"]
+        assert ended.steps == ["pre-training, end", "self-training, end"]
         assert np.allclose(side.probs[-1], ended.probs[-1], atol=1e-5)
         assert not np.array_equal(ended.probs[0], ended.probs[1])
     shown = scrubber.run_scrubber(folder, source.root)
-    assert repr(shown) == "Scrubber(4 + 4 slices, 2 training steps)"
+    header = json.loads(shown._header)
+    assert [side["size"][0] for side in header["sides"]] == [4, 4]
+    assert len(header["steps"]) == 2
 
 
 def test_the_door_names_the_scrubber():

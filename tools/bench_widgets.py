@@ -5,7 +5,7 @@
 Two figures over 100 ticks of each slider: the work of a tick (event to last pixel written), and the
 time until the next frame has been painted, which also holds the wait for that frame (60 a second);
 8 slices of 256x256. Goal: 16 ms median, 33 ms at the 95th percentile. Then the explorers, 64x64 on
-the phantom: from a moved control to the new PNG, in Python. Goal: 100 ms. No test depends on it.
+the phantom: from a moved control to the new pixels, in Python. Goal: 100 ms. No test depends on it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import ipywidgets
 import numpy as np
 from playwright.sync_api import sync_playwright
 
@@ -26,6 +25,7 @@ from buarl import widgets
 from buarl.data.batches import Batches
 from buarl.evaluation.evaluate import predict_volume
 from buarl.lessons.trained import lesson_row, trained
+from buarl.widgets.explorers.controls import Control
 from buarl.widgets.scrub import write_page
 from buarl.widgets.scrub_pack import Side, pack
 
@@ -85,10 +85,11 @@ def explorer_times(count: int = 20) -> dict[str, list[float]]:
     return {", ".join(key): moved(box.controls[key[1]], count) for key, box in boxes.items()}
 
 
-def moved(control: ipywidgets.Widget, count: int) -> list[float]:
+def moved(control: Control, count: int) -> list[float]:
     """Milliseconds of each of so many moves of a slider."""
     options = getattr(control, "options", None)
-    stops = range(control.min, control.max + 1) if options is None else options
+    pairs = [o[1] if isinstance(o, tuple) else o for o in options or ()]
+    stops = range(int(control.min), int(control.max) + 1) if options is None else pairs
     others = [stop for stop in stops if stop != control.value]
     times = []
     for tick in range(count):

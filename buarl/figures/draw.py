@@ -11,8 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-# Okabe-Ito colors, told apart with every common color blindness; the background is see-through.
-PALETTE = ("#000000", "#E69F00", "#56B4E9", "#CC79A7")
+# Told apart from each other and from every gray with normal sight and all three dichromacies:
+# tests/test_colors.py simulates them. The background's black is never drawn.
+PALETTE = ("#000000", "#FDA76C", "#08CAEE", "#A761FF")
 ERROR, UNCERTAIN, BOTH = "#D55E00", "#0072B2", "#F0E442"
 WIDTH = 9.0  # inches, a notebook's column
 

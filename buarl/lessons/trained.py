@@ -24,6 +24,7 @@ from buarl.methods import Method
 from buarl.regions import crl, url
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
+from buarl.training.loop import Callback
 from buarl.training.run import describe, load_run, run_experiment
 
 ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
@@ -104,19 +105,26 @@ def _home(value: object) -> str:
     return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
 
 
-def trained(experiment: Experiment, source: Source, *, progress: bool = False) -> Method:
+def trained(
+    experiment: Experiment,
+    source: Source,
+    *,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> Method:
     """Return the method of a row after training; train it first if the cache does not have it.
 
     Args:
         experiment: The row; meant for presets that take a minute.
         source: Its data set.
         progress: Show a bar while training.
+        callback: Called after every step of a training, see `fit`.
     """
     folder = cache_root() / "trained" / fingerprint(experiment, source)
 
     def train() -> Method:
         shutil.rmtree(folder, ignore_errors=True)
-        run_experiment(experiment, source, folder, progress=progress)
+        run_experiment(experiment, source, folder, progress=progress, callback=callback)
         return load_run(folder, source.root)[2]
 
     return made_once(folder, partial(_kept, folder, source), train)

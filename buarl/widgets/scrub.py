@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,18 +18,22 @@ import traitlets
 
 from buarl.training.checkpoint import write_atomic
 from buarl.widgets.scrub_pack import PERCENTILES, Packed, Side, pack
+from buarl.widgets.scrub_picture import picture, unpack
 from buarl.widgets.snapshots import sides_of_lesson, sides_of_run
+from buarl.widgets.static import read
+from buarl.widgets.still import beside_widget
 
-STATIC = Path(__file__).parent / "static"
+SCRIPT = read("readings.js", "paint.js", "scrubber.js")
+STYLE = read("look.css", "scrubber.css")
 # A page that may load nothing: what it shows is all inside.
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ font: clamp(14px, 0.9vw, 20px)/1.4 system-ui, sans-serif; margin: 12px auto;
- width: 98vw; max-width: 84em; background: #fff; }}
-h1 {{ font-size: 1.4em; margin: 0 0 0.3em; }} p {{ color: #444; margin: 0.6em 0; }}
+<style>:root {{ color-scheme: light dark; }}
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 8px; background: Canvas; color: CanvasText; }}
+h1 {{ font-size: 1.3em; margin: 0 0 0.3em; }} #scrubber + p {{ margin: 0.6em 0; max-width: 60em; }}
 {css}</style></head><body><h1>{title}</h1><div id="scrubber"></div><p>{note}</p>
 <script type="application/json" id="header">{header}</script>
 <script type="text/plain" id="payload">{payload}</script>
@@ -48,8 +53,8 @@ class Scrubber(anywidget.AnyWidget):
         packed: What to show, as `buarl.widgets.scrub_pack.pack` returns it.
     """
 
-    _esm = STATIC / "scrubber.js"
-    _css = STATIC / "scrubber.css"
+    _esm = SCRIPT
+    _css = STYLE
     _header = traitlets.Unicode().tag(sync=True)
     _payload = traitlets.Bytes().tag(sync=True)
 
@@ -78,12 +83,35 @@ class Scrubber(anywidget.AnyWidget):
         write_page(Path(path), Packed(self._header, self._payload), title, note)
 
     def __repr__(self) -> str:
-        """Short and without an address, because it stands in committed notebooks."""
-        header = json.loads(self._header)
-        if "message" in header:
-            return f"Scrubber({header['message']!r})"
-        slices = " + ".join(str(side["size"][0]) for side in header["sides"])
-        return f"Scrubber({slices} slices, {len(header['steps'])} training steps)"
+        """Without an address: it stands in committed notebooks."""
+        if self.message:
+            return f"Threshold scrubber. {self.message}"
+        return "Threshold scrubber: run this cell to move its sliders"
+
+    def _repr_mimebundle_(self, **keywords: object) -> tuple[dict, dict]:
+        """The live widget, and beside it a picture for readers without a kernel."""
+        figure = picture(Packed(self._header, self._payload))
+        return beside_widget(super()._repr_mimebundle_(**keywords), figure, repr(self))
+
+
+def read_page(path: str | Path) -> Scrubber:
+    """The scrubber of a page that `to_html` wrote: nothing is computed.
+
+    Args:
+        path: The file.
+    Raises:
+        ValueError: not such a page, or one of another version of buarl.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    parts = [
+        re.search(rf'id="{name}">(.*?)</script>', text, re.S) for name in ("header", "payload")
+    ]
+    if None in parts:
+        raise ValueError(f"{path}: not a page of the threshold scrubber")
+    header, payload = (part[1] for part in parts)
+    packed = Packed(header, base64.b64decode(payload))
+    unpack(packed)
+    return Scrubber(packed)
 
 
 def write_page(path: Path, packed: Packed, title: str, note: str = "") -> None:
@@ -98,10 +126,10 @@ def write_page(path: Path, packed: Packed, title: str, note: str = "") -> None:
     text = PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
-        css=(STATIC / "scrubber.css").read_text(encoding="utf-8"),
+        css=STYLE,
         header=packed.header.replace("<", "\\u003c"),
         payload=base64.b64encode(packed.payload).decode(),
-        script=(STATIC / "scrubber.js").read_text(encoding="utf-8"),
+        script=SCRIPT,
     )
     write_atomic(path, lambda temporary: temporary.write_bytes(text.encode()))
 
@@ -125,10 +153,18 @@ def scrubber(
         probs: (N, C, ...), or (S, N, C, ...) with a prediction for each of S training steps; sums
             to 1 over classes.
         rule: "crl" or "url": which region is weighed down.
-        steps: Titles of the S training steps.
-        names: Titles of the N images.
-        class_names: Names of the C classes, background first.
-        percentiles: Stops of the slider in percent, rising, at most 255.
+        steps, names, class_names: Titles of the S steps, the N images, the C classes.
+        percentiles: Stops of the slider, rising, in percent.
+    Returns:
+        A widget; show it in a notebook, or write it with its `to_html`.
+
+    >>> images = np.zeros((1, 8, 8))
+    >>> probs = np.random.default_rng(0).dirichlet(np.ones(3), (1, 8, 8)).transpose(0, 3, 1, 2)
+    >>> scrubber(images, None, probs, rule="url")
+    Threshold scrubber: run this cell to move its sliders
+    >>> print(scrubber(images, None, 2 * probs).message)
+    Nothing to show: probs must be probabilities that sum to 1 over classes (softmax the logits), \
+got sums from 2 to 2
     """
 
     def sides() -> list[Side]:

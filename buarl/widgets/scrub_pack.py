@@ -20,6 +20,7 @@ from torch import Tensor
 from buarl.entropy import Scope, entropy_of_probs, entropy_threshold, uncertain_mask
 from buarl.figures.draw import BOTH, ERROR, PALETTE, UNCERTAIN
 from buarl.regions import crl, url
+from buarl.widgets.explorers.live import INSIDE
 
 PERCENTILES = (
     *(50, 55, 60, 65, 70, 75, 80, 84, 88, 90, 91, 92, 93, 94, 95, 96, 97, 98),
@@ -30,7 +31,7 @@ SCOPES: tuple[Scope, ...] = ("batch", "image")
 RULES = {"url": url, "crl": crl}
 STARTS = {"url": 95, "crl": 99}  # the paper's percentiles on ACDC
 LIMIT = 1 << 26  # voxels times steps that a browser tab should hold
-MORE_COLOURS = ("#009E73", "#F0E442", "#0072B2", "#D55E00")  # classes beyond the fourth
+MORE_COLORS = ("#009E73", "#F0E442", "#0072B2", "#D55E00")  # classes beyond the fourth
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,9 @@ class Side:
                 raise ValueError(
                     f"labels must fit images {np.shape(self.images)}, got {labels.shape}"
                 )
-            if labels.dtype.kind not in "bui" and (labels % 1).any():
-                raise ValueError(
-                    f"labels must hold whole numbers, got {labels[labels % 1 != 0][0]:g}"
-                )
+            broken = labels[labels != np.round(labels)]
+            if broken.size:
+                raise ValueError(f"labels must hold whole numbers, got {broken[0]}")
             if labels.min() < 0 or labels.max() >= classes:
                 raise ValueError(
                     f"labels must lie in 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
@@ -108,6 +108,10 @@ class Side:
     def entropy(self, step: int) -> Tensor:
         """(N, *spatial), nats."""
         return entropy_of_probs(torch.as_tensor(np.ascontiguousarray(self.probs[step])))
+
+    def probability(self, step: int) -> np.ndarray:
+        """(N, *spatial), of the most probable class."""
+        return np.max(np.asarray(self.probs[step], dtype=np.float32), axis=1)
 
     def pseudo_label(self, step: int) -> np.ndarray:
         """uint8 (N, *spatial), the most probable class, before any cleaning."""
@@ -133,10 +137,10 @@ def pack(sides: Sequence[Side], percentiles: Sequence[float] = PERCENTILES) -> P
         sides: One or two, with the same training steps.
         percentiles: Stops of the slider in percent, rising, at most 255.
     Returns:
-        A header (sizes, titles, thresholds in nats, colors), and for each side these bytes, one a
-        voxel, slices (N, H, W) in order: the image, the label if there is one, then for all steps
-        entropy (255 is ln C), pseudo-label, and the number of stops that mark the voxel, for the
-        scopes "batch" and "image".
+        A header (sizes, titles, thresholds in nats, colors) and per side these bytes, one per
+        voxel, slices (N, H, W) in order: image, label if there is one, then for all steps
+        entropy (255 = ln C), pseudo-label, its probability (255 = 1), and the number of stops that
+        mark the voxel, for the scopes "batch" and "image".
     Raises:
         ValueError: sides that do not fit each other, or stops that do not rise.
     """
@@ -149,14 +153,15 @@ def pack(sides: Sequence[Side], percentiles: Sequence[float] = PERCENTILES) -> P
         raise ValueError("both sides must have the same training steps")
     blocks: list[np.ndarray] = []
     heads = [_pack_side(side, stops, blocks) for side in sides]
-    colours = {"error": ERROR, "uncertain": UNCERTAIN, "both": BOTH}
-    colours["classes"] = [*PALETTE, *MORE_COLOURS]
+    colors = {"error": ERROR, "uncertain": UNCERTAIN, "both": BOTH}
+    colors["classes"] = [*PALETTE, *MORE_COLORS]
     cividis = matplotlib.colormaps["cividis"](range(256), bytes=True)[:, :3]
     header = {
         "sides": heads,
         "stops": stops,
         "steps": list(sides[0].steps),
-        "colours": colours,
+        "colors": colors,
+        "opacity": INSIDE,
         "cividis": cividis.tobytes().hex(),
     }
     raw = b"".join(block.astype(np.uint8).tobytes() for block in blocks)
@@ -173,6 +178,7 @@ def _pack_side(side: Side, stops: Sequence[float], blocks: list[np.ndarray]) -> 
     highest = np.log(classes)
     blocks += [slices_of((255 * e / highest).round().clamp(0, 255).numpy()) for e in entropies]
     blocks += [slices_of(side.pseudo_label(step)) for step in range(len(side.steps))]
+    blocks += [slices_of(_byte(side.probability(step))) for step in range(len(side.steps))]
     for scope in SCOPES:
         for entropy in entropies:
             marks = sum(uncertain_mask(entropy, q, scope).byte() for q in stops)
@@ -207,6 +213,10 @@ def slices_of(array: np.ndarray) -> np.ndarray:
     if array.ndim == 3:
         return array
     return np.moveaxis(array, -1, 1).reshape(-1, *array.shape[1:3])
+
+
+def _byte(share: np.ndarray) -> np.ndarray:
+    return np.round(255 * share).clip(0, 255)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

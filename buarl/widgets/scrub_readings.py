@@ -30,16 +30,12 @@ def readings(
         alpha: Weight of the lesser region.
         scope: "batch" or "image".
     Returns:
-        A dict; None stands where there is nothing to divide by.
-        threshold: In nats, of the batch or of the slice's image.
-        share: Marked pixels as a share of all pixels of the slice, 0-1.
-        wrong: Errors as a share of all pixels of the slice, 0-1.
-        recall: Marked errors as a share of all errors of the slice, 0-1.
-        precision: Errors as a share of all marked pixels of the slice, 0-1.
-        share_all, wrong_all, recall_all, precision_all: The same of all slices.
-        voxel_inside, voxel_outside: What an uncertain and a certain voxel weigh under the reduction
-        "voxel", 1 being its weight in the plain mean.
-        region_inside, region_outside: The same under the reduction "region".
+        threshold: nats, of the batch or of the slice's image. share, wrong, precision, recall,
+        ceiling: marked pixels, errors of all pixels, errors of marked pixels, marked errors of
+        errors, and what that could be at most with so many marks; each 0-1, of the slice; with the
+        ending _all of all slices. voxel_inside, voxel_outside,
+        region_inside, region_outside: what an uncertain and a certain voxel weigh under both
+        reductions, 1 being its weight in the plain mean. None where there is nothing to divide by.
     """
     entropy = side.entropy(step)  # (N, *spatial)
     mask = uncertain_mask(entropy, percentile, scope)
@@ -60,12 +56,19 @@ def readings(
             "wrong": float(missed.mean()),
             "recall": both / missed.sum() if missed.any() else None,
             "precision": both / marked.sum() if marked.any() else None,
+            "ceiling": min(1, marked.sum() / missed.sum()) if missed.any() else None,
             "wrong_all": float(error.mean()),
             "recall_all": None if np.isnan(total.recall) else total.recall,
             "precision_all": None if np.isnan(total.precision) else total.precision,
+            "ceiling_all": min(1, mask.sum().item() / error.sum()) if error.any() else None,
         }
     rule = RULES[side.rule](percentile, alpha, scope)
-    regions = rule(torch.from_numpy(np.ascontiguousarray(side.probs[step])))
+    return result | _weights(rule(torch.from_numpy(np.ascontiguousarray(side.probs[step]))))
+
+
+def _weights(regions: list) -> dict[str, float | None]:
+    """What a voxel inside and outside the uncertain region weighs under both reductions."""
+    result = {}
     for reduction in ("voxel", "region"):
         weight = voxel_weights(regions, reduction)
         for place, region in zip(("inside", "outside"), regions, strict=True):

@@ -28,6 +28,7 @@ from buarl.widgets.scrub_pack import Side
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
 SLICES = 4  # per side
+STAGES = {"pretrain": "pre-training", "selftrain": "self-training"}
 
 
 def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> list[Side]:
@@ -77,7 +78,7 @@ def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
         method.load_state_dict(state["method"])
         for side, found in zip(probs, _predict(method, stage.name, images), strict=True):
             side.append(found)
-        titles.append(f"{stage.name}, end")
+        titles.append(f"{STAGES.get(stage.name, stage.name)}, end")
     return _sides(images, labels, names, [np.stack(p) for p in probs], titles, source)
 
 
@@ -114,7 +115,7 @@ def _record(row: Experiment, source: Source, images: list, progress: bool) -> di
     def look(stage: str, step: Step, method: Method) -> None:
         moments = [max(1, round(share * step.steps)) for share in SHARES]
         if step.index + 1 in moments:
-            titles.append(f"{stage} {step.index + 1}")
+            titles.append(f"{STAGES.get(stage, stage)}, step {step.index + 1} of {step.steps}")
             for side, found in zip(probs, _predict(method, stage, images), strict=True):
                 side.append(found)
 

@@ -21,40 +21,56 @@ PERCENTILES = (50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5)
 class Reading(NamedTuple):
     """What a percentile does to one image.
 
-    Attributes:
-        mask: bool (H, W), True where the image counts as uncertain.
-        threshold: In nats.
-        share: Marked pixels as a share of all pixels, 0-1.
-        caught: Marked errors as a share of all errors, 0-1; NaN if there are none.
+    mask: bool (H, W). threshold: nats. The rest 0-1, share: marked pixels of all. precision: wrong
+    ones of the marked, NaN if none is marked. wrong: errors of all pixels. caught: marked errors of
+    all errors, the recall, and ceiling: what it could be at most with so many marks, both NaN
+    without errors.
     """
 
     mask: np.ndarray
     threshold: float
     share: float
+    precision: float
+    wrong: float
     caught: float
+    ceiling: float
 
     def text(self) -> str:
-        """Say the read-outs in one line."""
-        caught = "no errors" if np.isnan(self.caught) else f"{100 * self.caught:.1f} % of errors"
-        return f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels, {caught}"
+        """The read-outs in one line."""
+        head = f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels"
+        if np.isnan(self.caught):
+            return f"{head}, no errors"
+        rest = f"{100 * self.caught:.1f} % of errors (at most {100 * self.ceiling:.1f} %)"
+        if np.isnan(self.precision):
+            return f"{head}, {rest}"
+        right = f"{100 * self.precision:.1f} % of them wrong (of all: {100 * self.wrong:.1f} %)"
+        return f"{head}, {right}, {rest}"
 
 
 def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) -> Reading:
     """Compute the mask and the read-outs of one image at a percentile.
 
     Args:
-        error: bool (H, W), True where prediction and label differ.
-        entropy: float (H, W), nats.
-        percentile: Cut in percent, see `buarl.entropy.uncertain_mask`.
+        error: bool (H, W). entropy: (H, W), nats. percentile: See `uncertain_mask`.
 
     >>> entropy = np.arange(100.0).reshape(10, 10) / 100
-    >>> read_threshold(entropy > 0.9, entropy, 95).text()
-    'H > 0.940 nats marks 5.0 % of pixels, 55.6 % of errors'
+    >>> read_threshold(entropy > 0.85, entropy, 90).text()
+    'H > 0.891 nats marks 10.0 % of pixels, 100.0 % of them wrong (of all: 14.0 %), 71.4 % of \
+errors (at most 71.4 %)'
     """
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]  # (1, H, W)
     capture = error_capture(torch.from_numpy(error)[None], batch, percentile)
     mask = uncertain_mask(batch, percentile)[0].numpy()
-    return Reading(mask, entropy_threshold(batch, percentile).item(), capture.share, capture.recall)
+    wrong = float(error.mean())
+    return Reading(
+        mask=mask,
+        threshold=entropy_threshold(batch, percentile).item(),
+        share=capture.share,
+        precision=capture.precision,
+        wrong=wrong,
+        caught=capture.recall,
+        ceiling=min(1.0, capture.share / wrong) if wrong else np.nan,
+    )
 
 
 class ThresholdView:
@@ -90,7 +106,7 @@ class ThresholdView:
         spread.hist(entropy.ravel(), bins=40, color="#999999", log=True)
         spread.set_title("entropies (nats), pixels", fontsize=9)
         self.line = spread.axvline(0, color=UNCERTAIN)
-        self.title = self.figure.suptitle("", fontsize=10)
+        self.title = self.figure.suptitle("", fontsize=8.5)
         self.show(percentile)
 
     def show(self, percentile: float) -> Reading:

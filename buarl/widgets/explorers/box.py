@@ -1,73 +1,113 @@
-"""What all explorers share on the page: controls, a message line, one picture. Needs ipywidgets."""
+"""What all explorers share in the notebook: controls, pictures, read-outs, a line for messages."""
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import ipywidgets
+import anywidget
+import traitlets
 
-from buarl.widgets.explorers.live import DPI, LiveView
+from buarl.widgets.explorers.controls import Button, Control, Update
+from buarl.widgets.explorers.live import LiveView, Pixels
+from buarl.widgets.static import read
+from buarl.widgets.still import beside_widget
 
 EXPECTED = (ValueError, TypeError, LookupError, OSError, RuntimeError)
 """What bad input raises; anything else is our mistake and may break the cell."""
 
 
-class Explorer(ipywidgets.VBox):
-    """Controls beside a picture, its read-outs below it, and a line for messages.
+class Explorer(anywidget.AnyWidget):
+    """Controls beside pictures and read-outs, and a line for messages.
 
     Args:
-        view: What draws.
-        controls: Per name a widget that calls `update` when its value changes.
-        update: Takes the values of all controls by name and returns a note for the reader, often
-            "". What it raises of `EXPECTED` becomes a message; the picture then stays as it was.
-        columns: Per heading the names of the controls below it; others are not shown.
-        extra: More widgets below the controls, for example a button.
+        view: What is shown; None if there is only a message. controls: Per name, what calls
+            `update` when its value changes.
+        update: Moves the view to the values of all controls but buttons. What it raises of
+            `EXPECTED` becomes a message; the pictures then stay as they were.
+        columns: Which controls stand under which heading, by name; unnamed ones are not shown.
 
-    Without a kernel, on GitHub for one, the notebook shows the picture as it was at first.
+    Without a kernel, on GitHub for one, the notebook shows the first pictures.
     """
+
+    _esm = read("explorer.js")
+    _css = read("look.css", "explorer.css")
+    _controls = traitlets.Dict().tag(sync=True)
+    _shown = traitlets.Dict().tag(sync=True)
+    _pixels = traitlets.Bytes().tag(sync=True)
+    _moved = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
         view: LiveView | None,
-        controls: Mapping[str, ipywidgets.Widget],
-        update: Callable[..., str],
+        controls: Mapping[str, Control],
+        update: Update,
         columns: Mapping[str, Sequence[str]],
-        extra: Sequence[ipywidgets.Widget] = (),
     ) -> None:
-        self.view, self.controls, self._update = view, dict(controls), update
-        self.message, self.readout = ipywidgets.HTML(), ipywidgets.HTML()
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        if view is not None:  # its own size, also on screens with more pixels
-            self.picture.layout.width = f"{view.figure.get_figwidth() * DPI:.0f}px"
-            self.picture.layout.height = "auto"
-        side = []
-        for title, names in columns.items():
-            heading = ipywidgets.HTML(f"<b>{html.escape(title)}</b>")
-            side += [heading, *(self.controls[name] for name in names)]
-        panel = ipywidgets.VBox([*side, *extra], layout={"flex": "0 0 300px"})
-        shown = ipywidgets.VBox(
-            [self.picture, self.readout], layout={"flex": "1 1 560px", "min_width": "0"}
-        )
-        body = ipywidgets.HBox([panel, shown], layout={"flex_flow": "row wrap"})
-        super().__init__([self.message, body] if view is not None else [self.message])
-        for control in self.controls.values():
-            control.observe(self.changed, "value")
+        self.view, self.controls = view, dict(controls)
+        self._update, self._columns = update, columns
+        self._seen: dict[str, float] = {}
         self._quiet = False
+        self.message = ""
+        super().__init__()
+        self._send_controls()
+        for control in self.controls.values():
+            if not isinstance(control, Button):
+                control.observe(self.changed, "value")
+        self.observe(self._follow, "_moved")
+
+    @property
+    def pixels(self) -> bytes:
+        """All pixels on show, RGB, panel by panel."""
+        return self._pixels
+
+    @property
+    def readout(self) -> str:
+        """The read-outs on show, as text."""
+        return self._shown.get("text", "")
 
     def refresh(self) -> None:
-        """Compute, move the artists, show the picture."""
+        """Compute, and send what is to be seen."""
         try:
-            values = {name: control.value for name, control in self.controls.items()}
+            values = {
+                name: control.value
+                for name, control in self.controls.items()
+                if not isinstance(control, Button)
+            }
             note = self._update(**values)
-            self.picture.value = self.view.png()
-            self.readout.value = readout(self.view.text.get_text())
         except EXPECTED as error:
-            self.message.value = alert(error)
+            self.say(error)
         else:
-            self.message.value = notice(note)
+            heads, data = Pixels.of(self.view.panels)
+            self.message = f"Note: {note}" if note else ""
+            with self.hold_sync():
+                self._pixels = data
+                self._shown = shown_of(self.view, heads, self.message)
+        self._send_controls()
+
+    def say(self, error: Exception) -> None:
+        """An error in words, above the pictures."""
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        self.message = f"Cannot show this: {text}"
+        self._shown = {**self._shown, "message": self.message, "wrong": True}
+
+    def _send_controls(self) -> None:
+        sections = [
+            {
+                "title": title,
+                "controls": [{"name": name, **self.controls[name].spec()} for name in names],
+            }
+            for title, names in self._columns.items()
+        ]
+        self._controls = {"sections": sections, "seen": dict(self._seen)}
+
+    def _follow(self, change: dict) -> None:
+        """Controls moved in the browser: per name a value and when."""
+        for name, (value, when) in change["new"].items():
+            if name in self.controls and when > self._seen.get(name, 0):
+                self._seen[name] = when
+                self.controls[name].move(value)
+        self._send_controls()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -83,13 +123,31 @@ class Explorer(ipywidgets.VBox):
         if not self._quiet:
             self.refresh()
 
-    def _repr_mimebundle_(self, **keywords: object) -> dict:
-        """The live widget, and beside it the picture for readers without a kernel."""
-        bundle = super()._repr_mimebundle_(**keywords) or {}
-        bundle["text/plain"] = "explorer: run this cell to move its sliders"
-        if self.view is not None:
-            bundle["image/png"] = base64.b64encode(self.view.static_png()).decode()
-        return bundle
+    def __repr__(self) -> str:
+        return self.message or "Explorer: run this cell to move its sliders"
+
+    def _repr_mimebundle_(self, **keywords: object) -> tuple[dict, dict]:
+        """The live widget, and beside it its pictures for readers without a kernel."""
+        figure = self.view.figure() if self.view is not None and self.view.panels else None
+        return beside_widget(super()._repr_mimebundle_(**keywords), figure, repr(self))
+
+
+def shown_of(view: LiveView, heads: list[dict], message: str) -> dict:
+    """All that the browser draws but the pixels and the controls."""
+    return {
+        "panels": heads,
+        "legend": view.legend,
+        "chart": None if view.chart is None else _plain(view.chart),
+        "tables": [table._asdict() for table in view.tables],
+        "lines": list(view.lines),
+        "text": view.text,
+        "message": message,
+        "wrong": False,
+    }
+
+
+def _plain(chart: object) -> dict:
+    return chart._asdict() | {"curves": [curve._asdict() for curve in chart.curves]}
 
 
 def guarded(build: Callable[[], Explorer]) -> Explorer:
@@ -98,48 +156,7 @@ def guarded(build: Callable[[], Explorer]) -> Explorer:
         explorer = build()
     except EXPECTED as error:
         explorer = Explorer(None, {}, str, {})
-        explorer.message.value = alert(error)
+        explorer.say(error)
         return explorer
     explorer.refresh()
     return explorer
-
-
-def alert(error: Exception) -> str:
-    """An error as HTML."""
-    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return _framed("#D55E00", "Cannot show this", text, "alert")
-
-
-def notice(text: str) -> str:
-    """A remark as HTML, nothing for an empty one."""
-    return _framed("#0072B2", "Note", text, "status") if text else ""
-
-
-def readout(text: str) -> str:
-    """Read-outs as HTML, in columns, announced to screen readers."""
-    style = "margin:4px 0 0;font:12px/1.35 monospace;white-space:pre;overflow-x:auto"
-    return f'<pre role="status" style="{style}">{html.escape(text)}</pre>'
-
-
-def _framed(colour: str, head: str, text: str, role: str) -> str:
-    body = html.escape(text).replace("\n", "<br>")
-    style = f"border-left:4px solid {colour};padding:2px 10px;line-height:1.4"
-    return f'<div role="{role}" style="{style}"><b>{head}:</b> {body}</div>'
-
-
-def slider(
-    name: str, low: float, high: float, value: float, step: float = 1, **more: object
-) -> ipywidgets.Widget:
-    """A labelled slider, of whole numbers if the step is 1."""
-    kind = ipywidgets.IntSlider if step == 1 else ipywidgets.FloatSlider
-    return kind(
-        min=low, max=max(high, low), value=value, step=step, description=name, **LOOK, **more
-    )
-
-
-def choice(name: str, options: object, value: object) -> ipywidgets.Dropdown:
-    """A labelled drop-down list."""
-    return ipywidgets.Dropdown(options=options, value=value, description=name, **LOOK)
-
-
-LOOK = {"style": {"description_width": "92px"}, "layout": {"width": "290px"}}

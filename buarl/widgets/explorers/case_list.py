@@ -16,6 +16,9 @@ from buarl.methods import Method
 from buarl.training.config import Config, config_for
 from buarl.training.run import load_run
 from buarl.widgets.explorers.live import check_finite
+from buarl.widgets.still import Table
+
+HEAD = ("class", "Dice", "Jaccard", "95HD, voxels", "ASD, voxels")
 
 
 class Case(NamedTuple):
@@ -128,22 +131,21 @@ def error_codes(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return np.where(label == prediction, 0, codes)
 
 
-def score_table(rows: Sequence[dict]) -> str:
-    """Lay out the scores of a case by class, and their mean, as text."""
-    lines = [f"{'':<12}{'Dice':>7}{'Jaccard':>9}{'95HD':>8}{'ASD':>8}   (distances in voxels)"]
-    shown = {row["class"]: row for row in rows}
-    for name, row in shown.items():
-        values = [row[score] for score in SCORES]
-        lines.append(f"{name:<12}" + _numbers(values) + ("   missed" if row["missed"] else ""))
+def score_table(rows: Sequence[dict], title: str = "") -> Table:
+    """Scores of a case per class and their mean.
+
+    Args:
+        rows: As from `evaluate`. title: Above them.
+    """
+    shown = {
+        row["class"] + (", missed" if row["missed"] else ""): [row[score] for score in SCORES]
+        for row in rows
+    }
     kept = [[row[s] for row in rows if not math.isnan(row[s])] for s in SCORES]
-    means = [float(np.mean(values)) if values else math.nan for values in kept]
-    return "\n".join([*lines, f"{'mean':<12}" + _numbers(means)])
+    shown["mean"] = [float(np.mean(values)) if values else math.nan for values in kept]
+    return Table(title, HEAD, [(name, *_numbers(values)) for name, values in shown.items()])
 
 
-def _numbers(values: Sequence[float]) -> str:
-    dice, jaccard, hd95, asd = ["-" if math.isnan(v) else v for v in values]
-    parts = [(dice, 7, 3), (jaccard, 9, 3), (hd95, 8, 2), (asd, 8, 2)]
-    return "".join(
-        f"{value:>{width}}" if value == "-" else f"{value:{width}.{digits}f}"
-        for value, width, digits in parts
-    )
+def _numbers(values: Sequence[float]) -> list[str]:
+    digits = (3, 3, 2, 2)
+    return ["-" if math.isnan(v) else f"{v:.{n}f}" for v, n in zip(values, digits, strict=True)]

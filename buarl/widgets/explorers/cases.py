@@ -16,47 +16,41 @@ from buarl.methods import Method
 from buarl.training.config import Config
 from buarl.widgets.explorers import live
 from buarl.widgets.explorers.case_list import Case, Cases, score_table
+from buarl.widgets.explorers.controls import Choice, Slider
+from buarl.widgets.still import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buarl.widgets.explorers.box import Explorer
 
-ERRORS = ("missed", "added", "other class")
-ERROR_COLOURS = (ERROR, UNCERTAIN, BOTH)
+ERRORS = ("missed", "added", "mistaken for another class")
+ERROR_COLORS = (ERROR, UNCERTAIN, BOTH)
 
 
 class CaseView(live.LiveView):
     """Image, label, prediction, entropy, errors of a slice, and the scores of the case."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
-        self.figure = Figure(figsize=(9.1, 2.35))
-        axes = self.figure.subplots(1, 5)
-        self.figure.subplots_adjust(0.005, 0.1, 0.995, 0.91, wspace=0.03)
         self.highest = math.log(len(class_names))
-        titles = (
-            "image",
-            "label",
-            "prediction",
-            f"entropy, 0 to {self.highest:.2f} nats",
-            "errors",
-        )
-        self.moving = [live.panel(*given) for given in zip(axes, titles, strict=True)]
-        live.legend(self.figure, live.class_colours(class_names))
-        live.legend(self.figure, dict(zip(ERRORS, ERROR_COLOURS, strict=True)), left=0.68)
-        self.text = live.text_below(self.figure)
+        self.legend = live.class_colors(class_names)
+        self.legend |= dict(zip(ERRORS, ERROR_COLORS, strict=True))
 
     def show(self, case: Case, index: int) -> None:
-        """Move the artists to a slice of a case."""
+        """Show a slice of a case."""
         image, label, prediction, entropy, errors = case.cut(index)
         pixels = live.grey(image)
-        drawn = [live.overlay(pixels, codes, live.CLASSES, 0.55) for codes in (label, prediction)]
-        drawn += [live.heat(entropy, self.highest), live.overlay(pixels, errors, ERROR_COLOURS)]
-        for artist, shown in zip(self.moving, (pixels, *drawn), strict=True):
-            live.paint(artist, shown)
+        shown = {
+            "image": pixels,
+            "label": live.class_overlay(pixels, label),
+            "prediction": live.class_overlay(pixels, prediction),
+            f"entropy, 0 to {self.highest:.2f} nats": live.heat(entropy, self.highest),
+            "errors": live.overlay(pixels, errors, ERROR_COLORS),
+        }
+        self.panels = [Panel(title, panel) for title, panel in shown.items()]
         depth, wrong = case.image.shape[case.axis], np.count_nonzero(errors)
         head = f"{case.name}, slice {index + 1} of {depth}: {wrong} of {errors.size} pixels wrong"
-        self.text.set_text(f"{head}\n\n{score_table(case.rows)}")
+        self.tables = [score_table(case.rows, head)]
 
 
 def draw_case(case: Case, class_names: Sequence[str], index: int | None = None) -> Figure:
@@ -69,7 +63,7 @@ def draw_case(case: Case, class_names: Sequence[str], index: int | None = None) 
     """
     view = CaseView(class_names)
     view.show(case, case.worst_slice() if index is None else index)
-    return view.figure
+    return view.figure()
 
 
 def case_browser(
@@ -94,8 +88,6 @@ def case_browser(
     from buarl.widgets.explorers import box
 
     def build() -> Explorer:
-        import ipywidgets
-
         if isinstance(run, Method):
             if source is None or config is None:
                 raise ValueError("a method alone has no cases: give its source and config too")
@@ -107,11 +99,9 @@ def case_browser(
         options = [(f"{dice:.3f}  {name}", name) for name, dice in ranking.items()]
         worst = next(iter(ranking))
         controls = {
-            "case": ipywidgets.Select(
-                options=options, value=worst, rows=12, layout={"width": "290px"}
-            ),
-            "order": box.choice("order", ("worst first", "best first"), "worst first"),
-            "index": box.slider("slice", 1, 1, 1),
+            "case": Choice("case", options, worst, "list"),
+            "order": Choice("order", ("worst first", "best first"), "worst first"),
+            "index": Slider("slice", 1, 1, 1),
         }
         columns = {"Cases, mean Dice": ("case", "order"), "Shown": ("index",)}
 
@@ -129,7 +119,7 @@ def case_browser(
 
 def _linked(explorer: Explorer, cases: Cases, options: list[tuple[str, str]]) -> Explorer:
     """A new case comes with its own number of slices and starts at its worst one."""
-    from buarl.widgets.explorers.box import EXPECTED, alert
+    from buarl.widgets.explorers.box import EXPECTED
 
     index = explorer.controls["index"]
 
@@ -137,7 +127,7 @@ def _linked(explorer: Explorer, cases: Cases, options: list[tuple[str, str]]) ->
         try:
             case = cases.get(change["new"])
         except EXPECTED as error:
-            explorer.message.value = alert(error)
+            explorer.say(error)
             return
         with explorer.paused():
             index.max = case.image.shape[case.axis]

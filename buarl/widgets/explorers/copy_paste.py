@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from buarl.copy_paste import Box, copy_paste, outside_mask, sample_box
 from buarl.figures.draw import UNCERTAIN
 from buarl.widgets.explorers import live
+from buarl.widgets.explorers.controls import Button, Choice, Slider
+from buarl.widgets.still import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ DIRECTIONS = {
 }
 """Kind around the box, kind in the box: the two directions of BCP's stage 2, its stage 1, and the
 mixture that nobody uses, for comparison."""
-TITLES = ("around the box", "in the box", "mixed image", "mixed target (stripes: pseudo)")
 
 
 class Images(NamedTuple):
@@ -91,53 +91,35 @@ def mix(images: Images, box: Box, direction: str, around: int = 0, inside: int =
 
 
 class CopyPasteView(live.LiveView):
-    """Around, inside, mixed image, mixed target; the box outlined, pseudo-labels striped."""
+    """Around, inside, mixed image, mixed target; the box framed, pseudo-labels striped."""
 
     def __init__(self, images: Images) -> None:
         _check(images)
         self.images = images
-        self.figure = Figure(figsize=(9.2, 2.8))
-        axes = self.figure.subplots(1, 4)
-        self.figure.subplots_adjust(0.005, 0.09, 0.995, 0.92, wspace=0.03)
-        self.panels = [live.panel(part, title) for part, title in zip(axes, TITLES, strict=True)]
-        self.titles = [part.title for part in axes[:2]]
-        self.boxes = [
-            part.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor="white", linewidth=1.5))
-            for part in axes
-        ]
-        live.legend(self.figure, live.class_colours(images.class_names))
-        self.text = live.text_below(self.figure)
-        self.moving = [*self.panels, *self.boxes, *self.titles]
+        self.legend = live.class_colors(images.class_names) | {"stripes: pseudo-label": UNCERTAIN}
 
     def show(self, box: Box, direction: str, around: int = 0, inside: int = 0) -> Mixed:
-        """Move the artists; arguments as in `mix`."""
+        """Show a mixture; arguments as in `mix`."""
         mixed = mix(self.images, box, direction, around, inside)
         kinds = DIRECTIONS[direction]
         pairs = [_pick(self.images, k, n) for k, n in zip(kinds, (around, inside), strict=True)]
         around_box, in_box = (
-            live.overlay(live.grey(image.numpy()), target.numpy(), live.CLASSES, 0.55)
-            for image, target in pairs
+            live.class_overlay(live.grey(image.numpy()), target.numpy()) for image, target in pairs
         )
         mixed_image = live.grey(mixed.image)
-        target = live.overlay(mixed_image, mixed.target, live.CLASSES, 0.55)
+        target = live.class_overlay(mixed_image, mixed.target)
         target = live.overlay(target, live.stripes(~mixed.is_label, period=6), [UNCERTAIN], 0.5)
+        titles = (f"around the box: {kinds[0]}", f"in the box: {kinds[1]}")
+        titles += ("mixed image", "mixed target")
+        frame = (*box.start, *box.size)
         shown = (around_box, in_box, mixed_image, target)
-        for artist, pixels in zip(self.panels, shown, strict=True):
-            live.paint(artist, pixels)
-        left, _, _, top = live.extent_of(mixed.image.shape)
-        pixel = 1 / max(mixed.image.shape)
-        for outline in self.boxes:
-            outline.set_xy((left + pixel * box.start[1], top + pixel * box.start[0]))
-            outline.set_width(pixel * box.size[1])
-            outline.set_height(pixel * box.size[0])
-        self.titles[0].set_text(f"around the box: {kinds[0]}")
-        self.titles[1].set_text(f"in the box: {kinds[1]}")
+        self.panels = [Panel(*given, frame) for given in zip(titles, shown, strict=True)]
         in_the_box, label = (~mixed.outside).mean(), mixed.is_label.mean()
-        self.text.set_text(
+        self.lines = [
             f"box: {box.size[0]} x {box.size[1]} pixels at row {box.start[0]}, "
-            f"column {box.start[1]}; {in_the_box:.1%} of the image in the box\n"
-            f"target: a label on {label:.1%}, a pseudo-label on {1 - label:.1%} of the image"
-        )
+            f"column {box.start[1]}; {in_the_box:.1%} of the image in the box",
+            f"target: a label on {label:.1%}, a pseudo-label on {1 - label:.1%} of the image",
+        ]
         return mixed
 
 
@@ -147,7 +129,7 @@ def draw_copy_paste(
     """The static picture; arguments as in `mix`."""
     view = CopyPasteView(images)
     view.show(box, direction, **numbers)
-    return view.figure
+    return view.figure()
 
 
 def copy_paste_explorer(
@@ -171,8 +153,6 @@ def copy_paste_explorer(
     from buarl.widgets.explorers import box as ui
 
     def build() -> Explorer:
-        import ipywidgets
-
         arrays = (np.asarray(values) for values in (labeled, label, unlabeled, pseudo_label))
         view = CopyPasteView(Images(*arrays, class_names))
         shape = view.images.labeled.shape[1:]
@@ -180,20 +160,20 @@ def copy_paste_explorer(
         start = tuple((n - s) // 2 for n, s in zip(shape, size, strict=True))
         most = max(len(view.images.labeled), len(view.images.unlabeled))
         controls = {
-            "direction": ui.choice("direction", list(DIRECTIONS), next(iter(DIRECTIONS))),
-            "row": ui.slider("row", 0, shape[0] - size[0], start[0]),
-            "column": ui.slider("column", 0, shape[1] - size[1], start[1]),
-            "height": ui.slider("height", 0, shape[0], size[0]),
-            "width": ui.slider("width", 0, shape[1], size[1]),
-            "around": ui.slider("around", 1, most, 1),
-            "inside": ui.slider("in the box", 1, most, min(2, most)),
+            "direction": Choice("direction", list(DIRECTIONS), next(iter(DIRECTIONS))),
+            "row": Slider("row", 0, shape[0] - size[0], start[0]),
+            "column": Slider("column", 0, shape[1] - size[1], start[1]),
+            "height": Slider("height", 0, shape[0], size[0]),
+            "width": Slider("width", 0, shape[1], size[1]),
+            "around": Slider("around", 1, most, 1),
+            "inside": Slider("in the box", 1, most, min(2, most)),
+            "draw": Button("Draw a box as BCP does"),
         }
         columns = {
             "Mixture": ("direction",),
-            "Box, in pixels": ("row", "column", "height", "width"),
+            "Box, in pixels": ("row", "column", "height", "width", "draw"),
             "Images": ("around", "inside"),
         }
-        draw = ipywidgets.Button(description="Draw a box as BCP does", layout={"width": "290px"})
 
         def update(
             direction: str, row: int, column: int, height: int, width: int, around: int, inside: int
@@ -202,7 +182,7 @@ def copy_paste_explorer(
             view.show(Box(start, (height, width)), direction, around - 1, inside - 1)
             return ""
 
-        explorer = ui.Explorer(view, controls, update, columns, [draw])
+        explorer = ui.Explorer(view, controls, update, columns)
 
         def bound(_: object = None) -> None:  # the corner may go as far as the box allows
             controls["row"].max = shape[0] - controls["height"].value
@@ -217,8 +197,7 @@ def copy_paste_explorer(
 
         controls["height"].observe(bound, "value")
         controls["width"].observe(bound, "value")
-        draw.on_click(drawn)
-        explorer.draw_button = draw
+        controls["draw"].observe(drawn, "value")
         return explorer
 
     return ui.guarded(build)

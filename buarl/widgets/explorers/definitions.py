@@ -10,17 +10,18 @@ import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from buarl.evaluation.metrics import case_metrics
+from buarl.widgets.still import Table
 
 ROWS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "hd95": "95HD  pooled (MedPy, ours)",
-    "hd95_max": "95HD  larger of two directed",
-    "hd": "HD    largest distance",
-    "asd": "ASD   prediction to label (ours)",
-    "asd_back": "ASD   label to prediction",
-    "assd_means": "ASSD  mean of the two ASDs",
-    "assd_pooled": "ASSD  both lists pooled (MedPy)",
+    "hd95": "95HD, both lists pooled (MedPy, ours)",
+    "hd95_max": "95HD, larger of the two directions",
+    "hd": "HD, largest distance",
+    "asd": "ASD, prediction to label (ours)",
+    "asd_back": "ASD, label to prediction",
+    "assd_means": "ASSD, mean of the two ASDs",
+    "assd_pooled": "ASSD, both lists pooled (MedPy)",
 }
 """The definitions, in the order of the table."""
 
@@ -34,13 +35,9 @@ class Blob(NamedTuple):
 
 
 def add_blob(mask: np.ndarray, blob: Blob) -> np.ndarray:
-    """Add a blob to a mask.
+    """The mask (H, W) together with the blob; radius 1 is a single pixel.
 
-    Args:
-        mask: bool (H, W).
-        blob: Where it lies; radius 1 is a single pixel.
-
-    >>> add_blob(np.zeros((4, 4), bool), Blob(1, 1, 2)).sum()
+    >>> add_blob(np.zeros((3, 4), bool), Blob(row=1, column=1, radius=2)).sum()
     np.int64(9)
     """
     row, column = np.indices(mask.shape)
@@ -97,23 +94,16 @@ def every_definition(
     }
 
 
-def definition_table(readings: dict[str, dict[str, float]], spacing: Sequence[float]) -> str:
-    """Lay out the definitions with their values in pixels and in mm, as text.
-
-    Args:
-        readings: `every_definition` under the keys "pixels" and "mm".
-        spacing: Size of a pixel in mm, rows first.
-    """
-    unit = f"({spacing[0]:g} per row, {spacing[1]:g} per column)"
-    lines = [f"{'':<32}{'pixels':>8}{'mm':>8}   {unit}"]
+def definition_table(readings: dict[str, dict[str, float]], spacing: Sequence[float]) -> Table:
+    """`ROWS` with their values in "pixels" and "mm"."""
+    rows = []
     for key, title in ROWS.items():
         pixels, mm = (readings[scale][key] for scale in ("pixels", "mm"))
-        if key in ("dice", "jaccard"):
-            lines.append(f"{title:<32}{_number(pixels, 3)}")
-        else:
-            lines.append(f"{title:<32}{_number(pixels, 2)}{_number(mm, 2)}")
-    return "\n".join(lines)
+        share = key in ("dice", "jaccard")
+        rows.append((title, _number(pixels, 3 if share else 2), "" if share else _number(mm, 2)))
+    title = f"1 pixel: {spacing[0]:g} mm per row, {spacing[1]:g} mm per column"
+    return Table(title, ("definition", "pixels", "mm"), rows)
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{'-':>8}" if math.isnan(value) else f"{value:8.{digits}f}"
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

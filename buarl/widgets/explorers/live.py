@@ -1,92 +1,63 @@
-"""A figure that is redrawn fast: what stands still is painted once, then only artists that move."""
+"""What an explorer shows, as plain data: pictures as pixels, legend, curves, tables and lines.
+
+The browser draws it at any size and in the colors of the page; `still` draws the same for paper.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage, imsave
-from matplotlib.patches import Patch
-from matplotlib.text import Text
 
 from buarl.figures.draw import PALETTE
+from buarl.widgets.still import Chart, Panel, Table, draw
 
-DPI = 96  # of a common screen: one inch of the figure is one CSS inch in the page
 CLASSES = PALETTE[1:]
+INSIDE = 0.55
+"""How opaque a class is inside its border; the border itself is opaque."""
 
 
 class LiveView:
-    """Base of the views: a figure, the artists that its `show` moves, and its read-outs.
+    """Base of the views: what they show at the moment. Their `show` replaces it.
 
-    Subclasses make `figure`, list in `moving` every artist that `show` changes, in the order in
-    which they are painted, and put their read-outs into `text`. This text lies below the figure:
-    a saved picture grows to hold it (`bbox_inches="tight"`, as in notebooks), the live one leaves
-    it to the page, where it is sharp, can be copied, and costs no time.
+    panels: Pictures, left to right. legend: What colors mean, per name. chart: Curves beside the
+    pictures, or None. tables, lines: Read-outs.
     """
 
-    figure: Figure
-    moving: Sequence[Artist]
-    text: Text
-    _background: object = None
+    panels: Sequence[Panel] = ()
+    legend: dict[str, str]
+    chart: Chart | None = None
+    tables: Sequence[Table] = ()
+    lines: Sequence[str] = ()
 
-    def png(self) -> bytes:
-        """The figure as it stands, without the text."""
-        if self._background is None:
-            self.figure.set_dpi(DPI)
-            self._canvas = FigureCanvasAgg(self.figure)
-            for artist in self.moving:
-                artist.set_animated(True)  # left out of a normal draw
-            self._canvas.draw()
-            self._background = self._canvas.copy_from_bbox(self.figure.bbox)
-            for artist in self.moving:
-                artist.set_animated(False)  # so that `savefig` shows them
-        self._canvas.restore_region(self._background)
-        for artist in self.moving:
-            self.figure.draw_artist(artist)
-        pixels = np.asarray(self._canvas.buffer_rgba())
-        buffer = io.BytesIO()
-        imsave(buffer, pixels, format="png", pil_kwargs={"compress_level": 1})
-        return buffer.getvalue()
+    @property
+    def text(self) -> str:
+        """All read-outs as text in columns."""
+        return "\n\n".join([*(table.text() for table in self.tables), "\n".join(self.lines)])
 
-    def static_png(self) -> bytes:
-        """The figure with its text, for readers without a kernel."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
-        return buffer.getvalue()
+    def figure(self) -> Figure:
+        """The same on paper, for readers without a kernel."""
+        return draw(self.panels, self.legend, self.chart, self.text)
 
 
-def text_below(figure: Figure) -> Text:
-    """Where read-outs stand: below the figure, in columns."""
-    return figure.text(0.005, -0.01, "", family="monospace", fontsize=8.5, va="top")
+class Pixels(NamedTuple):
+    """The panels of a view for the browser: sizes and titles, and all their bytes in order."""
 
+    heads: list[dict]
+    data: bytes
 
-def panel(axes: Axes, title: str = "") -> AxesImage:
-    """An empty picture in fixed axes, so that images of any shape need no new layout."""
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9)
-    blank = np.zeros((1, 1, 3), np.uint8)
-    artist = axes.imshow(blank, interpolation="nearest", extent=(0, 1, 1, 0))
-    axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
-    return artist
-
-
-def paint(artist: AxesImage, pixels: np.ndarray) -> None:
-    """Show pixels, uint8 (H, W, 3), centred and as large as they fit."""
-    artist.set_data(pixels)
-    artist.set_extent(extent_of(pixels.shape))
-
-
-def extent_of(shape: Sequence[int]) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top of an image in a `panel`, in shares of its longer side."""
-    height, width = (n / max(shape[:2]) for n in shape[:2])
-    return (1 - width) / 2, (1 + width) / 2, (1 + height) / 2, (1 - height) / 2
+    @classmethod
+    def of(cls, panels: Sequence[Panel]) -> Pixels:
+        """Of the panels of a view."""
+        heads = [
+            {"title": panel.title, "size": panel.pixels.shape[:2], "frame": panel.frame}
+            for panel in panels
+        ]
+        return cls(heads, b"".join(panel.pixels.tobytes() for panel in panels))
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -102,38 +73,49 @@ def heat(values: np.ndarray, highest: float) -> np.ndarray:
 
 
 def overlay(
-    pixels: np.ndarray, codes: np.ndarray, colours: Sequence[str], opacity: float = 0.85
+    pixels: np.ndarray, codes: np.ndarray, colors: Sequence[str], opacity: float = 0.85
 ) -> np.ndarray:
-    """Codes or a bool mask (H, W) in colours over pixels; 0 stays clear, 1 is the first colour."""
-    table = np.array([to_rgb("black"), *map(to_rgb, colours)]) * 255
+    """Codes or a bool mask (H, W) in colors over pixels; 0 stays clear, 1 is the first color."""
+    table = np.array([to_rgb("black"), *map(to_rgb, colors)]) * 255
     codes = np.asarray(codes).astype(np.int64)
     mixed = (1 - opacity) * pixels + opacity * table[codes]
-    return np.where((codes > 0)[..., None], mixed, pixels).astype(np.uint8)
+    return np.where((codes > 0)[..., None], mixed.round(), pixels).astype(np.uint8)
+
+
+def class_overlay(
+    pixels: np.ndarray, codes: np.ndarray, colors: Sequence[str] = CLASSES
+) -> np.ndarray:
+    """Classes (H, W) over pixels: clear inside, in full color along their borders.
+
+    A border in full color cannot take on the shade of what lies beside it, whoever looks.
+    """
+    inside = overlay(pixels, codes, colors, INSIDE)
+    return overlay(inside, np.where(borders(codes), codes, 0), colors, 1.0)
+
+
+def borders(codes: np.ndarray) -> np.ndarray:
+    """Where one of the four neighbors has another code, bool (H, W).
+
+    >>> borders(np.array([[0, 0, 1, 1]])).astype(int)
+    array([[0, 1, 1, 0]])
+    """
+    found = np.zeros(codes.shape, bool)
+    down, right = codes[1:] != codes[:-1], codes[:, 1:] != codes[:, :-1]
+    found[1:] |= down
+    found[:-1] |= down
+    found[:, 1:] |= right
+    found[:, :-1] |= right
+    return found
 
 
 def stripes(mask: np.ndarray, period: int = 4) -> np.ndarray:
-    """The mask cut into diagonal stripes: a pattern for those who cannot tell the colours."""
+    """The mask cut into diagonal stripes: a pattern for those who cannot tell the colors."""
     row, column = np.indices(mask.shape)
     return mask & ((row + column) % period < period // 2)
 
 
-def legend(figure: Figure, colours: Mapping[str, str], left: float = 0.0) -> None:
-    """What the colours mean, in one line at the lower edge."""
-    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(left, -0.01),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        handlelength=1,
-        columnspacing=1.2,
-    )
-
-
-def class_colours(class_names: Sequence[str]) -> dict[str, str]:
-    """Colour per foreground class."""
+def class_colors(class_names: Sequence[str]) -> dict[str, str]:
+    """Color per foreground class."""
     return dict(zip(class_names[1:], CLASSES, strict=False))
 
 

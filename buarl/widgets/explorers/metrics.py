@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from buarl.evaluation.metrics import EMPTY_POLICIES
 from buarl.figures.draw import BOTH, ERROR, UNCERTAIN
 from buarl.widgets.explorers import live
+from buarl.widgets.explorers.controls import Check, Choice, Slider
 from buarl.widgets.explorers.definitions import (
     Blob,
     add_blob,
@@ -18,6 +19,9 @@ from buarl.widgets.explorers.definitions import (
     directed_distances,
     every_definition,
 )
+from buarl.widgets.still import Chart, Curve, Panel
+
+TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,34 +37,9 @@ class MetricView(live.LiveView):
     """
 
     def __init__(self, image: np.ndarray | None, shape: tuple[int, int]) -> None:
-        self.figure = Figure(figsize=(9.1, 3.3))
-        axes = self.figure.add_axes((0.005, 0.1, 0.37, 0.82))
         self.background = live.grey(np.zeros(shape) if image is None else image)
-        self.masks = live.panel(axes, "the masks")
-        names = ("both", "label only", "prediction only")
-        live.legend(self.figure, dict(zip(names, (BOTH, ERROR, UNCERTAIN), strict=True)))
-        self._curves(math.hypot(*shape))
-        self.text = live.text_below(self.figure)
-        self.moving = [self.masks, *self.lines, *self.cuts]
-
-    def _curves(self, longest: float) -> None:
-        axes = self.figure.add_axes((0.42, 0.15, 0.4, 0.77))
-        styles = (UNCERTAIN, "-", "from prediction"), (ERROR, "--", "from label")
-        styles += (("#000000", ":", "both lists pooled"),)
-        self.lines = [axes.plot([], [], s, color=c, label=n)[0] for c, s, n in styles]
-        self.cuts = [
-            axes.axvline(0, color="#000000", linestyle=":", linewidth=1, label="pooled 95HD"),
-            axes.axvline(0, color="#009E73", linestyle="-.", linewidth=1.5, label="larger 95HD"),
-        ]
-        axes.axhline(95, color="#999999", linewidth=0.8)
-        axes.set_xscale("symlog", linthresh=2)
-        axes.set(xlim=(-0.1, longest), ylim=(0, 103))
-        axes.set_xticks([0, 1, 2, 5, 10, 20, 50], ["0", "1", "2", "5", "10", "20", "50"])
-        axes.set_xticks([], minor=True)
-        axes.set_title("% of surface within a distance", fontsize=9)
-        axes.set_xlabel("distance (pixels)", fontsize=9, labelpad=1)
-        axes.tick_params(labelsize=8)
-        axes.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+        self.longest = math.hypot(*shape)
+        self.legend = {"both": BOTH, "label only": ERROR, "prediction only": UNCERTAIN}
 
     def show(
         self,
@@ -69,7 +48,7 @@ class MetricView(live.LiveView):
         spacing: Sequence[float] = (1.5, 1.5),
         empty: str = "diagonal",
     ) -> dict[str, dict[str, float]]:
-        """Move the artists.
+        """Show other values.
 
         Args:
             label: bool (H, W).
@@ -80,21 +59,55 @@ class MetricView(live.LiveView):
             `every_definition` in "pixels" and in "mm".
         """
         codes = label + 2 * prediction.astype(np.int64)  # 3: both
-        colours = (ERROR, UNCERTAIN, BOTH)
-        live.paint(self.masks, live.overlay(self.background, codes, colours, 0.75))
-        there, back = directed_distances(prediction, label), directed_distances(label, prediction)
-        both = np.sort(np.concatenate([there, back]))
-        for line, values in zip(self.lines, (there, back, both), strict=True):
-            shares = 100 * np.arange(1, len(values) + 1) / max(len(values), 1)
-            line.set_data(values, shares)
+        colors = (ERROR, UNCERTAIN, BOTH)
+        masks = live.overlay(self.background, codes, colors, 0.75)
+        self.panels = [Panel("the masks", masks)]
         readings = {
             "pixels": every_definition(prediction, label, None, empty),
             "mm": every_definition(prediction, label, spacing, empty),
         }
-        for line, key in zip(self.cuts, ("hd95", "hd95_max"), strict=True):
-            line.set_xdata([readings["pixels"][key]] * 2)
-        self.text.set_text(definition_table(readings, spacing))
+        self.chart = self._chart(label, prediction, readings["pixels"])
+        self.tables = [definition_table(readings, spacing)]
         return readings
+
+    def _chart(self, label: np.ndarray, prediction: np.ndarray, scores: dict) -> Chart:
+        """How much of a surface lies within a distance of the other, and the two 95HDs."""
+        there, back = directed_distances(prediction, label), directed_distances(label, prediction)
+        both = np.sort(np.concatenate([there, back]))
+        curves = [
+            Curve("from the prediction", self._climb(there), "solid", UNCERTAIN),
+            Curve("from the label", self._climb(back), "dashed", ERROR),
+            Curve("both lists pooled", self._climb(both), "dotted"),
+        ]
+        for name, key, style, color in (
+            ("95HD, pooled", "hd95", "solid", None),
+            ("95HD, larger of two", "hd95_max", "dashdot", "#009E73"),
+        ):
+            if not math.isnan(scores[key]):
+                place = self._place(scores[key])
+                curves.append(Curve(name, [(place, 0.0), (place, 1.0)], style, color))
+        ticks = [(self._place(n), str(n)) for n in TICKS if n <= self.longest]
+        shares = [(n / 100, str(n)) for n in (0, 20, 40, 60, 80, 95)]
+        title = "% of the surface within a distance"
+        return Chart(title, "distance (pixels)", ticks, shares, curves)
+
+    def _climb(self, values: np.ndarray) -> list[tuple[float, float]]:
+        """The share of values up to each, as a curve of few points."""
+        found, counts = np.unique(values, return_counts=True)
+        shares = np.cumsum(counts) / max(len(values), 1)
+        points, before = [], 0.0
+        for value, share in zip(found, shares, strict=True):  # steps: up where a value lies
+            points += [(self._place(value), before), (self._place(value), float(share))]
+            before = float(share)
+        return points + [(1.0, before)] * bool(points)
+
+    def _place(self, distance: float) -> float:
+        """0-1 along the axis: even up to 2 pixels, logarithmic beyond."""
+
+        def stretched(value: float) -> float:
+            return value / 2 if value <= 2 else 1 + math.log(value / 2)
+
+        return float(stretched(min(distance, self.longest)) / stretched(self.longest))
 
 
 def draw_metrics(
@@ -115,7 +128,7 @@ def draw_metrics(
     """
     view = MetricView(image, label.shape)
     view.show(label, add_blob(prediction, blob), **shown)
-    return view.figure
+    return view.figure()
 
 
 def metric_explorer(
@@ -135,29 +148,31 @@ def metric_explorer(
         blob: Where the stray blob starts.
     Returns:
         A box; bad input becomes a message in it.
+
+    >>> label = np.zeros((20, 20), bool)
+    >>> label[5:15, 5:15] = True
+    >>> explorer = metric_explorer(label, np.roll(label, 1, axis=0))
+    >>> explorer.controls["row_mm"].value = 3
+    >>> print(explorer.readout.splitlines()[2].split())
+    ['Dice', '0.900']
     """
     from buarl.widgets.explorers import box
 
     def build() -> Explorer:
-        import ipywidgets
-
         truth, guess = _checked(label, prediction, len(class_names))
         view = MetricView(image, truth.shape)
         height, width = truth.shape
         classes = [(name, number) for number, name in enumerate(class_names) if number]
-        tick = {"indent": False, "layout": {"width": "290px"}}
         controls = {
-            "structure": box.choice("structure", classes, classes[-1][1]),
-            "row": box.slider("row", 0, height - 1, min(blob.row, height - 1)),
-            "column": box.slider("column", 0, width - 1, min(blob.column, width - 1)),
-            "radius": box.slider(
-                "radius", 0, max(max(height, width) // 6, blob.radius), blob.radius
-            ),
-            "empty_prediction": ipywidgets.Checkbox(description="empty the prediction", **tick),
-            "empty_label": ipywidgets.Checkbox(description="empty the label", **tick),
-            "empty": box.choice("empty masks", list(EMPTY_POLICIES), "diagonal"),
-            "row_mm": box.slider("mm per row", 0.5, 10, 1.5, 0.25),
-            "column_mm": box.slider("mm per col.", 0.5, 10, 1.5, 0.25),
+            "structure": Choice("structure", classes, classes[-1][1]),
+            "row": Slider("row", 0, height - 1, min(blob.row, height - 1)),
+            "column": Slider("column", 0, width - 1, min(blob.column, width - 1)),
+            "radius": Slider("radius", 0, max(max(height, width) // 6, blob.radius), blob.radius),
+            "empty_prediction": Check("empty the prediction", False),
+            "empty_label": Check("empty the label", False),
+            "empty": Choice("empty mask", list(EMPTY_POLICIES), "diagonal"),
+            "row_mm": Slider("row, mm", 0.5, 10, 1.5, 0.25),
+            "column_mm": Slider("column, mm", 0.5, 10, 1.5, 0.25),
         }
         columns = {
             "Masks": ("structure", "empty_prediction", "empty_label"),
@@ -168,7 +183,9 @@ def metric_explorer(
         def update(structure: int, empty: str, row_mm: float, column_mm: float, **on: int) -> str:
             chosen = (truth == structure) & (not on["empty_label"])
             stray = Blob(on["row"], on["column"], on["radius"])
-            found = add_blob((guess == structure) & (not on["empty_prediction"]), stray)
+            found = add_blob(guess == structure, stray) & (not on["empty_prediction"])
+            for name in ("row", "column", "radius"):  # nothing is added to an empty prediction
+                controls[name].disabled = on["empty_prediction"]
             view.show(chosen, found, (row_mm, column_mm), empty)
             names = ("label", "prediction")
             none = [name for name, m in zip(names, (chosen, found), strict=True) if not m.any()]
@@ -182,7 +199,7 @@ def metric_explorer(
 
 
 def _checked(
-    label: np.ndarray, prediction: np.ndarray, num_classes: int
+    label: np.ndarray, prediction: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name, values in (("label", np.asarray(label)), ("prediction", np.asarray(prediction))):
@@ -193,10 +210,10 @@ def _checked(
         live.check_finite(name, values)
         if values.dtype.kind not in "bui":
             raise ValueError(f"{name} must hold whole numbers, got {values.dtype}")
-        if values.size and not (values.min() >= 0 and values.max() < num_classes):
+        if values.min() < 0 or values.max() >= classes:
             raise ValueError(
-                f"{name} must hold classes 0 to {num_classes - 1}, as class_names says, got "
-                f"{values.min()} to {values.max()}"
+                f"{name} must lie in 0 to {classes - 1}, as many as class_names, "
+                f"got {values.min()} to {values.max()}"
             )
         arrays.append(values.astype(np.int64))
     if arrays[0].shape != arrays[1].shape:

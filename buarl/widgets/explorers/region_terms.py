@@ -13,8 +13,10 @@ from buarl.losses import Reduction, region_loss
 from buarl.methods import Method
 from buarl.regions import RULES, Region, Rule
 from buarl.widgets.explorers.live import check_finite
+from buarl.widgets.still import Table
 
-HEAD = "           weight  voxels  share     CE   Dice  of CE loss"
+HEAD = ("region", "weight", "voxels", "share", "CE", "Dice", "of CE loss")
+MEANS = {"voxel": "all voxels", "region": "each region"}
 NAMES = {1: ("all",), 2: ("uncertain", "certain")}
 
 
@@ -50,17 +52,24 @@ class TermReading(NamedTuple):
     parts: list[Part]
     loss: float
 
-    def text(self, rule: Rule, reduction: Reduction) -> str:
-        """The read-outs as a table, its first line the rule and the loss."""
+    def table(self, kind: str, rule: Rule, reduction: Reduction) -> Table:
+        """The read-outs; the title names the term's kind, the rule and the loss."""
         count = sum(part.voxels for part in self.parts)
         cut = "" if rule.percentile is None else f" at {rule.percentile:g}"
-        lines = [f"{rule.name}{cut}, per {reduction}: loss {self.loss:.4f}", HEAD]
-        for part in self.parts:
-            lines.append(
-                f"{part.name:<10}{part.weight:7.2f}{part.voxels:8d}{part.voxels / count:7.1%}"
-                f"{part.ce:7.3f}{part.dice:7.3f}{part.ce_share:12.0%}"
+        title = f"{kind}: {rule.name}{cut}, mean over {MEANS[reduction]}, loss {self.loss:.4f}"
+        rows = [
+            (
+                part.name,
+                f"{part.weight:.2f}",
+                str(part.voxels),
+                f"{part.voxels / count:.1%}",
+                f"{part.ce:.3f}",
+                f"{part.dice:.3f}",
+                f"{part.ce_share:.0%}",
             )
-        return "\n".join(lines)
+            for part in self.parts
+        ]
+        return Table(title, HEAD, rows)
 
 
 @torch.no_grad()

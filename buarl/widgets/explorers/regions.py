@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -12,11 +11,14 @@ from buarl.figures.draw import UNCERTAIN
 from buarl.losses import Reduction
 from buarl.regions import PERCENTILE_RULES, PercentileRule, Rule, crl, url
 from buarl.widgets.explorers import live
+from buarl.widgets.explorers.controls import Choice, Slider
 from buarl.widgets.explorers.region_terms import Term, TermReading, as_term, make_rule, read_term
+from buarl.widgets.still import Panel
 
 if TYPE_CHECKING:
     from buarl.widgets.explorers.box import Explorer
 
+KINDS = ("labeled", "unlabeled")
 REDUCTIONS = ("voxel", "region")
 STOPS = (0, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5, 100)  # percentiles
 
@@ -30,18 +32,6 @@ class RegionView(live.LiveView):
 
     def __init__(self, labeled: Term, unlabeled: Term | None) -> None:
         self.terms = [as_term(term) for term in (labeled, unlabeled) if term is not None]
-        columns = 2 * len(self.terms)
-        self.figure = Figure(figsize=(2.3 * columns, 2.8))
-        axes = self.figure.subplots(1, columns, squeeze=False)[0]
-        self.figure.subplots_adjust(0.005, 0.09, 0.995, 0.92, wspace=0.03)
-        titles = ("labeled: label", "labeled: regions")
-        titles += ("unlabeled: pseudo-label", "unlabeled: regions")
-        self.moving = [live.panel(*given) for given in zip(axes, titles, strict=False)]
-        live.legend(self.figure, {"uncertain": UNCERTAIN, "certain: clear": "#dddddd"})
-        self.figure.text(
-            0.99, 0.035, "stripes: weight 0, left out of the loss", ha="right", fontsize=9
-        )
-        self.text = live.text_below(self.figure)
 
     def show(
         self,
@@ -52,7 +42,7 @@ class RegionView(live.LiveView):
         weight: float = 1.0,
         dice: Dice = DICE_SSL4MIS,
     ) -> list[TermReading]:
-        """Move the artists.
+        """Show other values.
 
         Args:
             rules, reductions: Per term. image: Which of the batch. index: Plane of a volume.
@@ -61,20 +51,31 @@ class RegionView(live.LiveView):
         readings = [
             read_term(*given, dice) for given in zip(self.terms, rules, reductions, strict=False)
         ]
-        for number, (term, reading) in enumerate(zip(self.terms, readings, strict=True)):
+        self.panels, self.legend, left_out = [], {"uncertain region": UNCERTAIN}, False
+        for kind, term, reading in zip(KINDS, self.terms, readings, strict=False):
             picked = min(image, len(term.image) - 1)
             pixels, target, *masks = (
                 live.plane(values[picked].numpy(), index)
                 for values in (term.image, term.target, *(r.mask for r in reading.regions))
             )
             pixels = live.grey(pixels)
-            live.paint(self.moving[2 * number], live.overlay(pixels, target, live.CLASSES, 0.55))
+            title = f"{kind}: {'label' if kind == 'labeled' else 'pseudo-label'}"
+            self.panels.append(Panel(title, live.class_overlay(pixels, target)))
             marked = live.overlay(pixels, masks[0] & (len(masks) == 2), [UNCERTAIN])
             for mask, region in zip(masks, reading.regions, strict=True):
                 if region.weight == 0:
                     marked = live.overlay(marked, live.stripes(mask), ["#000000"], 0.9)
-            live.paint(self.moving[2 * number + 1], marked)
-        self.text.set_text(_text(readings, rules, reductions, weight))
+                    left_out = True
+            self.panels.append(Panel(f"{kind}: regions", marked))
+        self.tables = [
+            reading.table(kind, rule, reduction)
+            for kind, reading, rule, reduction in zip(
+                KINDS, readings, rules, reductions, strict=False
+            )
+        ]
+        self.lines = [_total([reading.loss for reading in readings], weight)]
+        if left_out:
+            self.lines.append("Black stripes: weight 0, so these voxels are left out of the loss.")
         return readings
 
 
@@ -93,7 +94,7 @@ def draw_regions(
     """
     view = RegionView(labeled, unlabeled)
     view.show(list(rules), list(reductions), **shown)
-    return view.figure
+    return view.figure()
 
 
 def region_explorer(
@@ -115,21 +116,21 @@ def region_explorer(
 
     def build() -> Explorer:
         view = RegionView(labeled, unlabeled)
-        kinds = ("labeled", "unlabeled")[: len(view.terms)]
+        kinds = KINDS[: len(view.terms)]
         controls, columns = {}, {}
         for kind, rule, reduction in zip(kinds, rules, reductions, strict=False):
-            own = _controls(box, kind, rule, reduction)
+            own = _controls(kind, rule, reduction)
             controls |= own
             columns[f"{kind.capitalize()} term"] = tuple(own)
         if len(kinds) == 2:
-            controls["weight"] = box.slider("its weight", 0, 2, 1, 0.05)
+            controls["weight"] = Slider("its weight", 0, 2, 1, 0.05)
             columns["Unlabeled term"] += ("weight",)
         count = max(len(term.image) for term in view.terms)
-        controls["image"] = box.slider("image", 1, count, 1)
+        controls["image"] = Slider("image", 1, count, 1)
         shown = ("image",)
         if view.terms[0].image.ndim == 4:
             depth = min(term.image.shape[-1] for term in view.terms)
-            controls["index"] = box.slider("slice", 0, depth - 1, depth // 2)
+            controls["index"] = Slider("slice", 0, depth - 1, depth // 2)
             shown += ("index",)
         columns["Shown"] = shown
 
@@ -164,36 +165,22 @@ def remarks(terms: list[Term], readings: list[TermReading], kinds: tuple[str, ..
     return "\n".join(notes)
 
 
-def _controls(box: object, kind: str, rule: Rule, reduction: Reduction) -> dict:
-    import ipywidgets
-
+def _controls(kind: str, rule: Rule, reduction: Reduction) -> dict:
     if not isinstance(rule, PercentileRule):
         raise ValueError(f"the explorer begins with one of {PERCENTILE_RULES}, got {rule}")
     percentile = 95 if rule.percentile is None else rule.percentile
     stops = sorted({*STOPS, percentile})
     alpha = {"url": rule.certain_weight, "crl": rule.uncertain_weight}.get(rule.name, 0.5)
     return {
-        f"{kind} rule": box.choice("rule", PERCENTILE_RULES, rule.name),
-        f"{kind} percentile": ipywidgets.SelectionSlider(
-            options=stops, value=percentile, description="percentile", **box.LOOK
-        ),
-        f"{kind} alpha": box.slider("alpha", 0, 1, alpha, 0.05),
-        f"{kind} reduction": box.choice("loss per", REDUCTIONS, reduction),
+        f"{kind} rule": Choice("rule", list(PERCENTILE_RULES), rule.name),
+        f"{kind} percentile": Choice("percentile", stops, percentile, "slider"),
+        f"{kind} alpha": Slider("alpha", 0, 1, alpha, 0.05),
+        f"{kind} reduction": Choice("mean over", REDUCTIONS, reduction),
     }
 
 
-def _text(
-    readings: list[TermReading], rules: list[Rule], reductions: list[Reduction], weight: float
-) -> str:
-    texts = [
-        f"{kind}: {reading.text(rule, reduction)}".splitlines()
-        for kind, reading, rule, reduction in zip(
-            ("LABELED", "UNLABELED"), readings, rules, reductions, strict=False
-        )
-    ]
-    lines = ["".join(f"{part:<61}" for part in row) for row in zip_longest(*texts, fillvalue="")]
-    losses = [reading.loss for reading in readings]
-    total = f"LOSS = {losses[0]:.4f}"
-    if len(losses) == 2:
-        total += f" + {weight:g} x {losses[1]:.4f} = {losses[0] + weight * losses[1]:.4f}"
-    return "\n".join([*(line.rstrip() for line in lines), "", total])
+def _total(losses: list[float], weight: float) -> str:
+    if len(losses) == 1:
+        return f"LOSS = {losses[0]:.4f}"
+    total = losses[0] + weight * losses[1]
+    return f"LOSS = {losses[0]:.4f} + {weight:g} x {losses[1]:.4f} = {total:.4f}"

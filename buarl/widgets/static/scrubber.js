@@ -1,169 +1,43 @@
-// The threshold scrubber's browser side. Masks, thresholds and predictions were computed by the
-// library and packed by buarl/widgets/scrub_pack.py; here bytes are compared, counted and painted.
-// One module for the notebook (anywidget) and for the self-contained page: no kernel, no network.
-
-/** Bytes of every side, in the order in which `pack` wrote them. */
-export async function unpack(header, payload) {
-  const stream = new Blob([payload]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const steps = header.steps.length;
-  let at = 0;
-  return header.sides.map((head) => {
-    const [count, height, width] = head.size;
-    const take = (times) => bytes.subarray(at, (at += times * count * height * width));
-    const side = { ...head, count, height, width, pixels: height * width, tallies: new Map() };
-    side.grey = take(1);
-    side.label = head.hasLabel ? take(1) : null;
-    side.entropy = take(steps);
-    side.pseudoLabel = take(steps);
-    side.marks = { batch: take(steps), image: take(steps) };
-    return side;
-  });
-}
-
-/** Per slice, how many pixels and errors are marked at every stop; counted once per step and scope. */
-function tally(side, step, scope, stops) {
-  const key = `${step} ${scope}`;
-  if (!side.tallies.has(key)) {
-    const slices = [];
-    for (let slice = 0; slice < side.count; slice++) {
-      const marked = new Array(stops + 1).fill(0), both = [...marked];
-      const first = slice * side.pixels, shift = step * side.count * side.pixels;
-      let errors = 0, foreground = 0;
-      for (let i = first; i < first + side.pixels; i++) {
-        const mark = side.marks[scope][shift + i];
-        marked[mark]++;
-        if (side.label && side.label[i]) foreground++;
-        if (side.label && side.label[i] !== side.pseudoLabel[shift + i]) {
-          errors++;
-          both[mark]++;
-        }
-      }
-      for (let k = stops - 1; k >= 0; k--) {
-        marked[k] += marked[k + 1];
-        both[k] += both[k + 1];
-      }
-      slices.push({ pixels: side.pixels, marked, both, errors, foreground });
-    }
-    side.tallies.set(key, slices);
-  }
-  return side.tallies.get(key);
-}
-
-/** All numbers of one position of the sliders; buarl/widgets/scrub_readings.py is the twin. */
-export function readings(side, at, stops) {
-  const counts = tally(side, at.step, at.scope, stops.length).map((slice) => ({
-    pixels: slice.pixels, errors: slice.errors, foreground: slice.foreground,
-    marked: slice.marked[at.stop + 1], both: slice.both[at.stop + 1], // marked while stop < mark
-  }));
-  const all = { pixels: 0, errors: 0, foreground: 0, marked: 0, both: 0 };
-  for (const slice of counts) for (const key in all) all[key] += slice[key];
-  const divide = (a, b) => (b ? a / b : null);
-  const numbers = { counts: counts[at.slice], all };
-  for (const [ending, c] of [["", counts[at.slice]], ["_all", all]]) {
-    numbers["share" + ending] = divide(c.marked, c.pixels);
-    numbers["wrong" + ending] = side.label ? divide(c.errors, c.pixels) : null;
-    numbers["recall" + ending] = side.label ? divide(c.both, c.errors) : null;
-    numbers["precision" + ending] = side.label ? divide(c.both, c.marked) : null;
-  }
-  const ofImage = at.scope === "image" ? side.image[at.slice] : 0;
-  numbers.threshold = side.thresholds[at.scope][at.step][at.stop][ofImage];
-  const [inside, outside] = side.rule === "url" ? [1, at.alpha] : [at.alpha, 1];
-  const rest = all.pixels - all.marked;
-  numbers.voxel_inside = all.marked ? inside : null;
-  numbers.voxel_outside = rest ? outside : null;
-  numbers.region_inside = divide(inside * all.pixels, all.marked);
-  numbers.region_outside = divide(outside * all.pixels, rest);
-  return numbers;
-}
-
-// Colours as 32-bit pixels, red lowest, opaque.
-const pixel = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
-const rgb = (hex, at = 1) => [0, 2, 4].map((i) => parseInt(hex.slice(at + i, at + i + 2), 16));
-const ramp = (colour) => Uint32Array.from({ length: 256 }, (_, i) => pixel(...colour(i)));
-
-/** For every view a function (out, side, at) that fills the pixels of a slice; each loops on its
- *  own, which browsers run several times faster than one loop that calls a function per pixel. */
-function painters({ cividis, colours }) {
-  const grey = ramp((i) => [i, i, i]);
-  const doubt = ramp((i) => rgb(cividis, 6 * i));
-  const mixed = (hex) => ramp((i) => rgb(hex).map((part) => Math.round(0.65 * part + 0.35 * i)));
-  const own = colours.classes.slice(1).map(mixed); // of the foreground; later classes begin again
-  const classes = Array.from({ length: 256 }, (_, c) => (c ? own[(c - 1) % own.length] : grey));
-  const [error, uncertain, both] = ["error", "uncertain", "both"].map((k) => pixel(...rgb(colours[k])));
-  const cut = (side, bytes, slice) => bytes.subarray(slice * side.pixels, (slice + 1) * side.pixels);
-  const now = (side, bytes, at) => cut(side, bytes, at.step * side.count + at.slice);
-  const painted = (values) => (out, side, at) => {
-    const back = cut(side, side.grey, at.slice), value = values(side, at);
-    for (let i = 0; i < out.length; i++) out[i] = classes[value ? value[i] : 0][value ? back[i] : 0];
-  };
-  return {
-    image(out, side, at) {
-      const back = cut(side, side.grey, at.slice);
-      for (let i = 0; i < out.length; i++) out[i] = grey[back[i]];
-    },
-    label: painted((side, at) => side.label && cut(side, side.label, at.slice)),
-    pseudo: painted((side, at) => now(side, side.pseudoLabel, at)),
-    entropy(out, side, at) {
-      const value = now(side, side.entropy, at);
-      for (let i = 0; i < out.length; i++) out[i] = doubt[value[i]];
-    },
-    uncertain(out, side, at) {
-      const back = cut(side, side.grey, at.slice), marks = now(side, side.marks[at.scope], at);
-      const guess = now(side, side.pseudoLabel, at), label = side.label ? cut(side, side.label, at.slice) : guess;
-      for (let i = 0; i < out.length; i++)
-        out[i] = marks[i] <= at.stop ? grey[back[i]] : label[i] !== guess[i] ? both : uncertain;
-    },
-    errors(out, side, at) {
-      if (!side.label) return out.fill(grey[0]);
-      const back = cut(side, side.grey, at.slice), guess = now(side, side.pseudoLabel, at);
-      const label = cut(side, side.label, at.slice);
-      for (let i = 0; i < out.length; i++) out[i] = label[i] !== guess[i] ? error : grey[back[i]];
-    },
-  };
-}
-
-function paint(canvas, side, at, fill) {
-  if (canvas.width !== side.width) canvas.width = side.width;
-  if (canvas.height !== side.height) canvas.height = side.height;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  const picture = context.createImageData(side.width, side.height);
-  fill(new Uint32Array(picture.data.buffer), side, at);
-  context.putImageData(picture, 0, 0);
-}
+// The threshold scrubber's page: controls, pictures, histogram, read-outs. One module, after
+// readings.js and paint.js, for the notebook (anywidget) and for the self-contained page: no kernel,
+// no network.
 
 const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
 const short = (value) => (value === null ? "–" : Number(value.toPrecision(3)).toString());
 const ROWS = [
-  ["marked as uncertain", "share"], ["wrong", "wrong"],
-  ["errors caught (recall)", "recall"], ["wrong among marked (precision)", "precision"],
+  ["marked", "share"], ["precision", "precision"], ["wrong, of all", "wrong"], ["recall", "recall"],
+  ["recall, at most", "ceiling"],
 ];
 const VIEWS = ["image", "label", "pseudo", "entropy", "uncertain", "errors"];
+const SIDES = { url: "labeled, URL", crl: "unlabeled, CRL" };
 const cell = (key) => `<td data-key="${key}"></td>`;
-const slider = (key, name, step = 1) =>
-  `<label class="slider"><span>${name}</span><input type="range" data-key="${key}" min="0" step="${step}"
+const slider = (key, name, step = 1, look = "") =>
+  `<label class="slider ${look}"><span>${name}</span><input type="range" data-key="${key}" min="0" step="${step}"
    aria-label="${name}"><output></output></label>`;
 const choice = (key, title, group, pairs) =>
-  `<div class="choices" role="radiogroup" aria-label="${title}"><span>${title}</span>${pairs.map(([value, name]) =>
-    `<label><input type="radio" name="${key}${group}" data-key="${key}" value="${value}">${name}</label>`).join("")}</div>`;
-const SIDES = { url: "labeled, URL", crl: "unlabeled, CRL" };
+  `<div class="choices" role="radiogroup" aria-label="${title}"><span>${title}</span><div>${pairs.map(([value, name]) =>
+    `<label><input type="radio" name="${key}${group}" data-key="${key}" value="${value}">${name}</label>`).join("")}</div></div>`;
+const weights = (name, key) =>
+  `<tr><th scope="row">${name}</th>${cell(key + "_inside")}${cell(key + "_outside")}${cell(key + "_ratio")}</tr>`;
 
 function page(sides, group) {
-  const weights = (name, key) =>
-    `<tr><th scope="row">${name}</th>${cell(key + "_inside")}${cell(key + "_outside")}${cell(key + "_ratio")}</tr>`;
-  return `<div class="controls">${slider("stop", "percentile")}${slider("alpha", "alpha", 0.05)}
+  return `<div class="frame"><div class="left">
+  <div class="controls">${slider("stop", "percentile")}${slider("alpha", "alpha", 0.05)}
+    ${slider("slice", "slice")}${slider("step", "training", 1, "long")}
     ${choice("side", "images", group, sides.map((side, i) => [i, SIDES[side.rule]]))}
-    ${slider("slice", "slice")}${slider("step", "training")}
     ${choice("scope", "threshold", group, [["batch", "per batch"], ["image", "per image"]])}</div>
-    <div class="body"><div class="views">${VIEWS.map((view) =>
-      `<figure><figcaption></figcaption><canvas role="img" data-view="${view}"></canvas></figure>`).join("")}</div>
-    <div class="numbers"><table><caption>threshold <b data-key="threshold"></b></caption>
-    <tr><th>share of pixels</th><th scope="col">this slice</th><th scope="col" class="many"></th></tr>
+  <figure class="spread"><figcaption>entropies, threshold <b data-key="threshold"></b></figcaption>
+    <svg viewBox="0 0 ${BINS} 20" preserveAspectRatio="none" role="img"><path class="all"/><path class="wrong"/>
+    <line y1="0" y2="20"/></svg><div class="axis"><span>0</span><span>pixels, logarithmic</span><span></span></div></figure>
+  <div class="numbers"><table><tr><th>share of pixels</th><th scope="col">this slice</th><th scope="col" class="many"></th></tr>
     ${ROWS.map(([name, key]) => `<tr><th scope="row">${name}</th>${cell(key)}${cell(key + "_all")}</tr>`).join("")}</table>
-    <table><caption>what a pixel weighs (plain mean: 1)</caption>
-    <tr><th>normalizer</th><th scope="col">uncertain</th><th scope="col">certain</th><th scope="col">ratio</th></tr>
-    ${weights("per voxel", "voxel")}${weights("per region", "region")}</table>
-    <div class="note" role="status"></div><div class="legend"></div></div></div>`;
+    <table><caption>a pixel's weight (plain mean: 1)</caption>
+    <tr><th>mean over</th><th scope="col">uncertain</th><th scope="col">certain</th><th scope="col">ratio</th></tr>
+    ${weights("all voxels", "voxel")}${weights("a region", "region")}</table></div></div>
+  <div class="right"><div class="views" tabindex="0" role="group" aria-label="pictures; arrow keys move the pointer">${VIEWS.map((view) =>
+    `<figure><figcaption></figcaption><div class="ground"><canvas role="img" data-view="${view}"></canvas><i></i></div></figure>`).join("")}</div>
+  <div class="below"><div class="legend"></div><p class="sentence"></p><div class="probe" role="status"></div>
+  <div class="note" role="status"></div></div></div></div>`;
 }
 
 function remarks(side, { counts, all }) {
@@ -176,6 +50,23 @@ function remarks(side, { counts, all }) {
   return texts.join(" ");
 }
 
+/** Precision and recall of all slices in words. */
+function sentence(side, { share_all, precision_all, wrong_all, recall_all, ceiling_all }) {
+  const first = `The ${percent(share_all)} of pixels with the highest entropy`;
+  if (!side.label) return `${first} are marked.`;
+  if (precision_all === null || recall_all === null) return "";
+  return `${first}: ${percent(precision_all)} of them are wrong (precision; of all pixels: ${percent(wrong_all)}). ` +
+    `They hold ${percent(recall_all)} of all errors (recall; so few pixels can hold ${percent(ceiling_all)} at most).`;
+}
+
+/** One pixel in words. */
+function described(side, at, row, column) {
+  const { entropy, probability, guess, label, marked } = pixelAt(side, at, row, column);
+  const right = label === null ? "" : label === guess ? ", which is right" : `; label ${side.classes[label]}`;
+  return `row ${row}, column ${column}: entropy ${entropy.toFixed(2)} nats, ${marked ? "uncertain" : "certain"}; ` +
+    `${side.classes[guess]} with probability ${probability.toFixed(2)}${right}`;
+}
+
 /** Show `text` in place of the scrubber. */
 function complain(root, text) {
   root.innerHTML = '<div class="message" role="alert"></div>';
@@ -185,7 +76,7 @@ function complain(root, text) {
 /** Put a scrubber into `el`; `shared` (position and views) is the same for all views of a model. */
 export async function mount(el, header, payload, shared = { views: new Set() }) {
   const root = document.createElement("div");
-  root.className = "buarl-scrubber";
+  root.className = "buarl buarl-scrubber";
   // Arrow keys are ours: JupyterLab selects cells by them (older versions listen before us).
   root.dataset.lmSuppressShortcuts = "true";
   for (const type of ["keydown", "keyup"])
@@ -203,24 +94,40 @@ export async function mount(el, header, payload, shared = { views: new Set() }) 
     stop: sides.map((side) => side.start), slice: sides.map((side) => side.slice),
   });
   root.innerHTML = page(sides, Math.random().toString(36).slice(2));
-  const find = (selector) => root.querySelector(selector);
-  const inputs = [...root.querySelectorAll("input")], fillers = painters(header);
+  const find = (selector) => root.querySelector(selector), all = (selector) => [...root.querySelectorAll(selector)];
+  const inputs = all("input"), fillers = painters(header), canvases = all("canvas");
+  const cells = all("td[data-key], b[data-key]"), pictures = find(".views");
   const now = () => ({ ...at, stop: at.stop[at.side], slice: at.slice[at.side] });
+  const say = (selector, text) => find(selector).textContent !== text && (find(selector).textContent = text);
+  let pointed = null; // [row, column] under the pointer
 
   function draw(only) {
     const side = sides[at.side], here = now(), numbers = readings(side, here, stops);
-    for (const view of only ?? VIEWS) paint(find(`[data-view=${view}]`), side, here, fillers[view]);
+    for (const canvas of canvases)
+      if (!only || only.includes(canvas.dataset.view)) paint(canvas, side, here, fillers[canvas.dataset.view]);
     for (const key of ["voxel", "region"]) {
       const [inside, outside] = [numbers[`${key}_inside`], numbers[`${key}_outside`]];
       numbers[`${key}_ratio`] = inside !== null && outside ? inside / outside : null;
     }
-    for (const target of root.querySelectorAll("td[data-key], b[data-key]")) {
+    for (const target of cells) {
       const { key } = target.dataset, value = numbers[key];
       target.dataset.value = value;
       if (key === "threshold") target.textContent = `${value.toFixed(3)} nats`;
       else if (key.endsWith("ratio")) target.textContent = value === null ? "–" : `${short(value)} : 1`;
       else target.textContent = /voxel|region/.test(key) ? short(value) : percent(value);
     }
+    turn(side, here, numbers);
+    caption(side, here);
+    histogram(find(".spread"), side, here, numbers.threshold);
+    find(".many").textContent = `all ${side.count}`;
+    say(".sentence", sentence(side, numbers));
+    say(".note", remarks(side, numbers)); // spoken only if new
+    point();
+    legend(find(".legend"), side, header.colors);
+  }
+
+  /** Controls to where they stand. */
+  function turn(side, here, numbers) {
     const limits = { stop: stops.length, slice: side.count, step: steps.length, alpha: 2 };
     const said = {
       stop: `${stops[here.stop]}`, alpha: at.alpha.toFixed(2),
@@ -237,22 +144,34 @@ export async function mount(el, header, payload, shared = { views: new Set() }) 
         input.setAttribute("aria-valuetext", `${said[key]}; ${percent(numbers.share)} of pixels marked`);
       }
     }
+  }
+
+  function caption(side, here) {
+    pictures.style.setProperty("--ratio", side.height / side.width);
     const hidden = side.rule === "crl" ? ", hidden in training" : "";
     const captions = {
-      image: side.names[here.slice], label: `label${side.label ? hidden : ": none given"}`,
+      image: side.names[here.slice].replaceAll("_", "_\u200b"), label: `label${side.label ? hidden : ": none given"}`,
       pseudo: side.rule === "crl" ? "pseudo-label" : "prediction",
-      entropy: `entropy 0–${side.highest.toFixed(2)} nats`,
-      uncertain: `${side.rule.toUpperCase()} mask, q = ${stops[here.stop]}`, errors: "errors",
+      entropy: `entropy, 0 to ${side.highest.toFixed(2)} nats`,
+      uncertain: `uncertain, percentile ${stops[here.stop]}`, errors: "errors",
     };
-    for (const canvas of root.querySelectorAll("canvas")) {
-      const caption = captions[canvas.dataset.view];
-      canvas.previousSibling.textContent = canvas.previousSibling.title = caption;
-      canvas.setAttribute("aria-label", caption);
+    for (const canvas of canvases) {
+      const text = captions[canvas.dataset.view], title = canvas.parentNode.previousSibling;
+      if (title.textContent === text) continue;
+      title.textContent = text;
+      canvas.setAttribute("aria-label", text);
     }
-    find(".many").textContent = `all ${side.count}`;
-    const note = remarks(side, numbers);
-    if (find(".note").textContent !== note) find(".note").textContent = note; // spoken only if new
-    legend(find(".legend"), side, header.colours);
+  }
+
+  /** The cross on all pictures and the words below them. */
+  function point() {
+    const side = sides[at.side];
+    pictures.classList.toggle("pointed", pointed !== null);
+    if (!pointed) return say(".probe", "Point at a pixel, or press Tab until the pictures are framed, then the arrow keys.");
+    const [row, column] = (pointed = [Math.min(pointed[0], side.height - 1), Math.min(pointed[1], side.width - 1)]);
+    pictures.style.setProperty("--x", `${(100 * (column + 0.5)) / side.width}%`);
+    pictures.style.setProperty("--y", `${(100 * (row + 0.5)) / side.height}%`);
+    say(".probe", described(side, now(), row, column));
   }
 
   function change({ target }) {
@@ -263,6 +182,20 @@ export async function mount(el, header, payload, shared = { views: new Set() }) 
     for (const redraw of views) redraw(only);
   }
   root.addEventListener("input", change);
+  pictures.addEventListener("pointermove", ({ target, offsetX, offsetY }) => {
+    if (target.tagName !== "CANVAS") return;
+    pointed = [Math.floor((offsetY / target.clientHeight) * target.height), Math.floor((offsetX / target.clientWidth) * target.width)];
+    point();
+  });
+  pictures.addEventListener("pointerleave", () => ((pointed = null), point()));
+  pictures.addEventListener("keydown", (event) => {
+    const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const { height, width } = sides[at.side], from = pointed ?? [height >> 1, width >> 1];
+    pointed = pointed ? from.map((n, axis) => Math.max(0, n + by[axis])) : from;
+    point();
+  });
   // JupyterLab takes cells off the page while they are out of sight: paint again on the way back.
   const seen = new IntersectionObserver((found) => found.some((e) => e.isIntersecting) && draw());
   seen.observe(root);
@@ -271,16 +204,33 @@ export async function mount(el, header, payload, shared = { views: new Set() }) 
   return () => (seen.disconnect(), views.delete(draw));
 }
 
-function legend(el, side, colours) {
+/** Bars are drawn anew only when other pixels are counted; the line moves with the threshold. */
+function histogram(figure, side, at, threshold) {
+  const counted = spread(side, at), [all, wrong] = figure.querySelectorAll("path"), line = figure.querySelector("line");
+  if (figure.counted !== counted) {
+    figure.counted = counted;
+    const most = Math.log1p(Math.max(...counted.all));
+    const bars = (counts) => counts.map((n, i) => (n ? `M${i} 20v${((-20 * Math.log1p(n)) / most).toFixed(2)}h.9V20` : "")).join("");
+    all.setAttribute("d", bars(counted.all));
+    wrong.setAttribute("d", bars(counted.wrong));
+    figure.querySelector(".axis").lastChild.textContent = side.highest.toFixed(2);
+  }
+  const x = (BINS * threshold) / side.highest;
+  line.setAttribute("x1", x);
+  line.setAttribute("x2", x);
+  figure.querySelector("svg").setAttribute("aria-label", `histogram of entropy, threshold at ${threshold.toFixed(3)} nats`);
+}
+
+function legend(el, side, colors) {
   const wanted = side.rule + side.classes.length;
   if (el.dataset.shown === wanted) return;
   el.dataset.shown = wanted;
-  const names = side.classes.slice(1).map((name, i) => [colours.classes[1 + (i % (colours.classes.length - 1))], name]);
-  const marks = [[colours.uncertain, side.label ? "uncertain, correct" : "uncertain"]];
-  if (side.label) marks.push([colours.both, "uncertain and wrong"], [colours.error, "error"]);
-  el.replaceChildren(...[...names, ...marks].map(([colour, name]) => {
+  const names = side.classes.slice(1).map((name, i) => [colors.classes[1 + (i % (colors.classes.length - 1))], name]);
+  const marks = [[colors.uncertain, side.label ? "uncertain, yet right" : "uncertain"]];
+  if (side.label) marks.push([colors.both, "uncertain and wrong"], [colors.error, "wrong"]);
+  el.replaceChildren(...[...names, ...marks].map(([color, name]) => {
     const entry = document.createElement("span"), swatch = document.createElement("i");
-    swatch.style.background = colour;
+    swatch.style.background = color;
     entry.append(swatch, name);
     return entry;
   }));

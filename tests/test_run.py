@@ -142,6 +142,7 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert run["seconds"] == result.seconds
     assert set(run["seconds"]) == {"pretrain", "selftrain"}
     assert sorted(p.name for p in out.iterdir()) == [
+        ".lock",
         "history.csv",
         "last.pt",
         "pretrain.pt",

@@ -118,9 +118,9 @@ def run_experiment(
             # "auto" may mean something else on this machine
             used = begun["environment"].get("precision", engine.precision)
             engine = replace(engine, precision=used)
-        else:
-            write_json(out / "run.json", description)
         try:
+            if not resume:
+                write_json(out / "run.json", description)
             result = fit(
                 method,
                 source,

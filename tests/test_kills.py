@@ -177,7 +177,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     row, tmp_path, monkeypatch, capsys, at, request
 ):
     monkeypatch.setitem(PRESETS, "toy", PRESET)
-    straight, out = request.getfixturevalue("tmp_path_factory").mktemp("straight") / "r", tmp_path / "r"
+    straight, out = (
+        request.getfixturevalue("tmp_path_factory").mktemp("straight") / "r",
+        tmp_path / "r",
+    )
     assert main([*row("supervised"), "--out", str(straight)]) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -198,6 +198,7 @@ class Train:
         return experiment, source, self.precision
 
     def _begun(self, code: Code) -> tuple[Experiment, Source, Precision]:
+        from buarl.training.older_runs import without_removed_precision
         from buarl.training.run import read_run, row_of_run
 
         begun, experiment = read_run(self.resume), row_of_run(self.resume, code)
@@ -205,6 +206,8 @@ class Train:
         if root is None and not experiment.source.startswith("phantom"):  # made anew, as needed
             root = Path(begun["data"]["root"])
         precision = self.precision or begun["config"]["precision"]
+        if precision not in get_args(Precision):
+            without_removed_precision(self.resume, begun, precision)  # says how to go on
         return experiment, open_source(experiment.source, root), precision
 
     def _curve(self, experiment: Experiment, source: Source, code: Code) -> Any:

@@ -160,14 +160,13 @@ def _leave(out: Path, error: Exception, *, ours: bool) -> None:
     if ours and not saved:
         shutil.rmtree(out)
     if isinstance(error, FloatingPointError):
-        if not saved:
-            state = "nothing had been saved, so the folder was removed" if ours else "delete it"
+        if saved:
+            state = "to resume it would end there again, so train into a new folder"
+        elif ours:
+            state = "nothing had been saved, so the folder was removed"
         else:
-            state = "to resume it would end there again"
-        raise FloatingPointError(
-            f"{out}: {error}; {state}. Train into a new folder with a smaller learning rate "
-            "(--set lr=0.001), and look for images whose values are far from those of the others"
-        ) from error
+            state = "nothing was ever saved there, so delete the folder and train anew"
+        raise FloatingPointError(f"{error} ({out}: {state})") from error
 
 
 def _with_precision(experiment: Experiment, config: Config, asked: Precision | None) -> Config:
@@ -197,11 +196,9 @@ def _stage_end(folder: Path, description: dict[str, Any], method: Method) -> Pat
         raise ValueError(
             f"pretrained needs two stages, got {description['experiment']['method']!r}"
         )
-    theirs = read_run(folder)
-    path = stage_checkpoint(folder, 0, method, theirs)
-    parts = [{"first stage": _first_stage(run)} for run in (description, theirs)]
+    parts = [{"first stage": _first_stage(run)} for run in (description, read_run(folder))]
     _check_same(folder, *parts, ("first stage",))
-    return path
+    return stage_checkpoint(folder, 0, method)
 
 
 def _check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | None) -> None:
@@ -220,12 +217,12 @@ def _check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | No
 def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
     """What decides the weights after the first stage."""
     keys = ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed")
-    row = {key: run["experiment"][key] for key in keys}
+    row = {key: run["experiment"].get(key) for key in keys}
     row |= {key: run["experiment"].get(key) for key in ("network", "network_options")}
     options = run["experiment"]["options"]
     row["options"] = {k: v for k, v in options.items() if k not in SECOND_STAGE_OPTIONS}
     config = {k: v for k, v in run["config"].items() if k != "stages"}
-    row |= {**config, "first stage": run["config"]["stages"][0]}
+    row |= {**config, "first stage": run["config"]["stages"][:1]}
     if not row["source"].startswith("phantom"):  # those are made anew, wherever the cache lies
         row["root"] = run["data"]["root"]
     return row

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
 from buarl.data.text import read_text
 from buarl.methods import Method
@@ -184,13 +185,18 @@ def load_run(
         code: Method, network and rules from outside the package that the run may use: classes and
             functions, or where they lie, such as "my_method.py:MyMethod".
     Raises:
-        ValueError: no finished run, or it needs code that was not named.
+        ValueError: no finished run, one in training, a checkpoint that is damaged, of another run
+            or not the last, or code that was not named.
+        DataError: its data are not there.
     """
     run = read_run(out)
     experiment = _finished(out, run, code)
     if root is None and not experiment.source.startswith("phantom"):  # phantoms are made anew
         root = run["data"]["root"]
-    source = open_source(experiment.source, root)
+    try:
+        source = open_source(experiment.source, root)
+    except DataError as error:
+        raise DataError(f"{out}: {error}") from error
     return experiment, source, load_method(out, source.num_classes, code)
 
 
@@ -222,18 +228,17 @@ def load_method(out: Path, num_classes: int, code: Code = ()) -> Method:
     return method
 
 
-def stage_checkpoint(out: Path, stage: int, method: Method, run: Mapping[str, Any]) -> Path:
+def stage_checkpoint(out: Path, stage: int, method: Method) -> Path:
     """Find the checkpoint at the end of an earlier stage of a run, and check that it is that.
 
     Args:
         out: The folder. stage: Number of the stage, from 0. method: Of that run, for its stages.
-        run: Its `run.json`.
     Returns:
         Its path.
     Raises:
         ValueError: none there, damaged, of another run, or of another place.
     """
-    path = Path(out) / f"{method.stages()[stage].name}.pt"
+    run, path = read_run(out), Path(out) / f"{method.stages()[stage].name}.pt"
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint; has that run finished its first stage?")
     state = load_state(path)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from buarl.methods.base import Learner, Method, Stage
 from buarl.methods.recipe import StagePlan
-from buarl.training.checkpoint import load_state, save_state
+from buarl.training.checkpoint import NOT_FINITE, load_state, save_state
 
 LOG_EVERY = 10
 
@@ -105,7 +105,7 @@ class TrainingState:
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"the loss must stay finite, got {loss} in stage {stage.name!r} within the "
-                f"{LOG_EVERY} steps before step {done}"
+                f"{LOG_EVERY} steps before step {done}: {NOT_FINITE}"
             )
         return loss
 

@@ -156,10 +156,22 @@ def test_unlabeled_wanted_but_none_there(source):
         Batches(source, None, (32, 32)).batch((0,), 0, 4, 4)
 
 
-@pytest.mark.parametrize("size", [0, 7])
-def test_labeled_batch_outside_the_samples_there_are(batches, size):
-    with pytest.raises(DataError, match=rf"labeled_batch must lie in 1 to 6, .* got {size}"):
-        batches.batch((0,), 0, size, 0)
+def test_a_batch_without_labeled_samples_is_refused(batches):
+    with pytest.raises(DataError, match="labeled_batch must be at least 1, got 0"):
+        batches.batch((0,), 0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [7, 20])
+def test_where_samples_are_fewer_than_a_batch_they_are_drawn_again(batches, size):
+    """All of them equally often, give or take one, and each draw with an augmentation of its own."""
+    order = stream_indices((0, 0), 5, 6, size, 1)
+    counts = np.bincount(order, minlength=6)
+    assert counts.sum() == size
+    assert counts.max() - counts.min() <= 1
+    batch = batches.batch((0,), 5, size, 0)
+    assert batch.label.shape[0] == size
+    assert equal(batch, batches.batch((0,), 5, size, 0))
+    assert len({image.numpy().tobytes() for image in batch.image}) > 6
 
 
 def test_labeled_and_unlabeled_images_are_views_of_one_tensor(batches):

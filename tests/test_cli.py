@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,12 +10,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import tyro
 from tiny import PRESET, write_tiny
 
 from buarl.commands.main import main
+from buarl.commands.runs import Evaluate
 from buarl.commands.train import Train
-from buarl.commands.words import pairs, program
+from buarl.commands.words import pairs, program, quoted
 from buarl.data.source import source_names
 from buarl.dice import DICE_BCP_ACDC
 from buarl.methods import METHODS
@@ -135,6 +138,102 @@ def test_a_broken_rule_is_one_line_and_leaves_nothing(
     assert said in error
     assert "Traceback" not in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize("threads", ["-1", "100000"])
+def test_threads_are_counted_before_torch_is_asked(root, tmp_path, capsys, threads):
+    words = ["train", "--source", "acdc", "--root", str(root), "--out", str(tmp_path / "run")]
+    assert main([*words, "--threads", threads]) == 2
+    assert re.fullmatch(
+        rf"buarl: threads must lie in 0 to \d+, got {threads}\n", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "a/b"), "a/b: the disk is full; make room"),
+        (PermissionError(errno.EACCES, "denied", "a/b"), "a/b: no permission"),
+        (NotADirectoryError(errno.ENOTDIR, "x", "a/b"), "a/b: a part of the path is a file"),
+        (MemoryError(), "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (FloatingPointError("nan in stage 1"), "nan in stage 1"),
+    ],
+)
+def test_what_a_machine_refuses_is_one_line(monkeypatch, tmp_path, capsys, error, said):
+    def refuse(self):
+        raise error
+
+    monkeypatch.setattr(Train, "run", refuse)
+    assert main(["train", "--out", str(tmp_path / "run")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"buarl: {said}")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), AssertionError(), IndexError()])
+def test_a_mistake_of_ours_shows_its_traceback(monkeypatch, tmp_path, error):
+    def mistake(self):
+        raise error
+
+    monkeypatch.setattr(Train, "run", mistake)
+    with pytest.raises(type(error)):
+        main(["train", "--out", str(tmp_path / "run")])
+
+
+def test_a_folder_under_a_file_and_files_that_may_not_grow(root, tmp_path, tiny_toy, capsys):
+    resource = pytest.importorskip("resource")
+    words = ["train", "--source", "acdc", "--root", str(root), "--labeled", "2", "--method"]
+    words += ["supervised", "--out"]
+    (tmp_path / "file").write_text("x")
+    assert main([*words, str(tmp_path / "file" / "run")]) == 2
+    assert "file/run: a part of the path is a file, not a folder" in capsys.readouterr().err
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        assert main([*words, str(tmp_path / "run")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"buarl: {tmp_path}/run/last.pt: could not be written (")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_before_anything_began_says_so(monkeypatch, tmp_path, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluate, "run", interrupted)
+    assert main(["evaluate", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "buarl: interrupted\n"
+
+
+def test_a_run_in_the_removed_precision_goes_on_as_its_message_says(
+    root, tmp_path, tiny_toy, capsys
+):
+    words = ["--source", "acdc", "--root", str(root), "--labeled", "2", "--method", "supervised"]
+    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    run["config"]["precision"] = run["environment"]["precision"] = "bf16_backward"
+    path.write_text(json.dumps(run))
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    assert "resume with --precision fp32" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "run"), "--precision", "fp32"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("runs/a", "runs/a"),
+        ("my runs", '"my runs"'),
+        ("a$b", "'a$b'"),
+        ("-x", "./-x"),
+        ("Müller", "Müller"),
+    ],
+)
+def test_a_path_is_one_word_of_a_shell(path, word):
+    assert quoted(path) == word
 
 
 def test_every_method_and_any_of_its_switches_can_be_named():

@@ -7,10 +7,30 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from tiny import (
+    rings,
+    same_weights,
+    slice_path,
+    tiny_config,
+    tiny_method,
+    trained,
+    write_case,
+    write_tiny,
+)
 from torch import nn
 
+from buarl.data.acdc import Acdc
 from buarl.data.h5 import Sample
-from buarl.training.health import TeachesNothing, check_history, check_prediction, check_samples
+from buarl.regions import url
+from buarl.training.config import StagePlan
+from buarl.training.health import (
+    FewSamples,
+    TeachesNothing,
+    check_history,
+    check_prediction,
+    check_samples,
+)
+from buarl.training.loop import fit
 
 
 def sample(case, image, label=None):
@@ -95,3 +115,64 @@ def test_a_network_that_predicts_one_class_is_named_and_left_as_it_was():
 
 def test_a_network_that_tells_classes_apart_is_normal(silent):
     check_prediction("train", 1, [("student", Constant([0.0, 0.0]))], torch.randn(2, 1, 4, 4))
+
+
+# In a training
+
+
+def test_a_training_on_background_alone_is_named_and_trained_all_the_same(tmp_path):
+    root = write_tiny(tmp_path)
+    source = Acdc(root)
+    for name in source.training_names():
+        image, label = rings((20, 24), 1)
+        write_case(slice_path(root, name), image=image, label=0 * label)
+    with pytest.warns(TeachesNothing, match="labels hold class 0 only"):
+        trained("supervised", source)
+
+
+def test_a_rule_that_weighs_nothing_is_named_once(tmp_path):
+    source = Acdc(write_tiny(tmp_path))
+    config = tiny_config("supervised", stages=(StagePlan(120, 4, 0),))
+    method = tiny_method("supervised", labeled_rule=url(100, alpha=0))
+    with pytest.warns(TeachesNothing) as caught:
+        fit(method, source, config)
+    idle = [str(w.message) for w in caught if "exactly 0" in str(w.message)]
+    assert [text.split(":")[0] for text in idle] == ["stage 'train', step 50"] * len(idle)
+    assert len(idle) in (1, 2)  # the loss, and its labeled term
+
+
+def test_a_collapsed_student_and_teacher_are_named_at_a_checkpoint_and_no_bit_moves(
+    tmp_path, monkeypatch
+):
+    source, seen = Acdc(write_tiny(tmp_path)), []
+    config = tiny_config("mean_teacher", stages=(StagePlan(101, 4, 4),), checkpoint_every=50)
+    watched = tiny_method("mean_teacher")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(watched, source, config)
+        monkeypatch.setattr(
+            "buarl.training.loop.check_prediction",
+            lambda stage, step, networks, image: seen.append((step, [n for n, _ in networks])),
+        )
+        plain = tiny_method("mean_teacher")
+        fit(plain, source, config)
+    assert same_weights(watched, plain)
+    assert seen == [(100, ["student", "teacher"]), (101, ["student", "teacher"])]
+
+
+def test_a_teacher_that_no_stage_uses_yet_is_not_looked_at(tmp_path, monkeypatch):
+    source, seen = Acdc(write_tiny(tmp_path)), {}
+    monkeypatch.setattr("buarl.training.loop.YOUNG", 1)
+    monkeypatch.setattr(
+        "buarl.training.loop.check_prediction",
+        lambda stage, step, networks, image: seen.update({stage: [n for n, _ in networks]}),
+    )
+    trained("bcp", source)
+    assert seen == {"pretrain": ["student"], "selftrain": ["student", "teacher"]}
+
+
+def test_batches_larger_than_the_samples_are_named(tmp_path):
+    source = Acdc(write_tiny(tmp_path))
+    config = tiny_config("supervised", stages=(StagePlan(2, 7, 0),))
+    with pytest.warns(FewSamples, match="a step draws 7 labeled images, and there are 6"):
+        fit(tiny_method("supervised"), source, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,8 +17,10 @@ from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.evaluation.score import score_run
 from buarl.regions import crl, url, whole
+from buarl.training.checkpoint import load_state, write_json
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
 from buarl.training.engine import choose_engine
+from buarl.training.lock import owned
 from buarl.training.run import SELECTION, load_run, read_run, run_experiment
 
 ROW = Experiment(
@@ -142,6 +145,7 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert run["seconds"] == result.seconds
     assert set(run["seconds"]) == {"pretrain", "selftrain"}
     assert sorted(p.name for p in out.iterdir()) == [
+        ".lock",
         "history.csv",
         "last.pt",
         "pretrain.pt",
@@ -321,3 +325,210 @@ def test_load_run_refuses_an_unfinished_run_and_no_run(source, tmp_path):
         load_run(tmp_path / "run")
     with pytest.raises(ValueError, match="not a run folder"):
         load_run(tmp_path)
+
+
+# A run folder has one trainer, and its files belong together
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished run of ROW, to change."""
+    return shutil.copytree(finished[0], tmp_path / "copied")
+
+
+def changed_state(path, **changes):
+    """A checkpoint with other content, whole by its checksums."""
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+
+
+def without(path, *keys):
+    state = torch.load(path, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key not in keys}, path)
+
+
+def test_a_folder_in_training_is_neither_trained_into_nor_evaluated(source, copied):
+    with owned(copied):
+        with pytest.raises(ValueError, match="copied: another process trains into this folder"):
+            run_experiment(ROW, source, copied, resume=True)
+        for use in (load_run, score_run):
+            with pytest.raises(
+                ValueError, match="copied: is being trained at this moment .process"
+            ):
+                use(copied)
+    assert load_run(copied)[0] == ROW
+
+
+def test_a_run_is_owned_while_it_trains(source, tmp_path):
+    out, seen = tmp_path / "run", []
+
+    def callback(*_):
+        with pytest.raises(ValueError, match="another process trains"), owned(out):
+            pass
+        with pytest.raises(ValueError, match="is being trained"):
+            load_run(out)
+        seen.append(1)
+
+    run_experiment(SUPERVISED, source, out, callback=callback)
+    assert len(seen) == 6
+    assert load_run(out)
+
+
+@pytest.mark.parametrize("position", [[0, 2], [1, 6], [7, 0], [0, 99], [-1, 0], [2], None, "end"])
+def test_a_finished_run_whose_checkpoint_stands_elsewhere_is_refused(copied, position):
+    """Another process wrote an earlier one after the end, or the file is another."""
+    changed_state(copied / "last.pt", position=position)
+    for use in (load_run, score_run):
+        with pytest.raises(
+            ValueError, match=r"copied/last\.pt: (stands in stage|its position must)"
+        ):
+            use(copied)
+
+
+def test_an_earlier_checkpoint_in_a_finished_folder_is_trained_to_the_end(source, finished, copied):
+    shutil.copy(copied / "pretrain.pt", copied / "last.pt")
+    with pytest.raises(ValueError, match=r"after 0 steps, .* `train --resume .*copied` trains"):
+        load_run(copied)
+    result = run_experiment(ROW, source, copied, resume=True)
+    assert same_weights(result.network, finished[1].network)
+    assert load_run(copied)
+
+
+def test_checkpoints_of_another_row_are_refused(source, copied, tmp_path):
+    run_experiment(replace(ROW, seed=5), source, tmp_path / "other")
+    for name in ("last.pt", "pretrain.pt"):
+        shutil.copy(tmp_path / "other" / name, copied / name)
+    for use in (
+        lambda: load_run(copied),
+        lambda: run_experiment(ROW, source, copied, resume=True),
+        lambda: run_experiment(ROW, source, tmp_path / "new", pretrained=copied),
+    ):
+        with pytest.raises(ValueError, match=r"copied/\w+\.pt: a checkpoint of another run"):
+            use()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_stage_file_must_stand_at_the_end_of_its_stage(source, copied, tmp_path):
+    shutil.copy(copied / "last.pt", copied / "pretrain.pt")
+    with pytest.raises(ValueError, match=r"pretrain\.pt: its position must be \[1, 0\]"):
+        run_experiment(ROW, source, tmp_path / "new", pretrained=copied)
+
+
+def test_checkpoints_of_earlier_versions_load(source, finished, copied):
+    for name in ("last.pt", "pretrain.pt"):
+        without(copied / name, "run", "pending")
+    assert same_weights(load_run(copied)[2].student, finished[1].network)
+    assert run_experiment(ROW, source, copied, resume=True).history == finished[1].history
+
+
+def test_weights_of_another_network_are_named(copied):
+    changed_state(copied / "last.pt", method={"student.weight": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"last\.pt: its weights must be those of Bcp"):
+        load_run(copied)
+
+
+def test_pretrained_stands_in_run_json_and_is_kept_to(source, finished, copied, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(Cut):  # before the first checkpoint
+        run_experiment(ROW, source, out, pretrained=copied, callback=cut_after("selftrain", 0))
+    kept = read_run(out)["pretrained"]
+    assert (kept["run"], kept["file"], len(kept["sha256"])) == ("copied", "pretrain.pt", 64)
+    with pytest.raises(ValueError, match=r"begins from copied/pretrain\.pt .* must be named"):
+        run_experiment(ROW, source, out, resume=True)
+    changed_state(copied / "pretrain.pt", seconds={"pretrain": 1.0})
+    with pytest.raises(ValueError, match=r"begins from copied/pretrain\.pt .* another file now"):
+        run_experiment(ROW, source, out, resume=True, pretrained=copied)
+    result = run_experiment(ROW, source, out, resume=True, pretrained=finished[0])
+    assert same_weights(result.network, finished[1].network)
+
+
+def test_leftovers_of_a_killed_writer_go_when_the_run_goes_on(source, copied):
+    (copied / ".last.pt.abc.new").write_bytes(b"half")
+    run_experiment(ROW, source, copied, resume=True)
+    assert not (copied / ".last.pt.abc.new").exists()
+
+
+# Ways out
+
+
+def test_a_folder_without_run_json_has_a_way_out(source, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.abc.new").write_text("{")
+    with pytest.raises(FileExistsError, match="without a run.json .* delete it"):
+        run_experiment(ROW, source, tmp_path / "run")
+    with pytest.raises(ValueError, match="before its first step, delete the folder and train"):
+        run_experiment(ROW, source, tmp_path / "run", resume=True)
+
+
+def test_a_run_that_dies_at_its_first_step_leaves_nothing_and_says_what_to_try(source, tmp_path):
+    hopeless = replace(SUPERVISED, set={"lr": 1e30, "optimizer": "sgd"})
+    with pytest.raises(FloatingPointError, match=r"smaller learning rate.* the folder was removed"):
+        run_experiment(hopeless, source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_far_from_all_measure_stop_the_run_before_anything_is_saved(tmp_path):
+    import h5py
+
+    root = write_tiny(tmp_path / "huge")
+    for path in (root / "data" / "slices").glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["image"][...] *= 1e30
+    for row in (ROW, SUPERVISED):
+        with pytest.raises(
+            FloatingPointError, match="whose values are far from those of the others"
+        ):
+            run_experiment(row, Acdc(root), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+OTHER_TYPES = (None, 7, "x", [], {}, True, [[1]])
+
+
+def test_a_damaged_run_json_names_the_file(copied):
+    """Cut short, or with any value missing or of another type: named, or without effect."""
+    path = copied / "run.json"
+    text, run = path.read_text(), read_run(copied)
+    broken = [text[:100], "", "{}", "[]", "null", '"run"', "\x00", text.replace("{", "[", 1)]
+    for key, value in run.items():
+        broken += [json.dumps({k: v for k, v in run.items() if k != key})]
+        broken += [json.dumps({**run, key: other}) for other in OTHER_TYPES]
+        for inner in value if isinstance(value, dict) and key != "environment" else ():
+            rest = {k: v for k, v in value.items() if k != inner}
+            other = OTHER_TYPES[len(broken) % len(OTHER_TYPES)]
+            broken += [
+                json.dumps({**run, key: changed}) for changed in (rest, {**rest, inner: other})
+            ]
+    messages = []
+    for content in broken:
+        path.write_text(content)
+        try:
+            assert load_run(copied)[0] == ROW  # what only records, such as the machine
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 90, (len(messages), len(broken))
+    assert [message for message in messages if str(copied) not in message] == []
+
+
+def test_a_key_of_run_json_is_named(copied):
+    run = read_run(copied)
+    write_json(copied / "run.json", {**run, "finished": "yes"})
+    with pytest.raises(ValueError, match=r"run\.json: finished must be a bool, got 'yes'"):
+        read_run(copied)
+    del run["experiment"]["seed"]
+    write_json(copied / "run.json", run)
+    with pytest.raises(ValueError, match=r"run\.json: damaged, it has no experiment\.seed"):
+        read_run(copied)
+
+
+def test_a_phantom_run_goes_on_where_the_cache_has_moved(tmp_path, monkeypatch):
+    """Its first stage is lent, too: what is made anew is the same data wherever it lies."""
+    from buarl.data.source import open_source
+
+    monkeypatch.setitem(PRESETS, "tiny", PRESET)
+    row = replace(ROW, source="phantom")
+    here = open_source("phantom")
+    run_experiment(row, here, tmp_path / "run")
+    moved = open_source("phantom", shutil.copytree(here.root, tmp_path / "moved"))
+    run_experiment(row, moved, tmp_path / "again", pretrained=tmp_path / "run")
+    ends = [load_state(tmp_path / name / "last.pt")["method"] for name in ("run", "again")]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])

@@ -18,7 +18,7 @@ from buarl.networks import UNet
 from buarl.schedules import Poly, StepDecay
 from buarl.training.checkpoint import load_state
 from buarl.training.config import StagePlan
-from buarl.training.loop import fit
+from buarl.training.loop import StopTraining, fit
 
 NAMES = ["supervised", "mean_teacher", "bcp"]
 
@@ -195,6 +195,79 @@ def test_refusals_say_what_is_wrong(source, tmp_path):
         fit(tiny_method("mean_teacher"), source, tiny_config("mean_teacher", labeled=None))
     with pytest.raises(ValueError, match="precision"):
         fit(method, source, tiny_config("bcp", precision="half"))
+
+
+def never(*_):
+    raise AssertionError("a step was taken")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("bcp", {"labeled": None}, "4 unlabeled samples needs unlabeled patients"),
+        ("bcp", {"stages": (StagePlan(9, 3, 0), StagePlan(9, 4, 4))}, "must be even, .* got 3"),
+        ("bcp", {"stages": (StagePlan(9, 4, 0), StagePlan(9, 4, 2))}, "equal, .* got 4 and 2"),
+        ("bcp", {"labeled": 9}, "labeled must lie in 1 to 4"),
+    ],
+)
+def test_what_is_known_before_the_first_step_is_said_there(source, name, changes, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        fit(tiny_method(name), source, tiny_config(name, **changes), callback=never, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+def test_checkpoint_every_is_a_whole_number(value):
+    with pytest.raises(ValueError, match=f"checkpoint_every must be .* at least 1, got {value}"):
+        tiny_config("bcp", checkpoint_every=value)
+
+
+def test_a_folder_is_an_existing_one_and_may_be_a_string(source, tmp_path):
+    config = tiny_config("supervised")
+    for out in (tmp_path / "no", str(tmp_path / "no")):
+        with pytest.raises(ValueError, match="out must be an existing folder, got '.*no'"):
+            fit(tiny_method("supervised"), source, config, out=out, callback=never)
+    fit(tiny_method("supervised"), source, config, out=str(tmp_path))
+    assert (tmp_path / "last.pt").is_file()
+
+
+# Stopping
+
+
+def stop_after(stage, index):
+    def callback(name, step, method):
+        if (name, step.index) == (stage, index):
+            raise StopTraining
+
+    return callback
+
+
+@pytest.mark.parametrize(("stage", "index"), [("pretrain", 3), ("pretrain", 11), ("selftrain", 6)])
+def test_a_stop_saves_the_step_it_came_in_and_moves_no_row_of_the_history(
+    source, tmp_path, stage, index
+):
+    whole, result = trained("bcp", source)
+    config, steps = tiny_config("bcp"), []
+    with pytest.raises(StopTraining):
+        fit(tiny_method("bcp"), source, config, out=tmp_path, callback=stop_after(stage, index))
+    method = tiny_method("bcp")
+    again = fit(
+        method,
+        source,
+        config,
+        out=tmp_path,
+        resume=True,
+        callback=lambda name, step, _: steps.append((name, step.index)),
+    )
+    assert same_weights(method, whole)
+    assert again.history == result.history
+    assert steps[0] == ((stage, index + 1) if index < 11 else ("selftrain", 0))
+
+
+def test_a_stop_without_a_folder_just_ends(source):
+    config = tiny_config("supervised")
+    with pytest.raises(StopTraining):
+        fit(tiny_method("supervised"), source, config, callback=stop_after("train", 1))
 
 
 def test_a_callback_that_evaluates_does_not_switch_dropout_off(source):

@@ -12,12 +12,13 @@ from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
 from buarl.evaluation.evaluate import evaluate, summary
 from buarl.evaluation.metrics import multiclass_metrics
-from buarl.evaluation.validation import DiceCurve, dice_of_classes
+from buarl.evaluation.validation import DiceCurve, _read, dice_of_classes
 from buarl.methods.base import Adam, Step
 from buarl.methods.supervised import Supervised
 from buarl.networks import VNet
 from buarl.training.config import Config
 from buarl.training.loop import fit
+from buarl.training.state import TrainingState
 
 PLACES = [("pretrain", 5), ("pretrain", 10), ("pretrain", 12)]
 PLACES += [("selftrain", 5), ("selftrain", 10), ("selftrain", 14)]
@@ -90,6 +91,45 @@ def test_an_interrupted_curve_goes_on(source, tmp_path):
     text = (tmp_path / "curve.csv").read_text()
     assert "split val, 2 volumes" in text
     assert "the last checkpoint is evaluated, not the best one" in text
+
+
+def test_scores_are_on_the_disk_before_the_checkpoint_that_covers_them(
+    source, tmp_path, monkeypatch
+):
+    """Whatever kills the run right after a checkpoint: no row up to it is lost."""
+    config, places = tiny_config("bcp", checkpoint_every=5), []
+    curve, save = curve_of(source, tmp_path / "curve.csv"), TrainingState.save
+
+    def saved(state, path):
+        save(state, path)
+        written = _read(tmp_path / "curve.csv")
+        places.append((state.position, list(written)[-1] if written else None))
+
+    monkeypatch.setattr(TrainingState, "save", saved)
+    fit(tiny_method("bcp"), source, config, callback=curve, out=tmp_path)
+    assert places == [
+        ((0, 5), ("pretrain", 5)),
+        ((0, 10), ("pretrain", 10)),
+        ((1, 0), ("pretrain", 12)),
+        ((1, 5), ("selftrain", 5)),
+        ((1, 10), ("selftrain", 10)),
+        ((2, 0), ("selftrain", 14)),
+    ]
+
+
+def test_rows_beyond_the_checkpoint_are_forgotten(source, tmp_path):
+    curve = curve_of(source, tmp_path / "curve.csv")
+    curve.rows = {place: {"dice": 0.5} for place in PLACES}
+    curve.begin({"pretrain": 12, "selftrain": 5})
+    assert list(curve.rows) == PLACES[:4]
+    curve.begin({})
+    assert curve.rows == {}
+
+
+def test_a_curve_that_is_none_is_named(source, tmp_path):
+    (tmp_path / "curve.csv").write_text("stage,step,dice\npretrain,five,0.5\n")
+    with pytest.raises(ValueError, match=r"curve\.csv: not a curve of an earlier part"):
+        curve_of(source, tmp_path / "curve.csv")
 
 
 def test_volumes_are_predicted_as_in_an_evaluation(tmp_path):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from tqdm import tqdm
+
+from buarl.data.errors import access_cause
+
 
 def print_whatever_comes() -> None:
     """From now on a sign that the terminal cannot show is printed as its number.
@@ -14,3 +18,22 @@ def print_whatever_comes() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """A line on stderr, which leaves a progress bar whole."""
+    tqdm.write(f"buarl: {text}", file=sys.stderr)
+
+
+def sentence(error: BaseException) -> str:
+    """What to say of an error: its own words, or the cause in plain ones where the machine refused.
+
+    >>> sentence(PermissionError(13, "Permission denied", "runs/mine"))
+    'runs/mine: no permission'
+    """
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error})" if str(error) else "not enough memory"
+    name, cause = getattr(error, "filename", None), access_cause(error)
+    if isinstance(error, OSError) and name is not None and cause is not None:
+        return f"{name}: {cause}"
+    return str(error) or type(error).__name__

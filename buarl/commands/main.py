@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import torch
 import tyro
+from torch import OutOfMemoryError
 
-from buarl.commands.console import print_whatever_comes
+from buarl.commands.console import print_whatever_comes, say, sentence
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
+from buarl.commands.interruption import Interrupted
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.train import Train
 from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
+from buarl.training.health import FewSamples, TeachesNothing
 
 
 @dataclass
@@ -43,22 +49,49 @@ Command = (
 )
 
 
+MOST_THREADS = max(64, os.cpu_count() or 1)  # far more end in a crash of the OpenMP library
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; a broken rule is one line on stderr and exit code 2."""
+    """Run a command.
+
+    Returns:
+        0, or 2 after a broken rule or a refusal of the machine, which is one line on stderr, or
+        130 and 143 after an interruption by SIGINT and SIGTERM. A mistake of ours is no such line:
+        it shows its traceback.
+    """
     print_whatever_comes()
     command = tyro.cli(Command, prog=program(), args=argv)
-    hold_memory()
-    if threads := getattr(command, "threads", 0):  # of every command that computes
-        torch.set_num_threads(threads)
-    try:
-        command.run()
-    except (ValueError, OSError, FloatingPointError) as error:  # OSError: disk full, no permission
-        print(f"buarl: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "buarl: interrupted; `train --resume RUN` goes on from the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(_show_warning, warnings.showwarning)
+        try:
+            hold_memory()
+            _set_threads(getattr(command, "threads", 0))
+            command.run()
+        except (ValueError, OSError, FloatingPointError, MemoryError, OutOfMemoryError) as error:
+            say(sentence(error))
+            return 2
+        except Interrupted as stopped:
+            say(str(stopped))
+            return stopped.code
+        except KeyboardInterrupt:
+            say("interrupted")
+            return 130
     return 0
+
+
+def _set_threads(threads: int) -> None:
+    if not 0 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads must lie in 0 to {MOST_THREADS}, got {threads}")
+    if threads:  # of every command that computes
+        torch.set_num_threads(threads)
+
+
+def _show_warning(
+    usual: Callable[..., None], message: Warning, category: type[Warning], *where: Any
+) -> None:
+    """Ours as one line, those of others as they always are."""
+    if issubclass(category, TeachesNothing | FewSamples):
+        say(f"warning: {message}")
+    else:
+        usual(message, category, *where)

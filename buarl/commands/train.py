@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
-from buarl.data.source import source_names
+from buarl.data.source import Source, open_source, rank_of, source_names
 from buarl.methods import METHODS
 from buarl.outside import Code, code_name, is_outside, load_code
 from buarl.regions import RULES, Rule
 from buarl.training.config import PRESETS, Experiment
 from buarl.training.engine import Precision
+from buarl.training.loop import CHECKPOINT, StopTraining
 from buarl.training.overrides import KEYS
 
 ReductionName = Literal["region", "voxel"]
+LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
 _OWN = "or your own, FOLDER/FILE.py:NAME"
 
 
@@ -64,8 +68,8 @@ class Train:
     """More arguments of that network."""
     code: Places = ()
     """Other code of your own that this run needs. A run folder alone never imports any."""
-    labeled: int = 3
-    """Labeled patients, the first of the list; 0 labels all."""
+    labeled: int | None = None
+    """Labeled patients, the first of the list; 0 labels all. Without it 3, or 4 for volumes."""
     seed: int = 1337
     """Decides weights, batches, dropout, boxes."""
     labeled_rule: LabeledRule = "whole"
@@ -119,6 +123,7 @@ class Train:
             options["entropy_from"] = self.entropy_from
         if self.url_in_stage2:
             options["url_in_stage2"] = True
+        labeled = LABELED[rank_of(self.source)] if self.labeled is None else self.labeled
         return Experiment(
             method=self.method,
             labeled_rule=self._rule("labeled"),
@@ -127,7 +132,7 @@ class Train:
             unlabeled_reduction=self.unlabeled_reduction,
             options=options,
             source=self.source,
-            labeled=self.labeled or None,
+            labeled=labeled or None,
             preset=self.preset,
             seed=self.seed,
             set=pairs(self.set, "--set"),
@@ -147,11 +152,8 @@ class Train:
         return make_rule(getattr(self, f"{term}_rule"), f"{term}_rule", shared, own)
 
     def run(self) -> None:
-        """Train, with a progress bar."""
-        from buarl.data.source import open_source
-        from buarl.evaluation.validation import DiceCurve
-        from buarl.training.config import config_for
-        from buarl.training.run import read_run, row_of_run, run_experiment
+        """Train, with a progress bar; a signal to stop saves first and says how to go on."""
+        from buarl.training.run import run_experiment
 
         if (self.out is None) == (self.resume is None):
             raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
@@ -159,37 +161,95 @@ class Train:
             raise ValueError("--resume reads the row from the folder; --set belongs to a new run")
         places = tuple(dict.fromkeys(self.places()))
         code: Code = [load_code(place) for place in places]
-        folder, precision = self.out or self.resume, self.precision
-        if self.resume is not None:
-            experiment = row_of_run(folder, code)
-            begun = read_run(folder)
-            root, precision = self.root or Path(begun["data"]["root"]), begun["config"]["precision"]
-        else:
-            experiment, root = self.experiment(), self.root
-        source = open_source(experiment.source, root)
-        curve = None
-        if self.validate:
-            config = config_for(experiment, code)
-            curve = DiceCurve(source, config, folder / "validation.csv", every=self.validate)
-        result = run_experiment(
-            experiment,
-            source,
-            folder,
-            resume=self.resume is not None,
-            pretrained=self.pretrained,
-            device=self.device,
-            precision=precision,
-            compiler="inductor" if self.compile else None,
-            record=self.record,
-            progress=True,
-            callback=curve,
-            code=code,
-        )
+        folder = self.out or self.resume
+        experiment, source, precision = self._new() if self.out else self._begun(code)
+        curve = self._curve(experiment, source, code)
+        with StopOnSignal(curve) as stop:
+            try:
+                result = run_experiment(
+                    experiment,
+                    source,
+                    folder,
+                    resume=self.resume is not None,
+                    pretrained=self.pretrained,
+                    device=self.device,
+                    precision=precision,
+                    compiler="inductor" if self.compile else None,
+                    record=self.record,
+                    progress=True,
+                    callback=stop,
+                    code=code,
+                )
+            except (StopTraining, KeyboardInterrupt) as reason:
+                raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
         if curve is not None:
             curve.finish()
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
+        if self.root is not None and self.resume is not None:  # the folder knows another
+            words.append(f"--root {quoted(self.root)}")
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
+
+    def _new(self) -> tuple[Experiment, Source, Precision | None]:
+        source, experiment = open_source(self.source, self.root), self.experiment()
+        if self.labeled is None and (count := labeled_by_default(source)) != experiment.labeled:
+            print(f"labeled: the first {count} of the few patients there are (--labeled N)")
+            experiment = replace(experiment, labeled=count)
+        return experiment, source, self.precision
+
+    def _begun(self, code: Code) -> tuple[Experiment, Source, Precision]:
+        from buarl.training.older_runs import without_removed_precision
+        from buarl.training.run import read_run, row_of_run
+
+        begun, experiment = read_run(self.resume), row_of_run(self.resume, code)
+        root = self.root
+        if root is None and not experiment.source.startswith("phantom"):  # made anew, as needed
+            root = Path(begun["data"]["root"])
+        precision = self.precision or begun["config"]["precision"]
+        if precision not in get_args(Precision):
+            without_removed_precision(self.resume, begun, precision)  # says how to go on
+        return experiment, open_source(experiment.source, root), precision
+
+    def _curve(self, experiment: Experiment, source: Source, code: Code) -> Any:
+        from buarl.evaluation.validation import DiceCurve
+        from buarl.training.config import config_for
+
+        if not self.validate:
+            return None
+        path = (self.out or self.resume) / "validation.csv"
+        return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
+
+    def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
+        """What to say to whoever interrupted: where it stands, and the command that goes on."""
+        if not folder.is_dir():
+            return "interrupted before anything was begun"
+        words = [f"--resume {quoted(folder)}", *(f"--code {quoted(place)}" for place in places)]
+        saved = (folder / CHECKPOINT).is_file()
+        options = {
+            "root": self.root,
+            "pretrained": None if saved else self.pretrained,
+            "device": None if self.device == "auto" else self.device,
+            "validate": self.validate or None,
+            "threads": self.threads or None,
+        }
+        words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]
+        words += [f"--{name}" for name in ("record", "compile") if getattr(self, name)]
+        state = "saved after the last step" if isinstance(reason, StopTraining) else "stopped"
+        return f"interrupted, {state}; go on with: {program()} train {' '.join(words)}"
+
+
+def labeled_by_default(source: Source) -> int:
+    """How many patients are labeled where nobody says: 3, or 4 for volumes; some stay unlabeled.
+
+    Args:
+        source: The data. Where it has few patients, half of them.
+    """
+    with_label = source.samples_with_label()
+    patients = len({source.patient(name) for name in with_label})
+    others = len(source.training_names()) > len(with_label)
+    most = patients if others else patients // 2
+    wanted = LABELED[source.rank]
+    return wanted if wanted < patients else max(min(wanted, most), 1)
 
 
 def make_rule(name: str, what: str, shared: dict[str, Any], own: dict[str, Any]) -> Rule:

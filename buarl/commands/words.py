@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -73,6 +76,15 @@ def program() -> str:
     return "buarl" if ours else "python -m buarl"
 
 
-def quoted(path: Path | str) -> str:
-    """As one word of a command line."""
-    return f'"{path}"' if " " in str(path) else str(path)
+def quoted(path: Path | str | int) -> str:
+    """As one word of a command line.
+
+    >>> quoted("runs/mine"), quoted("my runs/1")
+    ('runs/mine', '"my runs/1"')
+    """
+    text = str(path)
+    if text.startswith("-"):
+        text = f"./{text}"  # else it would be an option
+    if re.fullmatch(r"[\w@%+=:,./\\-]+", text) and (os.name == "nt" or "\\" not in text):
+        return text
+    return shlex.quote(text) if os.name != "nt" and set(text) & set('"$`!\\') else f'"{text}"'

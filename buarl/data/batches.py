@@ -123,20 +123,17 @@ class Batches:
             seed: Any whole numbers, e.g. (seed, stage).
             step: Number of the step, from 0.
             labeled_batch, unlabeled_batch: How many samples of either kind; the latter may be 0.
+        Where a batch is larger than what there is to draw from, samples are drawn again, and
+        augmented anew each time.
+
         Raises:
-            DataError: unlabeled samples wanted but none there, or too few labeled ones.
+            DataError: unlabeled samples wanted but none there, or no labeled ones wanted.
         """
         if unlabeled_batch and not self.unlabeled:
-            raise DataError(
-                f"a batch with {unlabeled_batch} unlabeled samples needs unlabeled patients; all "
-                "are labeled: use method `supervised` or fewer labeled patients"
-            )
-        if not 0 < labeled_batch <= len(self.labeled):
-            raise DataError(
-                f"labeled_batch must lie in 1 to {len(self.labeled)}, the labeled samples there "
-                f"are, got {labeled_batch}"
-            )
-        steps_per_epoch = len(self.labeled) // labeled_batch
+            raise no_unlabeled(unlabeled_batch)
+        if labeled_batch < 1:
+            raise DataError(f"labeled_batch must be at least 1, got {labeled_batch}")
+        steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
         chosen: list[Sample] = []
         streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
         for number, (samples, size) in enumerate(streams):
@@ -172,6 +169,14 @@ class Batches:
         turn = augment.sample_3d(rng)
         shape = augment.turned_shape(sample.image.shape, turn, self.image_size)
         return turn, augment.sample_crop(rng, shape, self.image_size)
+
+
+def no_unlabeled(unlabeled_batch: int) -> DataError:
+    """What to say where unlabeled samples are wanted and there are none."""
+    return DataError(
+        f"a batch with {unlabeled_batch} unlabeled samples needs unlabeled patients; all are "
+        "labeled: use method `supervised` or fewer labeled patients"
+    )
 
 
 def working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from buarl.data.resample import resize_nearest
 from buarl.data.source import Source
+from buarl.data.text import read_text
 from buarl.entropy import most_likely
 from buarl.evaluation.evaluate import predict_volume
 from buarl.methods.base import Method, Step
@@ -31,8 +33,9 @@ class DiceCurve:
     """A callback for `fit` that scores Dice on whole volumes every so many steps.
 
     The volumes are read once. Slices of all 2-D volumes are predicted together, on the network's
-    device and in float32, and they are scored in another thread while the training goes on. The
-    rows of an interrupted run stay in the file.
+    device and in float32, and they are scored in another thread while the training goes on. All
+    scores up to a checkpoint are in the file before the checkpoint is, and a resumed training drops
+    rows beyond it, so the file ends up as that of an uninterrupted run.
 
     Args:
         source: The data set.
@@ -64,6 +67,22 @@ class DiceCurve:
             labels = self._predict(method.student)
             self.collect()
             self._waiting = (stage, done), self._pool.submit(self._score, labels)
+
+    def begin(self, done: Mapping[str, int]) -> None:
+        """Called by `fit` before its first step: forget what a resumed training will do again.
+
+        Args:
+            done: Steps already done of every stage that has begun.
+        """
+        self.rows = {
+            (stage, step): scores
+            for (stage, step), scores in self.rows.items()
+            if step <= done.get(stage, 0)
+        }
+
+    def flush(self) -> None:
+        """Called by `fit` before every checkpoint: all scores so far are written."""
+        self.collect()
 
     def finish(self) -> dict[tuple[str, int], dict[str, float]]:
         """Wait for the last scores.
@@ -149,9 +168,14 @@ def _write(path: Path, note: str, rows: dict[tuple[str, int], dict[str, float]])
 def _read(path: Path) -> dict[tuple[str, int], dict[str, float]]:
     if not path.is_file():
         return {}
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
     rows = {}
-    for row in csv.DictReader(lines):
-        place = row.pop("stage"), int(row.pop("step"))
-        rows[place] = {name: float(score) for name, score in row.items()}
+    try:
+        for row in csv.DictReader(lines, strict=True):
+            place = row.pop("stage"), int(row.pop("step"))
+            rows[place] = {name: float(score) for name, score in row.items()}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: not a curve of an earlier part of this run ({error}); move it away"
+        ) from error
     return rows

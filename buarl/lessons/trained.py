@@ -25,7 +25,7 @@ from buarl.regions import crl, url
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
 from buarl.training.loop import Callback
-from buarl.training.run import describe, load_run, run_experiment
+from buarl.training.run import describe, load_run, run_experiment, stage_checkpoint
 
 ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
 BY_VALUE = {"buarl.training.config", "buarl.methods.recipe"}
@@ -154,5 +154,9 @@ def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
     trained(experiment, source)
     folder = cache_root() / "trained" / fingerprint(experiment, source)
     method = build_method(experiment, source.num_classes)
-    method.load_state_dict(load_state(folder / f"{stage}.pt")["method"])
+    names = [each.name for each in method.stages()]
+    path = folder / f"{stage}.pt"
+    if stage in names:
+        path = stage_checkpoint(folder, names.index(stage), method)
+    method.load_state_dict(load_state(path)["method"])
     return method

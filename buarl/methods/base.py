@@ -20,7 +20,15 @@ from buarl.dice import DICE_SSL4MIS, Dice
 from buarl.losses import Reduction, region_loss
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
 from buarl.methods.options import Count, Share, Weight, check_options
-from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d, recipe_3d
+from buarl.methods.recipe import (
+    Paper,
+    Recipe,
+    Reference,
+    StagePlan,
+    ramped_recipe_3d,
+    recipe_2d,
+    recipe_3d,
+)
 from buarl.methods.steps import (
     Learner as Learner,
     Stage as Stage,
@@ -105,6 +113,15 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, of the last stage where there are more."""
+
+    def check_plan(self, stages: Sequence[StagePlan]) -> None:
+        """Refuse batches that the method cannot train on, before the first step.
+
+        Args:
+            stages: The numbers of every stage.
+        Raises:
+            ValueError: such batches; here any will do.
+        """
 
     def numbers(self, step: Step) -> dict[str, float]:
         """Every number of a step that depends on when it happens, e.g. the weight of a ramp.

@@ -12,6 +12,7 @@ Reference code: DeepMed-Lab-ECNU/BCP (docs/protocol.md 4.2 and 5; the paper's re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -127,6 +128,25 @@ class Bcp(Method):
                 keep_optimizer=self.keep_optimizer,
             ),
         )
+
+    def check_plan(self, stages: Sequence[StagePlan]) -> None:
+        """Batches come in halves, and each labeled image has an unlabeled partner in stage 2.
+
+        Raises:
+            ValueError: an odd batch, or two numbers in stage 2.
+        """
+        for plan in stages:
+            if plan.labeled_batch % 2:
+                raise ValueError(
+                    f"labeled_batch must be even, as BCP pastes one half of a batch onto the "
+                    f"other, got {plan.labeled_batch}"
+                )
+        labeled, unlabeled = stages[-1].labeled_batch, stages[-1].unlabeled_batch
+        if labeled != unlabeled:
+            raise ValueError(
+                "labeled_batch and unlabeled_batch of stage 2 must be equal, as BCP pastes images "
+                f"in pairs, got {labeled} and {unlabeled}"
+            )
 
     def pretraining_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """Stage 1: labeled images pasted onto labeled images."""

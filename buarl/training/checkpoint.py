@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NOT_FINITE = (
+    "try a smaller learning rate, or look for images whose values are far from those of the others"
+)
 LEFTOVER = ".new"  # ending of a file that is being written
 
 
@@ -42,6 +45,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        if "inline_container" in reason:  # all that torch says of a write that failed
+            reason = f"the disk is full, or a limit of this system is reached; torch: {reason}"
         raise OSError(f"{path}: could not be written ({reason})") from error
     finally:
         if temporary is not None:
@@ -86,9 +91,8 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     for name, tensor in _tensors(state):
         if not _is_finite(tensor):
             raise FloatingPointError(
-                f"{path}: not written, as {name} holds NaN or an infinite number; the last "
-                "checkpoint before it stays. Try a smaller learning rate, or look for images "
-                "whose values are far from those of the others"
+                f"{path}: not written, as {name} holds NaN or an infinite number; a checkpoint "
+                f"from before stays: {NOT_FINITE}"
             )
 
     def write(temporary: Path) -> None:

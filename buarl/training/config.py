@@ -75,6 +75,17 @@ class Config:
     shrink: int = 1
     standardise: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_every", "width", "shrink"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of every stage."""
+        return tuple(plan.steps for plan in self.stages)
+
     def shortened(self, steps: int) -> Config:
         """The same with so many steps in every stage; schedules and ramps shrink along."""
         return replace(self, stages=tuple(replace(plan, steps=steps) for plan in self.stages))

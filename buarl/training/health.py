@@ -5,23 +5,44 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from buarl.data.h5 import Sample
 from buarl.entropy import most_likely
+from buarl.methods.recipe import StagePlan
 
 IDLE_ROWS = 5  # rows of the history, 10 steps each
+YOUNG = 100  # steps within which a network may say anything
 
 
 class TeachesNothing(UserWarning):
     """A training that runs and learns nothing from what it is given."""
 
 
-def warn(seen: str, advice: str) -> None:
+class FewSamples(UserWarning):
+    """A batch is larger than what there is to draw from."""
+
+
+def warn(seen: str, advice: str, kind: type[UserWarning] = TeachesNothing) -> None:
     """Warn once for each text, where the caller of `fit` sees it."""
-    warnings.warn(f"{seen}; {advice}", TeachesNothing, stacklevel=3)
+    warnings.warn(f"{seen}; {advice}", kind, stacklevel=4)
+
+
+def check_batches(stages: Sequence[StagePlan], labeled: int, unlabeled: int) -> None:
+    """Warn of batches larger than what there is to draw from; once for each kind of sample.
+
+    Args:
+        stages: Numbers of every stage. labeled, unlabeled: Training samples of either kind.
+    """
+    for name, count in (("labeled", labeled), ("unlabeled", unlabeled)):
+        most = max(getattr(plan, f"{name}_batch") for plan in stages)
+        if most > count:
+            warn(
+                f"a step draws {most} {name} images, and there are {count}",
+                "some are drawn more than once in a step, each time augmented anew",
+                FewSamples,
+            )
 
 
 def check_samples(labeled: Sequence[Sample], unlabeled: Sequence[Sample]) -> None:
@@ -30,7 +51,11 @@ def check_samples(labeled: Sequence[Sample], unlabeled: Sequence[Sample]) -> Non
     Args:
         labeled: Training samples with a label. unlabeled: Those without.
     """
-    classes = {int(c) for sample in labeled for c in np.unique(sample.label)}
+    classes: set[int] = set()
+    for sample in labeled:
+        classes |= {int(sample.label.min()), int(sample.label.max())}
+        if len(classes) > 1:
+            break
     if len(classes) == 1:
         warn(
             f"all {len(labeled)} labels hold class {classes.pop()} only",
@@ -38,27 +63,27 @@ def check_samples(labeled: Sequence[Sample], unlabeled: Sequence[Sample]) -> Non
             "patients",
         )
     for name, samples in (("labeled", labeled), ("unlabeled", unlabeled)):
-        flat = [s.case for s in samples if s.image.size and s.image.min() == s.image.max()]
-        if flat and len(flat) == len(samples):
+        if samples and all(s.image.min() == s.image.max() for s in samples):  # the first tells
             warn(
-                f"all {len(flat)} {name} images are constant, first {flat[0]}",
+                f"all {len(samples)} {name} images are constant, first {samples[0].case}",
                 "nothing can be learned from them: check the image files and their conversion",
             )
 
 
 def check_history(stage: str, history: Sequence[Mapping]) -> None:
-    """Warn where a loss has been exactly 0 for the last 50 steps of a stage.
+    """Warn where a loss has been exactly 0 for 50 steps of a stage: once, when it has.
 
     Args:
         stage: Its name. history: All rows so far; see `fit`.
     """
-    rows = [row for row in history if row["stage"] == stage]
-    if len(rows) % IDLE_ROWS or len(rows) < IDLE_ROWS:
+    last = [row for row in history[-IDLE_ROWS - 1 :] if row["stage"] == stage]
+    recent, earlier = last[-IDLE_ROWS:], last[:-IDLE_ROWS]
+    if len(recent) < IDLE_ROWS:
         return
-    recent = rows[-IDLE_ROWS:]
     for name, value in recent[-1].items():
-        if (name == "labeled" or name.endswith("_loss")) and value == 0:  # noqa: SIM102
-            if all(row.get(name) == 0 for row in recent):
+        if (name == "labeled" or name.endswith("_loss")) and value == 0:
+            said_before = any(row.get(name) == 0 for row in earlier)
+            if all(row.get(name) == 0 for row in recent) and not said_before:
                 warn(
                     f"stage {stage!r}, step {recent[-1]['step']}: {name} has been exactly 0 for "
                     f"{IDLE_ROWS} rows of the history",
@@ -81,7 +106,7 @@ def check_prediction(
     """
     for name, network in networks:
         modes = [(module, module.training) for module in network.modules()]
-        found = most_likely(network.eval()(image))  # (B, *spatial)
+        found = most_likely(network.eval().forward(image))  # (B, *spatial), never compiled anew
         for module, mode in modes:
             module.training = mode
         low, high = found.aminmax()

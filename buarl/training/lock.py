@@ -46,6 +46,26 @@ def owned(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def trained_by(folder: Path) -> str | None:
+    """Who trains into a run folder at this moment; None if nobody does, or nobody can tell.
+
+    Args:
+        folder: Any folder; nothing is written there.
+    """
+    folder = Path(folder)
+    if not (folder / LOCK).is_file():
+        return None
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return _owner(folder)
+    except OSError:  # a folder that can only be read: nobody trains there either
+        return None
+    lock.release()
+    return None
+
+
 def _owner(folder: Path) -> str:
     try:
         owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))

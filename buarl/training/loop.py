@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from buarl.data.batches import Batches, SemiBatch
+from buarl.data.batches import Batches, SemiBatch, no_unlabeled
 from buarl.data.source import Source
 from buarl.fast.memory import hold_memory
 from buarl.fast.recorder import make_recordable, recorded
@@ -20,11 +20,25 @@ from buarl.fast.resident import ResidentBatches
 from buarl.methods.base import Method, Stage, Step
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
+from buarl.training.health import (
+    YOUNG,
+    check_batches,
+    check_history,
+    check_prediction,
+    check_samples,
+)
 from buarl.training.state import LOG_EVERY, FitResult, TrainingState
 
 CHECKPOINT = "last.pt"
 Callback = Callable[[str, Step, Method], None]
+"""Called after every step. Two methods of it are called as well, if it has them:
+`begin(done)` before the first step, with the steps already done by the name of the stage, and
+`flush()` before every checkpoint, so that what it keeps is on the disk before what covers it."""
 Logs = dict[str, Tensor | float]
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the training after this step; with a folder, that is saved."""
 
 
 def fit(
@@ -33,6 +47,7 @@ def fit(
     config: Config,
     *,
     out: Path | None = None,
+    run: str | None = None,
     resume: bool = False,
     begin_from: Path | None = None,
     device: str = "auto",
@@ -51,22 +66,24 @@ def fit(
         source: Where the training samples come from.
         config: Every number of the run.
         out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
+        run: What tells this run from others; stands in its checkpoints and is compared on resume.
         resume: Go on from `out/last.pt`.
         begin_from: Start after the stage that this checkpoint ended, unless resumed.
         device: "auto" or a torch device.
         compiler: See `choose_engine`.
         record: Repeat steps as a CUDA graph, see `buarl.fast.recorder`.
         progress: Show a bar.
-        callback: Called after every step with the stage's name, the step and the method.
+        callback: Called after every step with the stage's name, the step and the method; see
+            `Callback` and `StopTraining`.
     Raises:
-        ValueError: stages that do not fit the config, a missing checkpoint, a method or a device
-            whose steps cannot be recorded.
+        ValueError: stages or batches that do not fit method and data, a missing folder or
+            checkpoint, a method or a device whose steps cannot be recorded. All before the first
+            step.
         FloatingPointError: the loss became NaN or infinite; the message says where.
+        StopTraining: the callback raised it.
     """
     stages = method.stages()
-    if len(stages) != len(config.stages):
-        names = [stage.name for stage in stages]
-        raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
+    out = _checked(method, source, config, out)
     engine = choose_engine(device, config.precision, compiler=compiler)
     learn = recorded(_learn, method, engine.device) if record else _learn
     if engine.device.type == "cpu":
@@ -75,9 +92,10 @@ def fit(
     with torch.random.fork_rng():
         engine.place(method).train()
         engine.compile(method.children())
-        state = TrainingState(method, stages, make_recordable if record else None)
+        state = TrainingState(method, stages, make_recordable if record else None, run)
         if resume or begin_from is not None:
-            state.load(_folder(out) / CHECKPOINT if resume else begin_from, engine.device)
+            path = _folder(out) / CHECKPOINT if resume else Path(begin_from)
+            state.load(path, engine.device, config.steps, of_this_run=resume)
         training = _Training(method, stages, config, engine, batches, state, learn)
         training.run(out, progress, callback)
     return state.result
@@ -94,11 +112,16 @@ class _Training:
     batches: Batches
     state: TrainingState
     learn: Callable[..., Logs]
+    image: Tensor | None = None  # of the last step
 
     def run(self, out: Path | None, progress: bool, callback: Callback | None) -> None:
         """All steps that are left, stage after stage."""
         state, result = self.state, self.state.result
         first, done = state.position
+        flush = getattr(callback, "flush", lambda: None)
+        if hasattr(callback, "begin"):
+            steps = [*self.config.steps[:first], done]
+            callback.begin({s.name: n for s, n in zip(self.stages, steps, strict=False)})
         for number in range(first, len(self.stages)):
             stage, steps = self.stages[number], self.config.stages[number].steps
             if done == 0:
@@ -115,15 +138,33 @@ class _Training:
                 checkpoint = (index + 1) % self.config.checkpoint_every == 0
                 if (index + 1) % LOG_EVERY == 0 or index + 1 == steps or checkpoint:
                     bar.set_postfix(loss=f"{state.flush(stage, index + 1):.3f}")
+                    check_history(stage.name, result.history)
+                if index + 1 >= YOUNG and (checkpoint or index + 1 == steps):
+                    self.check_predictions(stage, index + 1)
                 if callback is not None:
-                    callback(stage.name, step, self.method)
+                    try:
+                        callback(stage.name, step, self.method)
+                    except StopTraining:
+                        if out is not None:
+                            flush()
+                            state.save(out / CHECKPOINT)
+                        raise
                     self.method.train()  # a callback may have evaluated
                 if out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
+                    flush()
                     state.save(out / CHECKPOINT)
             state.position, done = (number + 1, 0), 0
             if out is not None:
                 last = number == len(self.stages) - 1
+                flush()
                 state.save(out / (CHECKPOINT if last else f"{stage.name}.pt"))
+
+    def check_predictions(self, stage: Stage, done: int) -> None:
+        """Warn where the student, or a teacher that follows it, has collapsed to one class."""
+        networks = [("student", self.method.student)]
+        if stage.after_step is not None and hasattr(self.method, "teacher"):
+            networks.append(("teacher", self.method.teacher))
+        check_prediction(stage.name, done, networks, self.image)
 
     def step(self, number: int, step: Step) -> Logs:
         """One step: draw its batch, set its learning rates, and let the learners learn."""
@@ -135,6 +176,7 @@ class _Training:
             self.engine.place_image(batch.image),
             batch.label.to(self.engine.device, non_blocking=True),
         )
+        self.image = batch.image
         self.state.set_learning_rates(stage.learners, plan, step.index)
         return self.learn(stage, step, batch, self.state.optimizers, self.engine)
 
@@ -161,6 +203,21 @@ def _learn(
     return logs
 
 
+def _checked(method: Method, source: Source, config: Config, out: Path | None) -> Path | None:
+    """Everything that is known before the first step; the folder as a path."""
+    stages = method.stages()
+    if len(stages) != len(config.stages):
+        names = [stage.name for stage in stages]
+        raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
+    method.check_plan(config.stages)
+    unlabeled = max(plan.unlabeled_batch for plan in config.stages)
+    if unlabeled and not source.split_labeled(config.labeled)[1]:
+        raise no_unlabeled(unlabeled)
+    if out is not None and not Path(out).is_dir():
+        raise ValueError(f"out must be an existing folder, got {str(out)!r}")
+    return None if out is None else Path(out)
+
+
 def _training_batches(source: Source, config: Config, device: torch.device) -> Batches:
     """The training samples, on the device unless it is the CPU."""
     batches = Batches(
@@ -171,6 +228,8 @@ def _training_batches(source: Source, config: Config, device: torch.device) -> B
         shrink=config.shrink,
         standardise=config.standardise,
     )
+    check_samples(batches.labeled, batches.unlabeled)
+    check_batches(config.stages, len(batches.labeled), len(batches.unlabeled))
     return batches if device.type == "cpu" else ResidentBatches(batches, device)
 
 

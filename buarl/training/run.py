@@ -10,8 +10,9 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,22 @@ import torch
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.outside import Code
-from buarl.training.checkpoint import write_json, write_text
+from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.engine import Precision, choose_engine
+from buarl.training.lock import owned
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
 from buarl.training.older_runs import without_removed_precision
 from buarl.training.run_folder import (
     SELECTION,
     describe,
     environment,
+    fingerprint,
     load_method,
     load_run,
     read_run,
     row_of_run,
+    stage_checkpoint,
 )
 
 __all__ = [
@@ -95,38 +99,74 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
-        begun = without_removed_precision(out, read_run(out), config.precision)
-        _check_same(out, description, begun, ("experiment", "config"))
-        # "auto" may mean something else on this machine
-        engine = replace(engine, precision=begun["environment"].get("precision", engine.precision))
+        begun = read_run(out)
     elif out.exists():
-        raise FileExistsError(f"{out}: run folder exists; choose another, or resume it")
-    begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
+        raise FileExistsError(_exists(out))
+    begin_from = None
+    if pretrained is not None:
+        begin_from = _stage_end(Path(pretrained), description, method)
+        lent = {"run": Path(pretrained).resolve().name, "file": begin_from.name}
+        description["pretrained"] = lent | {"sha256": sha256(begin_from.read_bytes()).hexdigest()}
     if not resume:
         out.mkdir(parents=True)
-        write_json(out / "run.json", description)
-    try:
-        result = fit(
-            method,
-            source,
-            replace(config, precision=engine.precision),
-            out=out,
-            resume=resume and (out / CHECKPOINT).is_file(),
-            begin_from=begin_from,
-            device=device,
-            compiler=compiler,
-            record=record,
-            progress=progress,
-            callback=callback,
-        )
-    except (ValueError, OSError):
-        if not resume and not list(out.glob("*.pt")):  # ours, and nothing to resume
-            shutil.rmtree(out)
-        raise
-    write_text(out / "history.csv", _history_csv(result.history))
-    end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
-    write_json(out / "run.json", {**read_run(out), **end})
+    with owned(out):
+        remove_leftovers(out)  # of writers that were killed
+        if resume:
+            begun = without_removed_precision(out, begun, config.precision)
+            _check_same(out, description, begun, ("experiment", "config"))
+            _check_lent(out, begun, description.get("pretrained"))
+            # "auto" may mean something else on this machine
+            used = begun["environment"].get("precision", engine.precision)
+            engine = replace(engine, precision=used)
+        try:
+            if not resume:
+                write_json(out / "run.json", description)
+            result = fit(
+                method,
+                source,
+                replace(config, precision=engine.precision),
+                out=out,
+                run=fingerprint(read_run(out)),
+                resume=resume and (out / CHECKPOINT).is_file(),
+                begin_from=begin_from,
+                device=device,
+                compiler=compiler,
+                record=record,
+                progress=progress,
+                callback=callback,
+            )
+        except (ValueError, OSError, FloatingPointError) as error:
+            _leave(out, error, ours=not resume)
+            raise
+        write_text(out / "history.csv", _history_csv(result.history))
+        end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
+        write_json(out / "run.json", {**read_run(out), **end})
     return result
+
+
+def _exists(out: Path) -> str:
+    """Why a folder cannot be trained into, and the way out."""
+    if (out / "run.json").is_file() or not out.is_dir():
+        return f"{out}: run folder exists; choose another, or resume it"
+    return (
+        f"{out}: run folder exists, without a run.json to resume from; choose another, or delete "
+        "it if it is what a killed run left"
+    )
+
+
+def _leave(out: Path, error: Exception, *, ours: bool) -> None:
+    """After an error: remove a folder that we made and that holds nothing to go on from."""
+    saved = bool(list(out.glob("*.pt")))
+    if ours and not saved:
+        shutil.rmtree(out)
+    if isinstance(error, FloatingPointError):
+        if saved:
+            state = "to resume it would end there again, so train into a new folder"
+        elif ours:
+            state = "nothing had been saved, so the folder was removed"
+        else:
+            state = "nothing was ever saved there, so delete the folder and train anew"
+        raise FloatingPointError(f"{error} ({out}: {state})") from error
 
 
 def _with_precision(experiment: Experiment, config: Config, asked: Precision | None) -> Config:
@@ -156,23 +196,36 @@ def _stage_end(folder: Path, description: dict[str, Any], method: Method) -> Pat
         raise ValueError(
             f"pretrained needs two stages, got {description['experiment']['method']!r}"
         )
-    path = folder / f"{stages[0].name}.pt"
-    ours, theirs = (_first_stage(run) for run in (description, read_run(folder)))
-    if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint; has that run finished its first stage?")
-    _check_same(folder, {"first stage": ours}, {"first stage": theirs}, ("first stage",))
-    return path
+    parts = [{"first stage": _first_stage(run)} for run in (description, read_run(folder))]
+    _check_same(folder, *parts, ("first stage",))
+    return stage_checkpoint(folder, 0, method)
+
+
+def _check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | None) -> None:
+    """A run that began from another's first stage goes on from it, and from no other."""
+    then = begun.get("pretrained")
+    if then is None or (out / CHECKPOINT).is_file():  # all of it is in the checkpoint
+        return
+    if now is None or now["sha256"] != then["sha256"]:
+        raise ValueError(
+            f"{out}: this run begins from {then['run']}/{then['file']} (sha256 "
+            f"{then['sha256'][:12]}), "
+            + ("which must be named: pretrained" if now is None else "which is another file now")
+        )
 
 
 def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
     """What decides the weights after the first stage."""
     keys = ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed")
-    row = {key: run["experiment"][key] for key in keys}
+    row = {key: run["experiment"].get(key) for key in keys}
     row |= {key: run["experiment"].get(key) for key in ("network", "network_options")}
     options = run["experiment"]["options"]
     row["options"] = {k: v for k, v in options.items() if k not in SECOND_STAGE_OPTIONS}
     config = {k: v for k, v in run["config"].items() if k != "stages"}
-    return {**row, **config, "first stage": run["config"]["stages"][0], "root": run["data"]["root"]}
+    row |= {**config, "first stage": run["config"]["stages"][:1]}
+    if not row["source"].startswith("phantom"):  # those are made anew, wherever the cache lies
+        row["root"] = run["data"]["root"]
+    return row
 
 
 def _peak_mib() -> int | None:

@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
+from buarl.data.text import read_text
 from buarl.methods import Method
 from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.experiment import rule_name
+from buarl.training.lock import trained_by
 from buarl.training.loop import CHECKPOINT
+from buarl.training.state import load_weights, position_in, require_run
 
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
 
@@ -77,16 +83,74 @@ def environment() -> dict[str, Any]:
     }
 
 
+def fingerprint(run: Mapping[str, Any]) -> str:
+    """What tells a run from others: row, numbers and data, as its checkpoints carry it.
+
+    Where the data lie, the precision and how often is saved do not count: they may change when a
+    run is resumed on another machine.
+
+    Args:
+        run: As `read_run` returns it.
+    """
+    config = {k: v for k, v in run["config"].items() if k not in ("precision", "checkpoint_every")}
+    data = {k: v for k, v in run["data"].items() if k not in ("root", "licence")}
+    content = {"experiment": run["experiment"], "config": config, "data": data}
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+_PARTS = {
+    "experiment": dict,
+    "config": dict,
+    "data": dict,
+    "environment": dict,
+    "finished": bool,
+    "experiment.method": str,
+    "experiment.source": str,
+    "experiment.preset": str,
+    "experiment.seed": int,
+    "experiment.labeled": (int, type(None)),
+    "experiment.options": dict,
+    "experiment.labeled_rule": dict,
+    "experiment.unlabeled_rule": dict,
+    "config.precision": str,
+    "config.stages": list,
+    "data.root": str,
+}
+"""What `run.json` must hold; the other keys are newer, or only written."""
+
+
 def read_run(out: Path) -> dict[str, Any]:
     """`run.json` of a folder.
 
     Raises:
-        ValueError: no run there; the message names the file.
+        ValueError: no run there, or a file that is none of ours; the message names the file and
+            the key.
     """
     path = Path(out) / "run.json"
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; {out} is not a run folder")
-    return json.loads(path.read_text())
+        way_out = ""
+        if Path(out).is_dir():
+            way_out = (
+                "; if a run was killed there before its first step, delete the folder and train "
+                "again"
+            )
+        raise ValueError(f"{path}: no such file; {out} is not a run folder{way_out}")
+    try:
+        run = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, it is no JSON ({error})") from error
+    if not isinstance(run, dict):
+        raise ValueError(f"{path}: must hold a run, got a {type(run).__name__}")
+    for key, kind in _PARTS.items():
+        part, found = key.split("."), run
+        for name in part:
+            if name not in found:
+                raise ValueError(f"{path}: damaged, it has no {key}")
+            found = found[name]
+        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ValueError(f"{path}: {key} must be a {names}, got {found!r:.60}")
+    return run
 
 
 def row_of_run(out: Path, code: Code = ()) -> Experiment:
@@ -106,6 +170,8 @@ def row_of_run(out: Path, code: Code = ()) -> Experiment:
         return Experiment.from_dict(row, code)
     except ValueError as error:
         raise ValueError(f"{out}: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:  # a value of another type
+        raise ValueError(f"{Path(out) / 'run.json'}: experiment is no row ({error})") from error
 
 
 def load_run(
@@ -119,13 +185,18 @@ def load_run(
         code: Method, network and rules from outside the package that the run may use: classes and
             functions, or where they lie, such as "my_method.py:MyMethod".
     Raises:
-        ValueError: no finished run, or it needs code that was not named.
+        ValueError: no finished run, one in training, a checkpoint that is damaged, of another run
+            or not the last, or code that was not named.
+        DataError: its data are not there.
     """
     run = read_run(out)
     experiment = _finished(out, run, code)
     if root is None and not experiment.source.startswith("phantom"):  # phantoms are made anew
         root = run["data"]["root"]
-    source = open_source(experiment.source, root)
+    try:
+        source = open_source(experiment.source, root)
+    except DataError as error:
+        raise DataError(f"{out}: {error}") from error
     return experiment, source, load_method(out, source.num_classes, code)
 
 
@@ -139,16 +210,50 @@ def load_method(out: Path, num_classes: int, code: Code = ()) -> Method:
     Raises:
         ValueError: as `load_run`.
     """
-    experiment = _finished(out, read_run(out), code)
+    run = read_run(out)
+    experiment, path = _finished(out, run, code), Path(out) / CHECKPOINT
     try:
         method = build_method(experiment, num_classes, code)
     except ValueError as error:
         raise ValueError(f"{out}: {error}") from error
-    method.load_state_dict(load_state(Path(out) / CHECKPOINT)["method"])
+    state = load_state(path)
+    require_run(path, state, fingerprint(run))
+    steps = [plan.steps for plan in config_for(experiment, code).stages]
+    if (position := position_in(path, state, steps)) != (len(steps), 0):
+        raise ValueError(
+            f"{path}: stands in stage {position[0] + 1} after {position[1]} steps, though run.json "
+            f"says that the run is finished; `train --resume {out}` trains the rest"
+        )
+    load_weights(method, path, state)
     return method
 
 
+def stage_checkpoint(out: Path, stage: int, method: Method) -> Path:
+    """Find the checkpoint at the end of an earlier stage of a run, and check that it is that.
+
+    Args:
+        out: The folder. stage: Number of the stage, from 0. method: Of that run, for its stages.
+    Returns:
+        Its path.
+    Raises:
+        ValueError: none there, damaged, of another run, or of another place.
+    """
+    run, path = read_run(out), Path(out) / f"{method.stages()[stage].name}.pt"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint; has that run finished its first stage?")
+    state = load_state(path)
+    require_run(path, state, fingerprint(run))
+    if list(state.get("position") or ()) != [stage + 1, 0]:
+        raise ValueError(
+            f"{path}: its position must be [{stage + 1}, 0], the end of stage {stage + 1}, got "
+            f"{state.get('position')}"
+        )
+    return path
+
+
 def _finished(out: Path, run: dict[str, Any], code: Code) -> Experiment:
+    if (owner := trained_by(out)) is not None:
+        raise ValueError(f"{out}: is being trained at this moment ({owner}); wait for its end")
     if not run["finished"]:
         raise ValueError(f"{out}: the run is not finished; resume it first")
     return row_of_run(out, code)

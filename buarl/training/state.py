@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from buarl.methods.base import Learner, Method, Stage
 from buarl.methods.recipe import StagePlan
-from buarl.training.checkpoint import load_state, save_state
+from buarl.training.checkpoint import NOT_FINITE, load_state, save_state
 
 LOG_EVERY = 10
 
@@ -39,6 +40,7 @@ class TrainingState:
         method: What is trained.
         stages: Its stages.
         prepare: Called with every new optimizer.
+        run: What tells this run from others, see `fingerprint`; written into every checkpoint.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class TrainingState:
         method: Method,
         stages: Sequence[Stage],
         prepare: Callable[[torch.optim.Optimizer], None] | None = None,
+        run: str | None = None,
     ) -> None:
-        self.method, self.stages, self.prepare = method, stages, prepare
+        self.method, self.stages, self.prepare, self.run = method, stages, prepare, run
         self.position = (0, 0)  # stage, next step
         self.result = FitResult(method.student)
         self.optimizers = self.new_optimizers(0)
@@ -102,7 +105,7 @@ class TrainingState:
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"the loss must stay finite, got {loss} in stage {stage.name!r} within the "
-                f"{LOG_EVERY} steps before step {done}"
+                f"{LOG_EVERY} steps before step {done}: {NOT_FINITE}"
             )
         return loss
 
@@ -112,22 +115,33 @@ class TrainingState:
             path,
             {
                 "position": list(self.position),
+                "run": self.run,
                 "method": self.method.state_dict(),
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "history": self.result.history,
                 "seconds": self.result.seconds,
+                # logs since the last row: a stop between two rows must not move them
+                "pending": [{k: float(v) for k, v in logs.items()} for logs in self.pending],
             },
         )
 
-    def load(self, path: Path, device: torch.device) -> None:
+    def load(
+        self, path: Path, device: torch.device, steps: Sequence[int], *, of_this_run: bool = True
+    ) -> None:
         """Go back to a checkpoint.
 
+        Args:
+            path: The file. device: Where the tensors go. steps: How many steps each stage has.
+            of_this_run: Refuse the checkpoint of another run.
         Raises:
-            ValueError: no such file, or not a checkpoint.
+            ValueError: no such file, not a checkpoint, one whose place is not in these stages, or
+                one of another run or other networks.
         """
         state = load_state(path, device)
-        self.position = tuple(state["position"])
-        self.method.load_state_dict(state["method"])
+        if of_this_run:
+            require_run(path, state, self.run)
+        self.position = position_in(path, state, steps)
+        load_weights(self.method, path, state)
         self.optimizers = self.new_optimizers(min(self.position[0], len(self.stages) - 1))
         for name, optimizer in self.optimizers.items():
             if name in state["optimizers"]:
@@ -135,3 +149,57 @@ class TrainingState:
                 moved = {**fresh["state"], **state["optimizers"][name]["state"]}
                 optimizer.load_state_dict({**fresh, "state": moved})
         self.result.history, self.result.seconds = state["history"], state["seconds"]
+        self.pending = list(state.get("pending", []))  # absent in older checkpoints
+
+
+def position_in(path: Path, state: Mapping[str, Any], steps: Sequence[int]) -> tuple[int, int]:
+    """Where a checkpoint stands: the number of its stage, and how many of its steps are done.
+
+    Args:
+        path: Its file, for the message. state: Its content.
+        steps: How many steps each stage has; (number of stages, 0) is the end.
+    Raises:
+        ValueError: no place, or one outside these stages.
+    """
+    position = state.get("position")
+    whole = isinstance(position, list | tuple) and len(position) == 2
+    if whole and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in position):
+        stage, done = position
+        if (stage < len(steps) and done <= steps[stage]) or (stage, done) == (len(steps), 0):
+            return stage, done
+    raise ValueError(
+        f"{path}: its position must be a stage and a step of stages with {list(steps)} steps, "
+        f"got {position}; this is not a checkpoint of this run"
+    )
+
+
+def require_run(path: Path, state: Mapping[str, Any], run: str | None) -> None:
+    """Stop unless a checkpoint belongs to a run; those of earlier versions do not say, and pass.
+
+    Args:
+        path: Its file, for the message. state: Its content. run: See `fingerprint`.
+    Raises:
+        ValueError: it says that it belongs to another.
+    """
+    if None not in (found := state.get("run"), run) and found != run:
+        raise ValueError(
+            f"{path}: a checkpoint of another run, its row, numbers or data are not those of "
+            "run.json beside it; bring back the file that belongs here, or train again"
+        )
+
+
+def load_weights(method: Method, path: Path, state: Mapping[str, Any]) -> None:
+    """Put the weights of a checkpoint into a method.
+
+    Args:
+        method: What receives them. path: The file, for the message. state: Its content.
+    Raises:
+        ValueError: no weights in it, or those of other networks.
+    """
+    try:
+        method.load_state_dict(state["method"])
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path}: its weights must be those of {type(method).__name__} ({said})"
+        ) from error

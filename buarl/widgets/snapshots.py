@@ -23,7 +23,7 @@ from buarl.methods.base import Step
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.loop import fit
-from buarl.training.run import CHECKPOINT, load_run
+from buarl.training.run import CHECKPOINT, load_run, stage_checkpoint
 from buarl.widgets.scrub_pack import Side
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
@@ -74,7 +74,8 @@ def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
     stages = method.stages()
     for index, stage in enumerate(stages):
         last = index == len(stages) - 1
-        state = load_state(folder / (CHECKPOINT if last else f"{stage.name}.pt"))
+        path = folder / CHECKPOINT if last else stage_checkpoint(folder, index, method)
+        state = load_state(path)
         method.load_state_dict(state["method"])
         for side, found in zip(probs, _predict(method, stage.name, images), strict=True):
             side.append(found)

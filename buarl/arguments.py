@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+MOST = 2**62  # whole numbers beyond fit into no tensor
 Kind = Literal["real", "integer", "bool", "any"]
 
 WORDS = {
@@ -50,6 +52,36 @@ def check_tensor(name: str, value: object, kind: Kind = "real") -> None:
     }
     if not fits[kind]:
         raise TypeError(f"{name} must hold {WORDS[kind]}, got {value.dtype}")
+    if value.is_floating_point() and value.element_size() < 2:
+        raise TypeError(f"{name} must have 16 bits a number or more, got {value.dtype}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {value.layout}")
+
+
+def check_axes(
+    name: str,
+    value: Tensor,
+    shape: str = "(B, C, *spatial)",
+    least: int = 2,
+    most: float = math.inf,
+) -> None:
+    """Refuse a tensor with too few axes or too many, or with no class.
+
+    Args:
+        name: What the caller calls the argument.
+        value: What was given.
+        shape: The shape it must have, in words.
+        least: How many axes that is at least; the second, if there is one, may not be empty.
+        most: And at most.
+    Raises:
+        ValueError: another number of axes, or an empty second one.
+
+    >>> check_axes("probs", torch.zeros(4))
+    Traceback (most recent call last):
+    ValueError: probs must have shape (B, C, *spatial), got (4,)
+    """
+    if not least <= value.ndim <= most or (least > 1 and value.shape[1] == 0):
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
 
 
 def check_shape(name: str, value: Tensor, wanted: Sequence[int], fit: str) -> None:
@@ -73,7 +105,30 @@ def check_shape(name: str, value: Tensor, wanted: Sequence[int], fit: str) -> No
         )
 
 
-def check_number(name: str, value: object, low: float, high: float = math.inf) -> None:
+def check_classes(name: str, value: Tensor, num_classes: int) -> None:
+    """Refuse classes out of range, which torch calls "index out of bounds"; not on a GPU.
+
+    Args:
+        name: What the caller calls the argument.
+        value: Classes, integer.
+        num_classes: C; classes are 0 to C-1.
+    Raises:
+        ValueError: a class below 0 or above.
+
+    >>> check_classes("target", torch.tensor([0, 4]), 4)
+    Traceback (most recent call last):
+    ValueError: target must lie in 0 to 3, got 0 to 4
+    """
+    if may_look(value):
+        known = (
+            value.long() if value.dtype in UNSIGNED else value
+        )  # torch has few kernels for those
+        low, high = (int(bound) for bound in known.aminmax())
+        if low < 0 or high >= num_classes:
+            raise ValueError(f"{name} must lie in 0 to {num_classes - 1}, got {low} to {high}")
+
+
+def check_number(name: str, value: object, low: float, high: float = math.inf) -> int | float:
     """Refuse what is no finite number from `low` to `high`, both included.
 
     Args:
@@ -81,22 +136,71 @@ def check_number(name: str, value: object, low: float, high: float = math.inf) -
         value: What was given; bool is no number here.
         low: The smallest allowed value.
         high: The largest; infinity where there is none.
+    Returns:
+        The number as Python's own int or float, whatever kind of number was given.
     Raises:
         TypeError: no number.
         ValueError: outside the range, infinite or NaN.
 
+    >>> import numpy as np
+    >>> check_number("ema_decay", np.float64(0.5), 0, 1)
+    0.5
     >>> check_number("ema_decay", 1.5, 0, 1)
     Traceback (most recent call last):
     ValueError: ema_decay must lie in 0-1, got 1.5
     """
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {short(value)}")
     if low <= value <= high and value < math.inf:
-        return
+        return _plain(name, value)
     rule = f"lie in {low:g}-{high:g}" if high < math.inf else f"be >= {low:g}"
     raise ValueError(
-        f"{name} must {'be finite' if value == high == math.inf else rule}, got {value}"
+        f"{name} must {'be finite' if value == high == math.inf else rule}, got {value!s:.80}"
     )
+
+
+def check_count(name: str, value: object, low: int, high: int = MOST) -> int:
+    """Refuse what is no whole number from `low` to `high`, both included.
+
+    Args:
+        name: What the caller calls the argument.
+        value: What was given; bool is no number here.
+        low: The smallest allowed value.
+        high: The largest.
+    Returns:
+        The number as Python's own int.
+    Raises:
+        TypeError: no whole number.
+        ValueError: outside the range.
+
+    >>> check_count("size", 2.5, 1)
+    Traceback (most recent call last):
+    TypeError: size must be a whole number, got float 2.5
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {type(value).__name__} {short(value)}")
+    number = int(check_number(name, value, low, math.inf if high == MOST else high))
+    if number > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, got {short(value)}")
+    return number
+
+
+def _plain(name: str, value: Real) -> int | float:
+    try:
+        number = float(value)
+        return int(value) if isinstance(value, Integral) else number
+    except OverflowError:
+        raise ValueError(f"{name} must fit into a float, got {short(value)}") from None
+
+
+def short(value: object) -> str:
+    """What was given, in one line of at most 80 signs.
+
+    >>> short("x" * 1000).endswith("...")
+    True
+    """
+    said = " ".join(repr(value).split())
+    return said if len(said) <= 80 else f"{said[:77]}..."
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -113,9 +217,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     Traceback (most recent call last):
     ValueError: scope must be "batch" or "image", got 'volume'
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         allowed = " or ".join(f'"{choice}"' for choice in choices)
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {short(value)}")
 
 
 def may_look(tensor: Tensor) -> bool:

@@ -5,13 +5,16 @@ Source: BCP (Bai et al., CVPR 2023, arXiv:2305.00673); docs/protocol.md 4.2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_number, check_shape, check_tensor
+from buarl.arguments import MOST, check_count, check_number, check_shape, check_tensor, short
+
+MOST_VOXELS = 2**31  # of one image, as of a file
 
 
 class Box(NamedTuple):
@@ -44,14 +47,13 @@ def sample_box(
     Returns:
         The box.
     Raises:
+        TypeError: a share that is no number, or sizes that are no whole numbers.
         ValueError: a share outside 0-1 or an axis without voxels.
 
     >>> sample_box((256, 256), generator=torch.Generator().manual_seed(0)).size
     (170, 170)
     """
-    check_number("share", share, 0, 1)
-    for n in spatial:
-        check_number("size of an axis", n, 1)
+    share, spatial = check_number("share", share, 0, 1), _sizes(spatial)
     size = tuple(int(n * share) for n in spatial)
     start = tuple(
         torch.randint(0, max(n - s, 1), (), generator=generator, device=device)
@@ -70,6 +72,7 @@ def outside_mask(spatial: Sequence[int], box: Box, device: torch.device | None =
     Returns:
         bool (*spatial).
     Raises:
+        TypeError: what is no box, or sizes that are no whole numbers.
         ValueError: a box of another number of axes, or one that sticks out of the image (looked at
             where its corner is plain numbers).
 
@@ -77,12 +80,21 @@ def outside_mask(spatial: Sequence[int], box: Box, device: torch.device | None =
     tensor([[1, 0, 0, 1],
             [1, 0, 0, 1]], dtype=torch.int32)
     """
+    spatial = _sizes(spatial)
+    if not isinstance(box, Box) or not all(isinstance(part, tuple) for part in box):
+        raise TypeError(f"box must be a Box(start, size) of two tuples, got {short(box)}")
     if not len(spatial) == len(box.start) == len(box.size):
-        raise ValueError(f"box must have {len(spatial)} axes, got {box}")
+        raise ValueError(f"box must have {len(spatial)} axes, got {short(box)}")
+    for number in (*box.size, *(each for each in box.start if not isinstance(each, Tensor))):
+        check_count("start and size of a box", number, -MOST)
+    for corner in (each for each in box.start if isinstance(each, Tensor)):
+        check_tensor("start of a box", corner, "integer")
+        check_shape("start of a box", corner, (), fit="one axis")
     inside = torch.ones((), dtype=torch.bool, device=device)
     for n, start, size in zip(spatial, *box, strict=True):
         if not isinstance(start, Tensor) and not 0 <= start <= start + size <= n:
-            raise ValueError(f"box must lie inside {tuple(spatial)}, got {box}")
+            raise ValueError(f"box must lie inside {spatial}, got {short(box)}")
+        start = start.long() if isinstance(start, Tensor) else start
         place = torch.arange(n, device=device) - start
         inside = inside[..., None] & (place >= 0) & (place < size)
     return ~inside
@@ -116,3 +128,13 @@ def copy_paste(outside_image: Tensor, inside_image: Tensor, outside: Tensor) -> 
     if outside_image.ndim and inside_image.ndim:
         check_shape("inside_image", inside_image, outside_image.shape, fit="outside_image")
     return torch.where(outside, outside_image, inside_image)
+
+
+def _sizes(spatial: Sequence[int]) -> tuple[int, ...]:
+    """The voxels of every axis as Python's own numbers, checked."""
+    if not isinstance(spatial, Sequence) or isinstance(spatial, str | bytes):
+        raise TypeError(f"spatial must be a sequence of whole numbers, got {short(spatial)}")
+    sizes = tuple(check_count("size of an axis", n, 1) for n in spatial)
+    if math.prod(sizes) > MOST_VOXELS:
+        raise ValueError(f"spatial may have {MOST_VOXELS} voxels, got {short(sizes)}")
+    return sizes

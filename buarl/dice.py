@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_tensor
+from buarl.arguments import (
+    check_axes,
+    check_classes,
+    check_number,
+    check_shape,
+    check_tensor,
+    short,
+)
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,12 @@ class Dice:
         squared: k = 2, squares in the denominator; else k = 1.
         per_sample: One score per image and then their mean; else the sums run over the whole batch.
         background: Class 0 counts like any other; else it is left out of the mean.
-        smooth: Added above and below, so that a class without voxels has no loss.
-        overlap_factor: 2 lets a perfect prediction score 1.
+        smooth: Added above and below, so that a class without voxels has no loss; above 0.
+        overlap_factor: 2 lets a perfect prediction score 1; 0 to 2.
         smooth_above: False adds `smooth` below only; then an empty region costs 1 and not 0.
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: a number out of its range, or a smooth of 0.
     """
 
     squared: bool
@@ -32,6 +42,16 @@ class Dice:
     smooth: float
     overlap_factor: float = 2.0
     smooth_above: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("squared", "per_sample", "background", "smooth_above"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise TypeError(f"{name} of a Dice must be True or False, got {short(value)}")
+        for name, high in (("smooth", 1e30), ("overlap_factor", 2)):
+            value = check_number(f"{name} of a Dice", getattr(self, name), 0, high)
+            object.__setattr__(self, name, value)  # frozen
+        if self.smooth == 0:
+            raise ValueError("smooth of a Dice must be above 0, else a class without voxels is 0/0")
 
 
 # Each is named after the reference code it is read from, and after the data set if others differ.
@@ -87,10 +107,10 @@ def dice_by_name(name: str) -> Dice:
     >>> dice_by_name("bcp_acdc") == dice_by_name("D2_BCP") == DICE_BCP_ACDC
     True
     """
-    name = OLD_DICE_NAMES.get(name, name)
-    if name not in DICES:
-        raise ValueError(f"dice must be one of {sorted(DICES)}, got {name!r}")
-    return DICES[name]
+    known = DICES | {old: DICES[new] for old, new in OLD_DICE_NAMES.items()}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"dice must be one of {sorted(DICES)}, got {short(name)}")
+    return known[name]
 
 
 def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tensor:
@@ -105,19 +125,27 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
         (R,), 0 to 1; 0 for an empty region if `dice` is smooth above.
     Raises:
         TypeError: what is no tensor, or holds another kind of numbers.
+        ValueError: shapes that do not fit, or, on the CPU, classes out of range.
 
     >>> probs = torch.tensor([[[0.8, 0.3], [0.2, 0.7]]])
     >>> dice_loss(probs, torch.tensor([[0, 1]]), torch.ones(1, 1, 2), DICE_SSL4MIS)
     tensor([0.0801])
     """
     check_tensor("probs", probs)
+    check_axes("probs", probs, "(B, C, N)", 3, 3)
     check_tensor("masks", masks)
+    check_axes("masks", masks, "(B, R, N)", 3, 3)
+    batch, _, voxels = probs.shape
+    check_shape("masks", masks, (batch, masks.shape[1], voxels), fit="probs")
     if not isinstance(dice, Dice):
         raise TypeError(f"dice must be a Dice, got {type(dice).__name__} {dice!r}")
     if isinstance(target, Tensor) and target.is_floating_point():
+        check_shape("target", target, probs.shape, fit="probs")
         truth, true = target, target.square() if dice.squared else target  # (B, C, N)
     else:
         check_tensor("target", target, "integer")
+        check_shape("target", target, (batch, voxels), fit="probs")
+        check_classes("target", target, probs.shape[1])
         classes = target[:, None].long()  # (B, 1, N)
         truth = true = torch.zeros_like(probs, requires_grad=False).scatter_(1, classes, 1)
     predicted = probs.square() if dice.squared else probs  # (B, C, N)

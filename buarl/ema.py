@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from buarl.arguments import check_number
+from buarl.arguments import check_number, short
 
 
 def ema_decay_at(step: int, limit: float = 0.99) -> float:
@@ -27,8 +27,8 @@ def ema_decay_at(step: int, limit: float = 0.99) -> float:
     >>> [ema_decay_at(step) for step in (0, 1, 1000)]
     [0.0, 0.5, 0.99]
     """
-    check_number("step", step, 0)
-    check_number("ema limit", limit, 0, 1)
+    step = check_number("step", step, 0)
+    limit = check_number("ema limit", limit, 0, 1)
     return min(step / (step + 1), limit)
 
 
@@ -51,6 +51,7 @@ def update_teacher(
         buffers: True averages float buffers (the statistics of normalisation) as well and copies
             integer ones, as BCP does on ACDC; False leaves the teacher its own.
     Raises:
+        TypeError: what is no network, or no number.
         ValueError: ema_decay outside 0-1, or networks whose parameters or buffers differ in number
             or shape.
 
@@ -60,7 +61,12 @@ def update_teacher(
     >>> round(teacher.weight.item(), 4)
     1.1
     """
-    check_number("ema_decay", ema_decay, 0, 1)
+    ema_decay = check_number("ema_decay", ema_decay, 0, 1)
+    for name, network in (("teacher", teacher), ("student", student)):
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"{name} must be a torch.nn.Module, got {type(network).__name__}")
+    if not isinstance(buffers, bool):
+        raise TypeError(f"buffers must be True or False, got {short(buffers)}")
     old, new = list(teacher.parameters()), list(student.parameters())
     _check_alike("parameters", old, new)
     if buffers:

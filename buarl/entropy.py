@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_choice, check_number, check_tensor, may_look
+from buarl.arguments import check_axes, check_choice, check_number, check_tensor, may_look
 
 Scope = Literal["batch", "image"]
+ROUNDING = -0.1  # an entropy below comes from no probabilities, of whatever precision
 
 
 def entropy_of_probs(probs: Tensor) -> Tensor:
@@ -30,12 +31,20 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
         float32 (B, *spatial), from 0 (one class is certain) to ln C (all classes are alike).
     Raises:
         TypeError: no tensor, or one of integers or complex numbers.
+        ValueError: no axis of classes, or, on the CPU, numbers that are no probabilities.
 
     >>> entropy_of_probs(torch.tensor([[[1.0, 0.9, 0.5], [0.0, 0.1, 0.5]]]))  # three voxels
     tensor([[0.0000, 0.3251, 0.6931]])
     """
     check_tensor("probs", probs)
-    return torch.special.entr(probs.float()).sum(1)  # Eq. 3
+    check_axes("probs", probs)
+    entropy = torch.special.entr(probs.float()).sum(1)  # Eq. 3
+    if may_look(entropy) and (low := float(entropy.detach().amin())) < ROUNDING:
+        raise ValueError(
+            "probs must be probabilities, 0 to 1 (use logits.softmax(1)), got numbers outside, "
+            f"which give an entropy of {low:.3g}"
+        )
+    return entropy
 
 
 def entropy_map(logits: Tensor) -> Tensor:
@@ -51,11 +60,13 @@ def entropy_map(logits: Tensor) -> Tensor:
         float32 (B, *spatial), 0 to ln C, nats. NaN where a logit is NaN.
     Raises:
         TypeError: no tensor, or one of integers or complex numbers.
+        ValueError: no axis of classes.
 
     >>> entropy_map(torch.tensor([[[0.0, 2.0, torch.inf], [0.0, 0.0, 0.0]]]))
     tensor([[0.6931, 0.3653, 0.0000]])
     """
     check_tensor("logits", logits)
+    check_axes("logits", logits)
     finite = logits.float().clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
     probs = finite.softmax(1)  # (B, C, *spatial)
     # A class of probability 0 adds nothing, nor does one of 1; but the slope is infinite at 0.
@@ -71,11 +82,13 @@ def most_likely(probs: Tensor) -> Tensor:
         int64 (B, *spatial), 0 to C-1; the first of several that are equally likely.
     Raises:
         TypeError: no tensor, or one of integers or complex numbers.
+        ValueError: no axis of classes.
 
     >>> most_likely(torch.tensor([[[0.8, 0.3], [0.2, 0.7]]]))
     tensor([[0, 1]])
     """
     check_tensor("probs", probs)
+    check_axes("probs", probs)
     return probs.max(1).indices  # argmax(1) gives the same, ten times as slow on a CPU
 
 
@@ -96,7 +109,7 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     >>> entropy_threshold(torch.tensor([[0.0, 0.1, 0.2, 0.6]]), 50)
     tensor([0.1500], dtype=torch.float64)
     """
-    flat = _flatten(entropy, percentile, scope)
+    flat, percentile = _flatten(entropy, percentile, scope), float(percentile)
     if may_look(flat) and flat.amax().isnan():
         raise ValueError(f"entropy has NaN in {int(flat.isnan().sum())} of {flat.numel()} voxels")
     rank, fraction = _rank(flat.shape[1], percentile)
@@ -136,7 +149,7 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
     >>> uncertain_mask(torch.tensor([[0.0, 0.1, 0.2, 0.6]]), 50)
     tensor([[False, False,  True,  True]])
     """
-    flat = _flatten(entropy, percentile, scope)
+    flat, percentile = _flatten(entropy, percentile, scope), float(percentile)
     rank, _ = _rank(flat.shape[1], percentile)
     # No value lies strictly between the order statistic at floor(position) and the interpolated
     # threshold, so H > mu is H > that statistic: one selection, no rounding, any number of voxels.
@@ -162,6 +175,7 @@ def _rank(count: int, percentile: float) -> tuple[int, float]:
 def _flatten(entropy: Tensor, percentile: float, scope: Scope) -> Tensor:
     """Check the arguments; one row of float32 or float64 per percentile that is asked for."""
     check_tensor("entropy", entropy)
+    check_axes("entropy", entropy, "(B, *spatial)", 1)
     check_number("percentile", percentile, 0, 100)
     check_choice("scope", scope, ("batch", "image"))
     if entropy.numel() == 0:

@@ -12,7 +12,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_choice, check_number, check_shape, check_tensor, may_look
+from buarl.arguments import (
+    check_axes,
+    check_choice,
+    check_classes,
+    check_number,
+    check_shape,
+    check_tensor,
+)
 from buarl.dice import DICE_SSL4MIS, Dice, dice_loss, region_sums
 from buarl.rule import Region, check_regions
 
@@ -76,10 +83,11 @@ def region_loss(
     """
     check_tensor("logits", logits)
     check_tensor("target", target, "integer")
-    check_number("ce_share", ce_share, 0, 1)
+    check_axes("logits", logits)
+    ce_share = check_number("ce_share", ce_share, 0, 1)
     shape = (logits.shape[0], *logits.shape[2:])
     check_shape("target", target, shape, fit="logits")
-    _check_classes(target, logits.shape[1])
+    check_classes("target", target, logits.shape[1])
     with torch.autocast(logits.device.type, enabled=False):
         means = weighted_means(regions, reduction=reduction, shape=shape)
         weights, voxels = stacked_weights(means), torch.stack([mean.voxels for mean in means])
@@ -173,7 +181,7 @@ def _inside(region: Region, dtype: torch.dtype) -> Tensor:
     mask, weight = region
     if isinstance(weight, Tensor):
         return torch.where(mask, weight.detach().to(dtype), 0)
-    return mask.to(dtype) * weight
+    return mask.to(dtype) * float(weight)
 
 
 def stacked_weights(means: Sequence[WeightedMean]) -> Tensor:
@@ -213,6 +221,7 @@ def consistency_loss(
     tensor(0.0400)
     """
     check_tensor("probs", probs)
+    check_axes("probs", probs)
     check_tensor("teacher_probs", teacher_probs)
     check_shape("teacher_probs", teacher_probs, probs.shape, fit="probs")
     difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
@@ -268,16 +277,9 @@ def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
     >>> voxel_weights(regions, reduction="region")
     tensor([[4.0000, 0.6667, 0.6667, 0.6667]])
     """
-    shape = getattr(regions[0].mask, "shape", ()) if regions else ()
+    first = regions[0][0] if isinstance(regions, list | tuple) and regions else None
+    shape = first.shape if isinstance(first, Tensor) else ()
     means = weighted_means(regions, reduction=reduction, shape=shape, fit="the first region")
     return sum(
         mean.factor * mean.weights * (math.prod(shape) / mean.voxels.clamp_min(1)) for mean in means
     )
-
-
-def _check_classes(target: Tensor, num_classes: int) -> None:
-    """Torch would say only "index out of bounds". Not on a GPU: it would wait."""
-    if may_look(target):
-        low, high = (int(bound) for bound in target.aminmax())
-        if low < 0 or high >= num_classes:
-            raise ValueError(f"target must lie in 0 to {num_classes - 1}, got {low} to {high}")

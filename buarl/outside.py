@@ -79,7 +79,10 @@ def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
     """
     allowed = loaded(code)
     require_code({what: name}, allowed)
-    return next(item for item in allowed if _is_named(item, name))
+    for item in allowed:
+        if _is_named(item, name):
+            return item
+    raise ValueError(f"{what} must be the name of code from outside, got {name!r:.200}")
 
 
 def require_code(names: Mapping[str, object], code: Code) -> None:
@@ -122,10 +125,10 @@ def loaded(code: Code) -> list[Callable[..., Any]]:
 
 
 def _parts(place: str) -> tuple[str, str]:
-    where, _, name = place.rpartition(":")
+    where, _, name = place.rpartition(":") if isinstance(place, str) else ("", "", "")
     if not where or not name.isidentifier():
         raise ValueError(
-            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {place!r}"
+            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {place!r:.200}"
         )
     return where, name
 
@@ -159,8 +162,9 @@ def _from_file(path: Path) -> ModuleType:
     try:
         path = path.resolve(strict=True)
         content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{_printable(path)}: cannot be read ({reason})") from error
     digest = sha256(str(path).encode() + b"\n" + content).hexdigest()[:12]
     name = f"{path.stem}_{digest}"  # two files of one name, or of two contents, are two modules
     if name in sys.modules:
@@ -175,6 +179,10 @@ def _from_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _printable(path: Path) -> str:
+    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 def _from_package(where: str) -> ModuleType:

@@ -61,17 +61,19 @@ class PercentileRule(Rule):
     def __post_init__(self) -> None:
         check_choice("name of a percentile rule", self.name, PERCENTILE_RULES)
         if self.name == "whole" and self.percentile is not None:
-            raise ValueError(f"whole: takes no percentile, got {self.percentile}")
+            raise ValueError(f"whole: takes no percentile, got {self.percentile!s:.80}")
         if self.name != "whole":
-            check_number(f"{self.name}: percentile", self.percentile, 0, 100)
+            percentile = check_number(f"{self.name}: percentile", self.percentile, 0, 100)
+            object.__setattr__(self, "percentile", percentile)  # frozen; JSON wants a plain number
             if 0 < self.percentile < 1:
                 raise ValueError(
                     f"{self.name}: percentile is in percent and marks nearly everything below 1; "
                     f"did you mean {100 * self.percentile:g}, got {self.percentile}"
                 )
         check_choice(f"{self.name}: scope", self.scope, ("batch", "image"))
-        for weight in (self.uncertain_weight, self.certain_weight):
-            check_number(f"{self.name}: alpha and weights", weight, 0)
+        for field in ("uncertain_weight", "certain_weight"):
+            weight = check_number(f"{self.name}: alpha and weights", getattr(self, field), 0)
+            object.__setattr__(self, field, weight)
 
     def cut(self, probs: Tensor) -> list[Region]:
         """One region with everything, or two: the uncertain one and the certain one."""
@@ -204,7 +206,8 @@ class Confidence(Rule):
     name: ClassVar[str] = "confidence"
 
     def __post_init__(self) -> None:
-        check_number("confidence: threshold", self.threshold, 0, 1)
+        threshold = check_number("confidence: threshold", self.threshold, 0, 1)
+        object.__setattr__(self, "threshold", threshold)  # frozen; JSON wants a plain number
 
     def cut(self, probs: Tensor) -> list[Region]:
         """Two regions: the unsure voxels, and the sure ones."""
@@ -243,14 +246,14 @@ def rule_from_dict(data: Mapping, code: Code = ()) -> Rule:
     Confidence(threshold=0.9)
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r}")
+        raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r:.80}")
     arguments, name = dict(data), data.get("name")
     kind = _kind_of(name, code)
     known = list(signature(kind).parameters)
     if "name" not in known:
         del arguments["name"]
-    if unknown := sorted(set(arguments) - set(known)):
-        raise ValueError(f"rule {name!r} has no argument {unknown}; it has {known}")
+    if unknown := sorted(map(str, set(arguments) - set(known))):
+        raise ValueError(f"rule {name!r} has no argument {unknown!s:.200}; it has {known}")
     try:
         return kind(**arguments)
     except TypeError as error:  # an argument that is missing or of another type
@@ -264,7 +267,7 @@ def _kind_of(name: object, code: Code) -> Callable[..., Rule]:
     if isinstance(name, str) and name in PERCENTILE_RULES:
         return PercentileRule
     for kind in (SoftCertainty, Confidence):
-        if name == kind.name:
+        if isinstance(name, str) and name == kind.name:
             return kind
     raise ValueError(f'rule must be one of {sorted(RULES)} or "file.py:Class", got {name!r}')
 

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from buarl.arguments import check_number, check_shape, check_tensor, may_look
+from buarl.arguments import check_axes, check_number, check_shape, check_tensor, may_look
 from buarl.outside import code_name
 
 
@@ -98,7 +98,7 @@ def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
     Returns:
         As many regions, with smaller masks.
     Raises:
-        TypeError: a place that is no bool tensor.
+        TypeError: a place or a mask that is no bool tensor.
         ValueError: a place that does not fit the masks.
 
     >>> import torch
@@ -107,10 +107,13 @@ def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
     [Region(mask=tensor([[False,  True]]), weight=1.0)]
     """
     check_tensor("place", place, "bool")
-    parts = [Region(region.mask & place, region.weight) for region in regions]
-    for part, region in zip(parts, regions, strict=True):
-        check_shape("mask inside place", part.mask, region.mask.shape, fit="the region")
-    return parts
+    _check_pairs(regions)
+    for mask, _ in regions:
+        check_tensor("region mask", mask, "bool")
+        sizes = zip(reversed(place.shape), reversed(mask.shape), strict=False)
+        if place.ndim > mask.ndim or any(ours not in (1, theirs) for ours, theirs in sizes):
+            check_shape("mask inside place", place, mask.shape, fit="the region")
+    return [Region(mask & place, weight) for mask, weight in regions]
 
 
 def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> Tensor:
@@ -133,10 +136,7 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     Traceback (most recent call last):
     ValueError: regions must not overlap, got 1 of 2 voxels in more than one
     """
-    is_list = isinstance(regions, Sequence) and not isinstance(regions, Region)
-    if not is_list or not all(isinstance(region, tuple) and len(region) == 2 for region in regions):
-        given = [type(region).__name__ for region in regions] if is_list else type(regions).__name__
-        raise TypeError(f"regions must be a list of Region(mask, weight), got {given}")
+    _check_pairs(regions)
     if not regions:
         raise ValueError("a loss needs at least one region, got none")
     place = None
@@ -162,9 +162,17 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     return place
 
 
+def _check_pairs(regions: Sequence[Region]) -> None:
+    is_list = isinstance(regions, Sequence) and not isinstance(regions, Region)
+    if not is_list or not all(isinstance(region, tuple) and len(region) == 2 for region in regions):
+        given = [type(region).__name__ for region in regions] if is_list else type(regions).__name__
+        raise TypeError(f"regions must be a list of Region(mask, weight), got {given!s:.200}")
+
+
 def _check_probs(probs: Tensor) -> None:
     """Logits handed over by mistake would rank voxels wrong. Not on a GPU: it would wait."""
     check_tensor("probs", probs)
+    check_axes("probs", probs)
     if not may_look(probs):
         return
     probs = probs.detach().float()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from buarl.arguments import check_number
+from buarl.arguments import check_count, check_number
 
 
 def ramp(step: int, length: float, levels: int = 200) -> float:
@@ -28,10 +28,10 @@ def ramp(step: int, length: float, levels: int = 200) -> float:
     >>> [round(ramp(step, 30_000), 4) for step in (0, 15_000, 30_000)]
     [0.0067, 0.2865, 1.0]
     """
-    check_number("step", step, 0)
-    check_number("ramp length", length, 0)
-    check_number("ramp levels", levels, 1)
-    if length == 0:
+    step = check_number("step", step, 0)
+    length = check_number("ramp length", length, 0)
+    levels = check_count("ramp levels", levels, 1)
+    if step >= length:
         return 1.0
     level = min(math.floor(step * levels / length), levels)
     return math.exp(-5 * (1 - level / levels) ** 2)
@@ -67,11 +67,11 @@ class Poly:
     power: float = 0.9
 
     def __post_init__(self) -> None:
-        check_number("power", self.power, 0)
+        object.__setattr__(self, "power", check_number("power", self.power, 0))  # frozen
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor on the initial rate at a step, 0-based, of `steps` in all."""
-        _check_step(step, steps)
+        step, steps = _check_step(step, steps)
         return (1 - step / steps) ** self.power
 
 
@@ -92,19 +92,20 @@ class StepDecay:
     share: float
 
     def __post_init__(self) -> None:
-        check_number("share of the run", self.share, 0)
+        object.__setattr__(self, "share", check_number("share of the run", self.share, 0))
         if self.share == 0:
             raise ValueError("share of the run must be above 0, got 0")
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor on the initial rate at a step, 0-based, of `steps` in all."""
-        _check_step(step, steps)
-        return 0.1 ** math.floor(step / (self.share * steps) + 1e-9)
+        step, steps = _check_step(step, steps)
+        drops = min(step / (self.share * steps) + 1e-9, 1000)  # 0.1^1000 is 0 already
+        return 0.1 ** math.floor(drops)
 
 
 Schedule = Constant | Poly | StepDecay
 
 
-def _check_step(step: int, steps: int) -> None:
-    check_number("steps", steps, 1)
-    check_number("step", step, 0, steps)
+def _check_step(step: int, steps: int) -> tuple[int, int]:
+    steps = check_number("steps", steps, 1)
+    return check_number("step", step, 0, steps), steps

@@ -164,11 +164,13 @@ def read_list(path: Path) -> list[str]:
     names = [line.strip().removesuffix(".h5").strip() for line in lines if line.strip()]
     for name in names:
         if name in ("", ".") or ".." in name or set(name) & set("/\\:") or not name.isprintable():
-            raise DataError(f"{path}: a case is a plain name, without .. / \\ or :, got {name!r}")
+            raise DataError(
+                f"{path}: a case is a plain name, without .. / \\ or :, got {name!r:.200}"
+            )
     if not names:
         raise DataError(f"{path}: a list must name at least one case, got an empty file")
     forms = [same_name(name) for name in names]  # two Unicode forms of a name are one name
     if len(set(forms)) != len(forms):
         twice = next(name for name, form in zip(names, forms, strict=True) if forms.count(form) > 1)
-        raise DataError(f"{path}: every case may stand once, {twice!r} stands twice")
+        raise DataError(f"{path}: every case may stand once, {twice!r:.200} stands twice")
     return names

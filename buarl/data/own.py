@@ -73,7 +73,7 @@ class OwnData(Source):
         except DataError:
             raise
         except Exception as error:  # JSON of any other shape, or brackets by the thousand
-            said = f"{type(error).__name__}: {error}"[:300]
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise DataError(f"{path}: not as convert_folder writes it ({said})") from error
         self.rank, self.class_names = about["rank"], tuple(about["class_names"])
         self.name = f"own_{self.rank}d"
@@ -93,12 +93,16 @@ class OwnData(Source):
             splits[split] = read_list(path)
             for case in splits[split]:
                 if case not in self._facts:
-                    raise DataError(f"{path}: {case!r} does not stand in dataset.json")
+                    raise DataError(f"{path}: {case!r:.200} does not stand in dataset.json")
                 if split != "train" and not self._facts[case].labeled:
-                    raise DataError(f"{path}: cases to evaluate on need labels, {case!r} has none")
+                    raise DataError(
+                        f"{path}: cases to evaluate on need labels, {case!r:.200} has none"
+                    )
                 patient = self._facts[case].patient
                 if (other := home.setdefault(patient, split)) != split:
-                    raise DataError(f"{path}: patient {patient!r} stands in split {other} as well")
+                    raise DataError(
+                        f"{path}: patient {patient!r:.200} stands in split {other} as well"
+                    )
         return splits
 
     @cached_property

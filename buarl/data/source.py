@@ -7,9 +7,11 @@ A data set is one file: a class below `Source` under `@register_source`. Its nam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
+from buarl.data.errors import AccessError, access_cause
 from buarl.data.h5 import DataError, Sample
 
 SPLITS = ("train", "val", "test")
@@ -187,6 +189,8 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
         The source. Its cases are read when they are asked for.
     Raises:
         DataError: unknown name, no root, or a root without the expected files.
+        AccessError: the root cannot be looked into.
+        TypeError: a root that is no path.
 
     >>> source = open_source("phantom")
     >>> source.class_names
@@ -195,7 +199,12 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     2
     """
     source = _registered(name)
-    return source(source.default_root() if root is None else Path(root))
+    if root is not None and not isinstance(root, str | PathLike):
+        raise TypeError(f"root must be the path of a folder, got {type(root).__name__}")
+    try:
+        return source(source.default_root() if root is None else Path(root))
+    except OSError as error:
+        raise AccessError(f"{root!s:.200}: {access_cause(error) or error.strerror}") from error
 
 
 def source_names() -> list[str]:
@@ -227,9 +236,9 @@ def rank_of(name: str) -> int:
 
 
 def _registered(name: str) -> type[Source]:
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         raise DataError(
-            f"source must be one of {sorted(SOURCES)}, got {name!r}; one of your own must be "
+            f"source must be one of {sorted(SOURCES)}, got {name!r:.200}; one of your own must be "
             "registered first (buarl.data.register_source)"
         )
     return SOURCES[name]

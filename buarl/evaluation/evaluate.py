@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from buarl.components import largest_component
+from buarl.data.errors import reading
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import resize_nearest, working_copy
 from buarl.data.source import Source
@@ -293,14 +295,34 @@ def read_metrics(path: Path) -> list[dict]:
 
     Args:
         path: The file.
+    Raises:
+        DataError: no such file, no table, or a cell that holds something else; line and column are
+            named.
     """
     lines = read_text(Path(path)).splitlines()
-    table = dropwhile(lambda line: line.startswith("#"), lines)
-    return [
-        {
-            **row,
-            **{score: float(row[score]) for score in SCORES},
-            "missed": bool(int(row["missed"])),
-        }
-        for row in csv.DictReader(table)
-    ]
+    table = csv.DictReader(dropwhile(lambda line: line.startswith("#"), lines))
+    with reading(path, "table of scores"):
+        rows = [_row_of_scores(row) for row in table]
+        if not rows:
+            raise ValueError("no row")
+    return rows
+
+
+def _row_of_scores(row: dict) -> dict:
+    """A row with numbers as numbers."""
+    if absent := [name for name in (*SCORES, "missed", "case", "class") if row.get(name) is None]:
+        raise ValueError(f"a row lacks {absent[0]!r}")
+    if None in row:
+        raise ValueError(f"a row has {len(row[None])} cells too many")
+    scores = {}
+    for score in SCORES:
+        top = 1 if score in ("dice", "jaccard") else sys.float_info.max
+        try:
+            scores[score] = value = float(row[score])
+        except ValueError:
+            value = -1
+        if not (math.isnan(value) or 0 <= value <= top):
+            raise ValueError(f"{score} must lie in 0 to {top:g} or be nan, got {row[score]!r:.80}")
+    if row["missed"] not in ("0", "1"):
+        raise ValueError(f"missed must be 0 or 1, got {row['missed']!r:.80}")
+    return {**row, **scores, "missed": row["missed"] == "1"}

@@ -9,7 +9,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from buarl.arguments import check_count, short
+
 Unit = Literal["voxels", "mm"]
+NARROWEST, WIDEST = 1e-9, 1e9  # mm of a voxel; beyond, squares of distances lose digits
 REACH = 2  # voxels around a surface voxel that are looked at before the k-d tree is asked
 EMPTY_POLICIES = {  # what to score where a mask is empty
     "diagonal": "one mask empty: Dice = Jaccard = 0 and distances = image diagonal; "
@@ -54,8 +57,9 @@ def case_metrics(
         distances of both directions pooled; "asd", the mean distance from the prediction's surface
         to the target's (one direction); "missed", True if exactly one of the masks is empty.
     Raises:
+        TypeError: what is no array of real numbers.
         ValueError: unknown policy, rank other than 2 or 3, shape mismatch, a value other than 0
-            and 1, or a spacing that is not one positive number per axis.
+            and 1, or a spacing that is not one number from 1e-9 to 1e9 per axis.
 
     >>> target = np.zeros((8, 8), bool)
     >>> target[2:6, 2:6] = True
@@ -108,7 +112,8 @@ def multiclass_metrics(
     >>> [(scores["class"], scores["dice"]) for scores in multiclass_metrics(label, label, 3)]
     [(1, 1.0), (2, 1.0)]
     """
-    prediction, label = np.asarray(prediction), np.asarray(label)
+    prediction, label = _as_array(prediction, "prediction"), _as_array(label, "label")
+    num_classes = check_count("num_classes", num_classes, 1)
     _check_shapes(prediction, label)
     for name, classes in (("prediction", prediction), ("label", label)):
         if classes.dtype.kind not in "bui":
@@ -139,10 +144,11 @@ def metric_definition(
         ValueError: unknown policy or unit.
     """
     empty = policy_name(empty)
-    if unit not in get_args(Unit):
-        raise ValueError(f"unit must be one of {get_args(Unit)}, got {unit!r}")
+    if not isinstance(unit, str) or unit not in get_args(Unit):
+        raise ValueError(f"unit must be one of {get_args(Unit)}, got {short(unit)}")
     if spacing is not None:
-        distances = f"mm (spacing {' x '.join(f'{s:g}' for s in spacing)})"
+        sizes = _as_scale(spacing, len(spacing) if isinstance(spacing, Sequence) else 1)
+        distances = f"mm (spacing {' x '.join(f'{s:g}' for s in sizes)})"
     else:
         distances = "mm (spacing of each case)" if unit == "mm" else unit
     return (
@@ -164,9 +170,9 @@ def policy_name(empty: str) -> str:
     >>> policy_name("lineage")
     'zero_as_published'
     """
-    name = OLD_NAMES.get(empty, empty)
+    name = OLD_NAMES.get(empty, empty) if isinstance(empty, str) else None
     if name not in EMPTY_POLICIES:
-        raise ValueError(f"empty must be one of {sorted(EMPTY_POLICIES)}, got {empty!r}")
+        raise ValueError(f"empty must be one of {sorted(EMPTY_POLICIES)}, got {short(empty)}")
     return name
 
 
@@ -180,7 +186,7 @@ def _check_shapes(prediction: np.ndarray, target: np.ndarray) -> None:
 
 
 def _as_mask(values: np.ndarray, name: str) -> np.ndarray:
-    values = np.asarray(values)
+    values = _as_array(values, name)
     if values.dtype == bool:
         return values
     mask = values == 1
@@ -190,12 +196,30 @@ def _as_mask(values: np.ndarray, name: str) -> np.ndarray:
     return mask
 
 
+def _as_array(values: np.ndarray, name: str) -> np.ndarray:
+    """An array of real numbers; a masked one would lose its mask without a word."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # a GPU's tensor, one with a graph, odd lists
+        array = None
+    if array is None or array.dtype.kind not in "buif" or np.ma.isMaskedArray(values):
+        given = type(values).__name__ + (f" of {array.dtype}" if array is not None else "")
+        raise TypeError(f"{name} must be an array or CPU tensor of real numbers, got {given}")
+    return array
+
+
 def _as_scale(spacing: Sequence[float] | None, rank: int) -> np.ndarray:
     if spacing is None:
         return np.ones(rank)
-    scale = np.asarray(spacing, dtype=np.float64)
-    if scale.shape != (rank,) or not (np.isfinite(scale) & (scale > 0)).all():
-        raise ValueError(f"spacing must be {rank} positive numbers (mm per axis), got {spacing}")
+    try:
+        scale = np.asarray(spacing, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        scale = np.zeros(0)
+    if scale.shape != (rank,) or not ((scale >= NARROWEST) & (scale <= WIDEST)).all():
+        raise ValueError(
+            f"spacing must be {rank} positive numbers (mm per axis, {NARROWEST:g} to {WIDEST:g}), "
+            f"got {short(spacing)}"
+        )
     return scale
 
 

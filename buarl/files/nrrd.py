@@ -72,7 +72,8 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
             array = _numbers(path, file, shape, dtype)
         elif packing is None:
             known = sorted(PACKINGS)
-            raise DataError(f"{path}: encoding must be one of {known}, got {header['encoding']!r}")
+            got = f"{header['encoding']!r:.200}"
+            raise DataError(f"{path}: encoding must be one of {known}, got {got}")
         else:
             with open_stream(path, file, packing) as stream:
                 array = np.ndarray(shape, dtype, stream.take(count), order="F")
@@ -96,24 +97,25 @@ def _header(path: Path, file: BinaryIO) -> OrderedDict[str, Any]:
     for field, value in header.items():
         if field.lower() in DETACHED:
             raise DataError(
-                f"{path}: an NRRD file must hold its voxels itself, got the data file {value!r}; "
-                "only attached headers are read"
+                f"{path}: an NRRD file must hold its voxels itself, got the data file "
+                f"{value!r:.200}; only attached headers are read"
             )
         if field.lower() in SKIPS and value not in ((0, -1) if "byte" in field.lower() else (0,)):
             raise DataError(f"{path}: {field} must be 0 in a file that holds voxels, got {value}")
     missing = [key for key in ("sizes", "type", "encoding", "dimension") if key not in header]
     if missing:
-        raise DataError(f"{path}: an NRRD header needs {missing[0]!r}, found {list(header)[:20]}")
+        found = f"{list(header)[:20]!s:.500}"
+        raise DataError(f"{path}: an NRRD header needs {missing[0]!r}, found {found}")
     return header
 
 
 def _dtype(path: Path, header: OrderedDict[str, Any]) -> np.dtype:
     code, order = TYPES.get(str(header["type"]).lower()), header.get("endian")
     if code is None:
-        raise DataError(f"{path}: voxels must be real numbers, got type {header['type']!r}")
+        raise DataError(f"{path}: voxels must be real numbers, got type {header['type']!r:.200}")
     text = PACKINGS.get(str(header["encoding"]).lower()) == "text"
     if np.dtype(code).itemsize > 1 and not text and order not in ("little", "big"):
-        raise DataError(f"{path}: endian must be 'little' or 'big', got {order!r}")
+        raise DataError(f"{path}: endian must be 'little' or 'big', got {order!r:.200}")
     return np.dtype((">" if order == "big" else "<") + code)
 
 
@@ -136,18 +138,19 @@ def _numbers(path: Path, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype
 def _affine(path: Path, header: OrderedDict[str, Any]) -> np.ndarray:
     space = str(header.get("space", "ras")).lower()
     if space not in FLIPS_TO_RAS:
-        raise DataError(f"{path}: space must be one of {sorted(FLIPS_TO_RAS)}, got {space!r}")
+        raise DataError(f"{path}: space must be one of {sorted(FLIPS_TO_RAS)}, got {space!r:.200}")
     affine = np.eye(4)
     if "space directions" in header:
         affine[:3, :3] = np.asarray(header["space directions"], dtype=np.float64).T
     elif "spacings" in header:
         affine[:3, :3] = np.diag(np.asarray(header["spacings"], dtype=np.float64))
     else:
-        raise DataError(f"{path}: needs 'space directions' or 'spacings', found {list(header)}")
+        found = f"{list(header)[:20]!s:.500}"
+        raise DataError(f"{path}: needs 'space directions' or 'spacings', found {found}")
     affine[:3, 3] = header.get("space origin", np.zeros(3))
     units = header.get("space units" if "space directions" in header else "units", ())
     scales = {MILLIMETERS.get(str(unit).strip().lower(), 1.0) for unit in units} or {1.0}
     if len(scales) > 1:
-        raise DataError(f"{path}: all axes must have one unit of length, got {list(units)}")
+        raise DataError(f"{path}: all axes must have one unit of length, got {list(units)!s:.200}")
     scale = scales.pop()
     return np.diag([*FLIPS_TO_RAS[space], 1]) @ np.diag([scale, scale, scale, 1.0]) @ affine

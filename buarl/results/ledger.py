@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from buarl.data.errors import DataError
+from buarl.data.text import read_text
 from buarl.evaluation.evaluate import read_metrics, summary
 from buarl.results.table import COLUMNS, DECIMALS, markdown_table, score_text
 from buarl.training.checkpoint import write_json
@@ -149,8 +151,10 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        entry = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        entry = json.loads(read_text(path))
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON, damaged or cut short ({error})") from error
     missing = [key for key in KEYS if key not in entry] if isinstance(entry, dict) else list(KEYS)
     if missing:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
+from buarl.commands.rules import make_rule
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
 from buarl.data.source import Source, open_source, rank_of, source_names
 from buarl.methods import METHODS
-from buarl.outside import Code, code_name, is_outside, load_code
+from buarl.outside import Code, is_outside, load_code
 from buarl.regions import RULES, Rule
 from buarl.training.config import PRESETS, Experiment
 from buarl.training.engine import Precision
@@ -250,33 +250,3 @@ def labeled_by_default(source: Source) -> int:
     most = patients if others else patients // 2
     wanted = LABELED[source.rank]
     return wanted if wanted < patients else max(min(wanted, most), 1)
-
-
-def make_rule(name: str, what: str, shared: dict[str, Any], own: dict[str, Any]) -> Rule:
-    """A rule by its name on the command line.
-
-    Args:
-        name: One of `RULES`, or FOLDER/FILE.py:NAME.
-        what: "labeled_rule", for the message.
-        shared: Arguments for those rules of the package that take them.
-        own: Arguments for this rule, whichever it is.
-    Raises:
-        ValueError: an unknown name, or arguments that the rule does not take.
-    """
-    if not is_outside(name) and name not in RULES:
-        raise ValueError(f"{what} must be one of {list(RULES)} or FILE.py:NAME, got {name!r}")
-    make = load_code(name) if is_outside(name) else RULES[name]
-    known = signature(make).parameters
-    if unknown := sorted(set(own) - set(known)):
-        raise ValueError(f"{what} {name} takes {list(known)}, got {unknown}")
-    if not is_outside(name):
-        own = {**{key: value for key, value in shared.items() if key in known}, **own}
-    try:
-        rule = make(**own)
-    except TypeError as error:
-        raise ValueError(f"{what} {name}: {error}") from error
-    if not (callable(rule) and callable(getattr(rule, "as_dict", None))):
-        raise ValueError(f"{what} {name} must make a rule, see buarl.regions, got {rule!r}")
-    if is_outside(name) and (stored := rule.as_dict().get("name")) != code_name(name):
-        raise ValueError(f"{what} must be named as its rows store it, {stored!r}, got {name!r}")
-    return rule

@@ -118,7 +118,6 @@ class _Training:
         """All steps that are left, stage after stage."""
         state, result = self.state, self.state.result
         first, done = state.position
-        flush = getattr(callback, "flush", lambda: None)
         if hasattr(callback, "begin"):
             steps = [*self.config.steps[:first], done]
             callback.begin({s.name: n for s, n in zip(self.stages, steps, strict=False)})
@@ -145,19 +144,20 @@ class _Training:
                     try:
                         callback(stage.name, step, self.method)
                     except StopTraining:
-                        if out is not None:
-                            flush()
-                            state.save(out / CHECKPOINT)
+                        self.save(out, CHECKPOINT, callback)
                         raise
                     self.method.train()  # a callback may have evaluated
-                if out is not None and checkpoint:  # after a flush: no log lost, no NaN kept
-                    flush()
-                    state.save(out / CHECKPOINT)
+                if checkpoint:  # after a flush: no log lost, no NaN kept
+                    self.save(out, CHECKPOINT, callback)
             state.position, done = (number + 1, 0), 0
-            if out is not None:
-                last = number == len(self.stages) - 1
-                flush()
-                state.save(out / (CHECKPOINT if last else f"{stage.name}.pt"))
+            last = number == len(self.stages) - 1
+            self.save(out, CHECKPOINT if last else f"{stage.name}.pt", callback)
+
+    def save(self, out: Path | None, name: str, callback: Callback | None) -> None:
+        """Write a checkpoint where there is a folder, after what the callback keeps."""
+        if out is not None:
+            getattr(callback, "flush", lambda: None)()
+            self.state.save(out / name)
 
     def check_predictions(self, stage: Stage, done: int) -> None:
         """Warn where the student, or a teacher that follows it, has collapsed to one class."""

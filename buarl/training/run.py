@@ -23,7 +23,7 @@ from buarl.methods import Method
 from buarl.outside import Code
 from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
-from buarl.training.engine import Precision, choose_engine
+from buarl.training.engine import Engine, Precision, choose_engine
 from buarl.training.lock import owned
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
 from buarl.training.older_runs import without_removed_precision
@@ -99,27 +99,20 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     source.split_labeled(experiment.labeled)
     if resume:
-        begun = read_run(out)
+        read_run(out)
     elif out.exists():
         raise FileExistsError(_exists(out))
-    begin_from = None
-    if pretrained is not None:
-        begin_from = _stage_end(Path(pretrained), description, method)
-        lent = {"run": Path(pretrained).resolve().name, "file": begin_from.name}
-        description["pretrained"] = lent | {"sha256": sha256(begin_from.read_bytes()).hexdigest()}
+    begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
+    if begin_from is not None:
+        description["pretrained"] = _lent(begin_from)
     if not resume:
         out.mkdir(parents=True)
     with owned(out):
         remove_leftovers(out)  # of writers that were killed
-        if resume:
-            begun = without_removed_precision(out, begun, config.precision)
-            _check_same(out, description, begun, ("experiment", "config"))
-            _check_lent(out, begun, description.get("pretrained"))
-            # "auto" may mean something else on this machine
-            used = begun["environment"].get("precision", engine.precision)
-            engine = replace(engine, precision=used)
         try:
-            if not resume:
+            if resume:
+                engine = _go_on(out, description, config.precision, engine)
+            else:
                 write_json(out / "run.json", description)
             result = fit(
                 method,
@@ -142,6 +135,15 @@ def run_experiment(
         end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
         write_json(out / "run.json", {**read_run(out), **end})
     return result
+
+
+def _go_on(out: Path, description: dict[str, Any], precision: str, engine: Engine) -> Engine:
+    """Check that the run to resume is the one at hand; the engine with the precision it had."""
+    begun = without_removed_precision(out, read_run(out), precision)
+    _check_same(out, description, begun, ("experiment", "config"))
+    _check_lent(out, begun, description.get("pretrained"))
+    # "auto" may mean something else on this machine
+    return replace(engine, precision=begun["environment"].get("precision", engine.precision))
 
 
 def _exists(out: Path) -> str:
@@ -199,6 +201,12 @@ def _stage_end(folder: Path, description: dict[str, Any], method: Method) -> Pat
     parts = [{"first stage": _first_stage(run)} for run in (description, read_run(folder))]
     _check_same(folder, *parts, ("first stage",))
     return stage_checkpoint(folder, 0, method)
+
+
+def _lent(path: Path) -> dict[str, str]:
+    """What run.json says of another run's first stage; a path would tell of a machine."""
+    digest = sha256(path.read_bytes()).hexdigest()
+    return {"run": path.resolve().parent.name, "file": path.name, "sha256": digest}
 
 
 def _check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | None) -> None:

@@ -297,10 +297,10 @@ def test_one_bit_that_calls_a_part_of_a_checkpoint_a_folder(tmp_path):
     path = tmp_path / "last.pt"
     torch.save(small_state(), path)
     content = bytearray(path.read_bytes())
-    at = content.index(b"archive/data/1", content.index(b"PK\x01\x02")) - 46 + 38
+    at = content.index(b"last/data/1", content.index(b"PK\x01\x02")) - 46 + 38
     content[at] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"last.pt.*archive/data/1"):
+    with pytest.raises(ValueError, match=r"last.pt.*last/data/1"):
         load_state(path)
 
 

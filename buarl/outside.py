@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from buarl.arguments import short
+
 Code = Sequence[Callable[..., Any] | str]
 """What a caller allows: classes and functions, or where they lie, as `load_code` takes it."""
 
@@ -128,7 +130,7 @@ def _parts(place: str) -> tuple[str, str]:
     where, _, name = place.rpartition(":") if isinstance(place, str) else ("", "", "")
     if not where or not name.isidentifier():
         raise ValueError(
-            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {place!r:.200}"
+            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {short(place)}"
         )
     return where, name
 

@@ -247,6 +247,8 @@ def rule_from_dict(data: Mapping, code: Code = ()) -> Rule:
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r:.80}")
+    if not isinstance(said := data.get("name"), str):
+        raise ValueError(f"rule must be one of {sorted(RULES)}, got {said!r:.80}")
     arguments, name = dict(data), data.get("name")
     kind = _kind_of(name, code)
     known = list(signature(kind).parameters)

@@ -23,6 +23,7 @@ from buarl.data.source import open_source
 from buarl.evaluation import metrics
 from buarl.evaluation.evaluate import SCORES, read_metrics
 from buarl.results.ledger import read_ledger
+from buarl.training.checkpoint import load_state
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,6 +33,7 @@ from tools.fuzz.arguments import TENSORS  # noqa: E402
 from tools.fuzz.calls import CALLS, call  # noqa: E402
 from tools.fuzz.campaign import KINDS, Campaign, one  # noqa: E402
 from tools.fuzz.judge import FAULTS, Input, judge  # noqa: E402
+from tools.fuzz.runs import small_state  # noqa: E402
 
 SHORT = {"h5": 60, "list": 60, "dataset": 60, "nifti": 60, "nrrd": 60, "metrics": 60, "info": 40}
 SHORT |= {"ledger": 30, "checkpoint": 30, "run": 30, "call": 300}
@@ -235,6 +237,11 @@ REFUSED = {
     ),
     "classes as a word": (lambda: metrics.multiclass_metrics(LABEL, LABEL, "3"), "num_classes"),
     "a unit in a dict": (lambda: metrics.metric_definition(unit={}), "unit"),
+    "more classes than a byte": (
+        lambda: metrics.multiclass_metrics(LABEL, LABEL, 2**32),
+        "num_classes",
+    ),
+    "code that is a tensor": (lambda: buarl.load_code(torch.ones(2, 3)), "code"),
     "code that is a number": (lambda: buarl.load_code(np.float64("nan")), "code"),
     "code behind a NUL": (lambda: buarl.load_code("a\0.py:Mine"), "cannot be read"),
     "a source that is a set": (lambda: open_source({1}), "source"),
@@ -283,6 +290,25 @@ def test_a_rule_with_numpys_numbers_is_plain_json():
         json.loads(json.dumps(buarl.url(np.float32(90), np.float64(0.5)).as_dict()))["percentile"]
         == 90
     )
+
+
+def test_one_bit_that_calls_a_part_of_a_checkpoint_a_folder(tmp_path):
+    """Torch reads such a part as whatever stands in the memory, though every checksum is right."""
+    path = tmp_path / "last.pt"
+    torch.save(small_state(), path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"last/data/1", content.index(b"PK\x01\x02")) - 46 + 38
+    content[at] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last.pt.*last/data/1"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("key", ["labeled_reduction", "unlabeled_reduction", "options", "set"])
+@pytest.mark.parametrize("value", [["voxel"], 7, "x"], ids=str)
+def test_a_row_names_what_is_of_another_type(key, value):
+    with pytest.raises((TypeError, ValueError), match=key):
+        buarl.Experiment("bcp", **{key: value})
 
 
 def table(path, **changes) -> Path:

@@ -13,6 +13,7 @@ from buarl.arguments import check_count, short
 
 Unit = Literal["voxels", "mm"]
 NARROWEST, WIDEST = 1e-9, 1e9  # mm of a voxel; beyond, squares of distances lose digits
+MOST_CLASSES = 256  # a label is a byte
 REACH = 2  # voxels around a surface voxel that are looked at before the k-d tree is asked
 EMPTY_POLICIES = {  # what to score where a mask is empty
     "diagonal": "one mask empty: Dice = Jaccard = 0 and distances = image diagonal; "
@@ -113,7 +114,7 @@ def multiclass_metrics(
     [(1, 1.0), (2, 1.0)]
     """
     prediction, label = _as_array(prediction, "prediction"), _as_array(label, "label")
-    num_classes = check_count("num_classes", num_classes, 1)
+    num_classes = check_count("num_classes", num_classes, 1, MOST_CLASSES)
     _check_shapes(prediction, label)
     for name, classes in (("prediction", prediction), ("label", label)):
         if classes.dtype.kind not in "bui":

@@ -87,7 +87,8 @@ def _is_loss(result: Any, given: Arguments) -> str | None:
     )
     if not result.is_meta and _finite(*given.values()) and not huge and not result.isfinite():
         return f"not finite: {result}"
-    return "below 0" if not result.is_meta and result < -1e-5 else None
+    loss = "values" not in given and not result.is_meta  # those may be of any sign
+    return "below 0" if loss and result < -1e-5 else None
 
 
 def _is_map(top: float) -> Callable[[Any, Arguments], str | None]:

@@ -48,10 +48,10 @@ def one(kind: str, number: int, seed: int, place: Path) -> tuple[str, str, str]:
     folder = place / "case"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    made = KINDS[kind](folder, Random(f"{seed}:{kind}:{number}"))
-    made.folder = made.folder or folder
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        made = KINDS[kind](folder, Random(f"{seed}:{kind}:{number}"))
+        made.folder = made.folder or folder
         verdict, said = judge(made, SECONDS)
     return verdict, made.what, said
 

@@ -230,7 +230,8 @@ def _registered(name: str) -> type[Source]:
     if name not in SOURCES:
         raise DataError(
             f"source must be one of {sorted(SOURCES)}, got {name!r}; one of your own must be "
-            "registered first (buarl.data.register_source)"
+            "registered first: on the command line --code FILE.py:CLASS, in Python "
+            "buarl.data.register_source"
         )
     return SOURCES[name]
 

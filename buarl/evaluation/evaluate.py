@@ -293,6 +293,14 @@ def read_metrics(path: Path) -> list[dict]:
 
     Args:
         path: The file.
+
+    >>> import tempfile
+    >>> row = {"case": "a", "class": "LV", "dice": 0.9, "jaccard": 0.8, "hd95": 1, "asd": 0.2}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "metrics.csv"
+    ...     write_metrics(path, [{**row, "missed": False}], ["a made-up row"], "diagonal")
+    ...     read_metrics(path)[0]["dice"]
+    0.9
     """
     lines = read_text(Path(path)).splitlines()
     table = dropwhile(lambda line: line.startswith("#"), lines)

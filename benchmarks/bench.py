@@ -39,7 +39,8 @@ def run_bench(plan: Plan, say: Say = lambda text: None) -> dict[str, Any]:
     """Measure everything.
 
     Args:
-        plan: What. say: Told what is being measured.
+        plan: What to measure.
+        say: Is called with a line about what is being measured.
     Returns:
         Plain data for JSON: plan, environment, peak, lines, growth, schedules.
     """

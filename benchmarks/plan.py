@@ -14,12 +14,16 @@ from buarl.training.engine import Precision
 class Plan:
     """What to measure.
 
-    device, precision: See `choose_engine`. source, root: Slices; with "la" the 3-D step takes its
-    scans and the slices are the phantom's. size, batch, width: Of the slices, labeled (and as many
-    unlabeled) per step, and of the networks. patch, batch_3d: Of the 3-D step; None is the paper's
-    on a GPU, less on a CPU. repeats: Pairs per part. record: Whole steps also recorded; None: on a
-    GPU. compiler: Whole steps also compiled, by this backend of torch.compile. growth_*: Points of
-    the three curves.
+    device, precision: See `choose_engine`.
+    source, root: Slices; with "la" the 3-D step takes its scans and the slices are the phantom's.
+    size: Height and width of the slices.
+    batch: Labeled slices of a step, and as many unlabeled ones.
+    width: Channels of the first level of the networks.
+    patch, batch_3d: The same of the 3-D step; None is the paper's on a GPU, less on a CPU.
+    repeats: Pairs per part.
+    record: Whole steps also recorded; None: on a GPU.
+    compiler: Whole steps also compiled, by this backend of torch.compile.
+    growth_*: Points of the three curves.
     """
 
     device: str = "auto"

@@ -19,7 +19,7 @@ def report(result: Mapping[str, Any]) -> str:
     """Everything needed to judge a run, as text.
 
     Args:
-        result: Of `run_bench`.
+        result: What `run_bench` returned.
     """
     facts, plan = result["environment"], result["plan"]
     on = facts["gpu"] if facts["device"] != "cpu" else f"{facts['threads']} threads"

@@ -27,10 +27,11 @@ SEED = 1337
 class Part:
     """One line of the table.
 
-    ours, plain: Compute it once; plain may be missing. difference: Between their values, of what
-    `compared` says. goal: What was aimed at, ms on another machine (Zen 4 with bf16) or a ratio.
-    limit: What it waits for; with "convolutions" the achieved arithmetic is reported. units: Pieces
-    of work in one call.
+    ours, plain: Compute it once; plain may be missing.
+    difference: Between their values, of what `compared` says.
+    goal: What was aimed at, ms on another machine (Zen 4 with bf16) or a ratio.
+    limit: What it waits for; with "convolutions" the achieved arithmetic is reported.
+    units: Pieces of work in one call.
     """
 
     name: str

@@ -72,9 +72,13 @@ class MadeVolumes(Source):
 class WholeStep:
     """One BCP step of stage 2 in both forms.
 
-    engine, source: Where and on what. image_size: Training size or patch. width: Of the network.
-    size: Labeled samples per step, and as many unlabeled ones. record: Ours as a CUDA graph. block:
-    Steps between two looks at the clock; on a GPU several, as the host runs ahead.
+    engine: The device and the precision.
+    source: Where the images come from.
+    image_size: Training size or patch.
+    width: Channels of the first level of the network.
+    size: Labeled samples per step, and as many unlabeled ones.
+    record: Ours as a CUDA graph.
+    block: Steps between two looks at the clock; on a GPU several, as the host runs ahead.
     """
 
     engine: Engine

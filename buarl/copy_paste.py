@@ -22,6 +22,9 @@ class Box(NamedTuple):
 
     start: First voxel inside, per spatial axis; a corner drawn on a device is a tensor there.
     size: Voxels inside, per spatial axis.
+
+    >>> Box(start=(1, 2), size=(4, 4)).size
+    (4, 4)
     """
 
     start: tuple[int | Tensor, ...]

@@ -109,6 +109,10 @@ class WeightedMean(NamedTuple):
     weights: How much each voxel counts inside the mean, bool or float (B, *spatial).
     factor: How much the mean counts, a number or a scalar tensor.
     voxels: What the sum is divided by, integer scalar.
+
+    >>> mean = WeightedMean(torch.tensor([[1.0, 0.5]]), 1.0, torch.tensor(2))
+    >>> mean.factor * (mean.weights * torch.tensor([[4.0, 2.0]])).sum() / mean.voxels
+    tensor(2.5000)
     """
 
     weights: Tensor

@@ -63,7 +63,11 @@ def code_name(code: Callable[..., Any] | str) -> str:
 
 
 def is_outside(name: object) -> bool:
-    """Whether a name in a row means code from outside; names of the package have no colon."""
+    """Whether a name in a row means code from outside; names of the package have no colon.
+
+    >>> is_outside("my_method.py:MyMethod"), is_outside("bcp")
+    (True, False)
+    """
     return isinstance(name, str) and ":" in name
 
 
@@ -71,7 +75,9 @@ def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
     """The class or function that a row names, among those the caller allows. Nothing else is read.
 
     Args:
-        name: As a row stores it. code: What the caller allows. what: "method", for the message.
+        name: As a row stores it.
+        code: What the caller allows.
+        what: "method", for the message.
     Raises:
         ValueError: it is not among them; the message says what to name.
 

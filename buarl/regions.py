@@ -50,6 +50,9 @@ class PercentileRule(Rule):
     Raises:
         TypeError: an argument of another type.
         ValueError: an argument out of its range; the message names rule, argument and value.
+
+    >>> PercentileRule("url", 95, certain_weight=0.5) == url(95, alpha=0.5)
+    True
     """
 
     name: str

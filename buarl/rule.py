@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from inspect import get_annotations
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
@@ -25,6 +25,10 @@ class Region(NamedTuple):
     weight: A number, or a map of one weight per voxel, float (B, *spatial), of which only the part
         inside the mask is used and through which no gradient flows. Finite and >= 0; a weight of 0
         keeps a voxel in the place of the loss but takes it out of the loss.
+
+    >>> import torch
+    >>> Region(torch.tensor([[True, False]]), 0.5).mask.sum()
+    tensor(1)
     """
 
     mask: Tensor
@@ -65,6 +69,20 @@ class Rule(ABC):
             )
         cls.name = code_name(cls)
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse a rule whose arguments are no fields: they would be lost in rows.
+
+        Raises:
+            TypeError: a class with arguments of its own that is no dataclass.
+        """
+        kinds = get_annotations(cls).values()
+        has_arguments = "__init__" in vars(cls) or any("ClassVar" not in str(k) for k in kinds)
+        if has_arguments and "__dataclass_fields__" not in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} must be a @dataclass(frozen=True) whose fields are its arguments"
+            )
+        return super().__new__(cls)
+
     def __call__(self, probs: Tensor) -> list[Region]:
         """The regions of a batch.
 
@@ -74,11 +92,14 @@ class Rule(ABC):
         Returns:
             Regions that do not overlap; together they are the place of the loss.
         Raises:
-            TypeError: no tensor of real floating-point numbers.
+            TypeError: no tensor of real floating-point numbers; a rule that cuts something else
+                than a list of regions.
             ValueError: on the CPU, what does not sum to 1, such as logits.
         """
         _check_probs(probs)
-        return self.cut(probs.detach())
+        regions = self.cut(probs.detach())
+        _check_list(regions, f"rule {type(self).__name__} must return")
+        return regions
 
     @abstractmethod
     def cut(self, probs: Tensor) -> list[Region]:
@@ -107,7 +128,7 @@ def within(regions: Sequence[Region], place: Tensor) -> list[Region]:
     [Region(mask=tensor([[False,  True]]), weight=1.0)]
     """
     check_tensor("place", place, "bool")
-    _check_pairs(regions)
+    _check_list(regions, "regions must be")
     for mask, _ in regions:
         check_tensor("region mask", mask, "bool")
         sizes = zip(reversed(place.shape), reversed(mask.shape), strict=False)
@@ -120,9 +141,9 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     """Refuse what a loss cannot take as regions; the losses call this.
 
     Args:
-        regions: Of what a rule returns.
-        shape: Of their masks and maps, (B, *spatial).
-        fit: What the masks must fit with that shape.
+        regions: What a rule returned.
+        shape: The shape that masks and maps must have, (B, *spatial).
+        fit: What has that shape, for the error message.
     Returns:
         The place of the loss, bool (B, *spatial): all regions together.
     Raises:
@@ -136,7 +157,7 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     Traceback (most recent call last):
     ValueError: regions must not overlap, got 1 of 2 voxels in more than one
     """
-    _check_pairs(regions)
+    _check_list(regions, "regions must be")
     if not regions:
         raise ValueError("a loss needs at least one region, got none")
     place = None
@@ -162,11 +183,12 @@ def check_regions(regions: Sequence[Region], shape: Sequence[int], fit: str) -> 
     return place
 
 
-def _check_pairs(regions: Sequence[Region]) -> None:
+def _check_list(regions: object, who_must: str) -> None:
+    """One region alone is a tuple too, and would be taken for two."""
     is_list = isinstance(regions, Sequence) and not isinstance(regions, Region)
     if not is_list or not all(isinstance(region, tuple) and len(region) == 2 for region in regions):
         given = [type(region).__name__ for region in regions] if is_list else type(regions).__name__
-        raise TypeError(f"regions must be a list of Region(mask, weight), got {given!s:.200}")
+        raise TypeError(f"{who_must} a list of Region(mask, weight), got {given!s:.200}")
 
 
 def _check_probs(probs: Tensor) -> None:

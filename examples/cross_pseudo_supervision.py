@@ -109,8 +109,8 @@ class CrossPseudoSupervision(RampedMethod):
         """One student against the hard pseudo-label of the other, on the regions of the rule.
 
         Args:
-            logits: Of the student who learns, (B_u, C, *spatial).
-            others_logits: Of the one who teaches; no gradient flows back to it.
+            logits: The logits of the student who learns, (B_u, C, *spatial).
+            others_logits: The logits of the one who teaches; no gradient flows back to it.
         Returns:
             A scalar.
         """

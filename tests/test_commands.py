@@ -12,7 +12,7 @@ from raw_files import AFFINE, image_of, label_of, write_acdc, write_nifti
 from tiny import PRESET
 
 from buarl.commands.main import main
-from buarl.evaluation.evaluate import read_metrics
+from buarl.evaluation.scores import read_metrics
 from buarl.training.config import PRESETS
 
 

@@ -18,18 +18,11 @@ import buarl.evaluation.score
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
 from buarl.data.resample import resize_nearest
-from buarl.evaluation.evaluate import (
-    CaseError,
-    ceiling,
-    evaluate,
-    predict_volume,
-    read_metrics,
-    summary,
-    write_metrics,
-)
+from buarl.evaluation.evaluate import CaseError, ceiling, evaluate, predict_volume
 from buarl.evaluation.metrics import multiclass_metrics
 from buarl.evaluation.predict import predict_probs, predict_slices, predict_windows
 from buarl.evaluation.score import score_run
+from buarl.evaluation.scores import read_metrics, summary, write_metrics
 from buarl.training.config import Experiment, config_for
 
 

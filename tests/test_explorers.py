@@ -19,8 +19,9 @@ from buarl.copy_paste import Box, copy_paste, outside_mask
 from buarl.data.acdc import Acdc
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_BCP_ACDC
-from buarl.evaluation.evaluate import evaluate, predict_volume, summary, write_metrics
+from buarl.evaluation.evaluate import evaluate, predict_volume
 from buarl.evaluation.metrics import EMPTY_POLICIES, case_metrics
+from buarl.evaluation.scores import summary, write_metrics
 from buarl.losses import region_loss
 from buarl.regions import PERCENTILE_RULES, Region, confidence, crl, drop, url, whole
 from buarl.training import config

@@ -21,7 +21,7 @@ from buarl.data.errors import DataError
 from buarl.data.h5 import read_list
 from buarl.data.source import open_source
 from buarl.evaluation import metrics
-from buarl.evaluation.evaluate import SCORES, read_metrics
+from buarl.evaluation.scores import SCORES, read_metrics
 from buarl.results.ledger import read_ledger
 from buarl.training.checkpoint import load_state
 

@@ -12,6 +12,7 @@ import pytest
 import buarl.training.config as config
 from buarl import Experiment, crl, load_run, open_source, run_experiment, url
 from buarl.data import Source, rank_of, register_source
+from buarl.data.batches import Batches
 from buarl.data.h5 import DataError, Sample
 from buarl.data.source import SOURCES
 from buarl.evaluation.evaluate import evaluate
@@ -138,3 +139,23 @@ def test_every_data_set_is_registered_by_importing_the_source_module_alone():
     code = "from buarl.data.source import SOURCES; print(*sorted(SOURCES))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["acdc", "la", "own", "own_2d", "own_3d", "phantom", "phantom_la"]
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "message"),
+    [
+        (np.zeros((40, 40)), np.zeros((40, 40), np.uint8), "image must be float32 .* got float64"),
+        (np.zeros((2, 9, 9), np.float32), None, r"with 2 axes, got float32 of shape \(2, 9, 9\)"),
+        (np.zeros((9, 9), np.float32), None, "label must be an array of integers, got NoneType"),
+        (np.zeros((9, 9), np.float32), np.zeros((9, 8), int), r"shape \(9, 9\), got \(9, 8\)"),
+    ],
+)
+def test_a_sample_of_another_kind_is_named_before_training(root, image, label, message):
+    class Odd(Discs):
+        name = "odd"
+
+        def training_sample(self, name, *, labeled=True):
+            return Sample(name, image, label)
+
+    with pytest.raises(DataError, match=f"source odd, sample .*{message}"):
+        Batches(Odd(root), 1, (32, 32))

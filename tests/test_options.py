@@ -203,6 +203,17 @@ class Closed(Method):
         return StepOutput(self.student.head.weight.sum(), {})
 
 
+class Undecorated(Supervised):
+    """A method of a user who forgot the decorator."""
+
+    strength: float = 0.5
+
+
+def test_options_without_the_decorator_are_refused_as_no_row_could_set_them():
+    with pytest.raises(TypeError, match=r"Undecorated must be decorated .* options \['strength'\]"):
+        Undecorated(UNet(4, 2))
+
+
 def test_defaults_are_what_the_constructor_takes():
     assert list(Closed.defaults()) == ["keep"]
 

@@ -364,6 +364,27 @@ def test_a_rule_without_a_cut_cannot_be_made():
         Rule()
 
 
+def test_a_rule_whose_arguments_a_row_would_lose_is_refused():
+    class Forgotten(Rule):
+        def __init__(self, limit=0.9):
+            self.limit = limit
+
+        def cut(self, probs):
+            return [Region(probs.amax(1) < self.limit, 1.0)]
+
+    with pytest.raises(TypeError, match=r"Forgotten must be a @dataclass\(frozen=True\)"):
+        Forgotten(0.5)
+
+
+def test_a_rule_that_returns_one_region_alone_is_told_to_return_a_list():
+    class Alone(Rule):
+        def cut(self, probs):
+            return Region(probs.amax(1) < 0.9, 1.0)
+
+    with pytest.raises(TypeError, match="rule Alone must return a list of Region.*got Region"):
+        Alone()(random_probs())
+
+
 def test_errors_name_the_rule_and_the_value():
     with pytest.raises(ValueError, match=r"url: percentile must lie in 0-100, got 101"):
         url(101)

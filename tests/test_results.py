@@ -14,7 +14,7 @@ from tiny import PRESET, write_tiny
 
 from benchmarks.report import ratios_of
 from buarl.data.acdc import Acdc
-from buarl.evaluation.evaluate import write_metrics
+from buarl.evaluation.scores import write_metrics
 from buarl.regions import url
 from buarl.results.ledger import (
     KEYS,

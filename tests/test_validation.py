@@ -10,8 +10,9 @@ from tiny import Cut, same_weights, tiny_config, tiny_method, write_case, write_
 
 from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
-from buarl.evaluation.evaluate import evaluate, summary
+from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import multiclass_metrics
+from buarl.evaluation.scores import summary
 from buarl.evaluation.validation import DiceCurve, _read, dice_of_classes
 from buarl.methods.base import Adam, Step
 from buarl.methods.supervised import Supervised

@@ -16,7 +16,7 @@ from raw_files import AFFINE, image_of, label_of, write_acdc, write_la, write_ni
 from buarl.commands.main import main
 from buarl.data.errors import AccessError
 from buarl.data.h5 import DataError
-from buarl.evaluation.evaluate import SCORES, read_metrics, write_metrics
+from buarl.evaluation.scores import SCORES, read_metrics, write_metrics
 from buarl.files import layout
 from buarl.files.volume import read_volume, write_volume
 

@@ -18,8 +18,10 @@ from typing import get_args
 import torch
 
 from buarl.data.source import Source, open_source
-from buarl.evaluation.evaluate import ceiling, summary
+from buarl.evaluation.evaluate import ceiling
 from buarl.evaluation.score import score_run
+from buarl.evaluation.scores import summary
+from buarl.methods import METHODS
 from buarl.regions import crl, url
 from buarl.results.ledger import add_to_ledger, ledger_table, read_ledger, spread_table
 from buarl.results.table import text_table
@@ -48,8 +50,9 @@ ACDC_ROWS: dict[str, dict] = {
     },
     "bcp_url_voxel_crl_region": {"method": "bcp", **URL_CRL, "unlabeled_reduction": "region"},
 }
-for name in ("ua_mt", "sassnet", "dtc", "urpc", "mc_net", "ss_net"):  # the compared methods
-    ACDC_ROWS |= {name: {"method": name}, f"{name}_url_crl_voxel": {"method": name, **URL_CRL}}
+for name in METHODS:  # those that have no rows above are compared plain, and with both rules
+    if name not in ACDC_ROWS:
+        ACDC_ROWS |= {name: {"method": name}, f"{name}_url_crl_voxel": {"method": name, **URL_CRL}}
 URL_CRL_LA = {"labeled_rule": url(95), "unlabeled_rule": crl(95)}
 LA_ROWS: dict[str, dict] = {
     "la_supervised": {"method": "supervised"},

@@ -150,7 +150,8 @@ class Predict:
     keep_largest: bool = False
     """Keep only the largest component per class."""
     normalisation: Literal["minmax", "zscore"] | None = None
-    """Of the grey values of a volume; by default what the training data had. h5 stays as it is."""
+    """How the gray values of a volume are normalized; by default as the training data were. h5
+    files stay as they are."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     threads: int = 0

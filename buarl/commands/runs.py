@@ -41,8 +41,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Write metrics_<split>.csv into the run folder and print the table."""
-        from buarl.evaluation.evaluate import ceiling, summary
+        from buarl.evaluation.evaluate import ceiling
         from buarl.evaluation.score import score_run
+        from buarl.evaluation.scores import summary
         from buarl.results.table import text_table
 
         done = score_run(

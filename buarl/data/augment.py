@@ -19,6 +19,9 @@ class Augmentation(NamedTuple):
         quarter_turns: Number of quarter turns in the plane of the first two axes.
         flip_axis: Axis to flip after the turns, 0 or 1; None means neither turns nor flip.
         angle: Rotation in degrees, for slices that are not turned.
+
+    >>> Augmentation(quarter_turns=1, flip_axis=0)
+    Augmentation(quarter_turns=1, flip_axis=0, angle=0)
     """
 
     quarter_turns: int = 0
@@ -60,6 +63,11 @@ def apply_2d(
         size: Wanted size, (rows, columns).
     Returns:
         Image and label (or None) of that size.
+
+    >>> image = np.arange(4, dtype=np.float32).reshape(2, 2)
+    >>> apply_2d(image, None, Augmentation(flip_axis=1), (2, 2))[0]
+    array([[1., 0.],
+           [3., 2.]], dtype=float32)
     """
     image, label = (_turn(array, augmentation) for array in (image, label))
     rows, columns = (nearest_indices(n, m) for n, m in zip(image.shape, size, strict=True))
@@ -80,6 +88,9 @@ def sample_3d(rng: np.random.Generator) -> Augmentation:
 
     Args:
         rng: Generator of random numbers; it is advanced.
+
+    >>> sample_3d(np.random.default_rng(0))
+    Augmentation(quarter_turns=3, flip_axis=1, angle=0)
     """
     return Augmentation(int(rng.integers(4)), int(rng.integers(2)))
 
@@ -95,6 +106,9 @@ def sample_crop(
         patch_size: Size of the patch, voxels per axis.
     Returns:
         The first voxel of the patch per axis.
+
+    >>> sample_crop(np.random.default_rng(0), (40, 30, 20), (16, 16, 20))
+    (20, 8, 0)
     """
     return tuple(int(rng.integers(max(n - p, 1))) for n, p in zip(shape, patch_size, strict=True))
 
@@ -116,6 +130,10 @@ def apply_3d(
         patch_size: Size of the patch, voxels per axis.
     Returns:
         Image and label (or None) of the patch's size.
+
+    >>> image = np.zeros((20, 20, 20), np.float32)
+    >>> apply_3d(image, None, Augmentation(1, 0), (2, 2, 2), (16, 16, 16))[0].shape
+    (16, 16, 16)
     """
     window = tuple(slice(a, a + p) for a, p in zip(start, patch_size, strict=True))
     turned = (_turn(array, augmentation) for array in (image, label))
@@ -139,7 +157,11 @@ def turned_shape(
 
 
 def padded(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
-    """Add zeros on both sides of each axis, see `pad_widths`; most volumes stay as they are."""
+    """Add zeros on both sides of each axis, see `pad_widths`; most volumes stay as they are.
+
+    >>> padded(np.ones((40, 16, 20)), (16, 16, 16)).shape
+    (40, 22, 22)
+    """
     widths = pad_widths(array.shape, patch_size)
     return np.pad(array, [(w, w) for w in widths]) if any(widths) else array
 

@@ -73,6 +73,9 @@ def stream_indices(
     """Sample numbers of a step: chunks of a fresh permutation every epoch (docs/protocol.md 2.3).
 
     Needs no history, so a resumed run sees what an uninterrupted one would have seen.
+
+    >>> [stream_indices([0], step, 4, 2, steps_per_epoch=2).tolist() for step in (0, 1, 2)]
+    [[2, 0], [1, 3], [3, 0]]
     """
     epoch, position = divmod(step, steps_per_epoch)
     rounds = -(-batch * steps_per_epoch // count)
@@ -105,9 +108,9 @@ class Batches:
         labeled_names, unlabeled_names = source.split_labeled(labeled)
         self.image_size = tuple(image_size)
         self.volumetric = source.rank == 3
-        self.labeled = [source.training_sample(name) for name in labeled_names]
+        self.labeled = [_checked(source.training_sample(name), source) for name in labeled_names]
         self.unlabeled = [
-            source.training_sample(name, labeled=False)
+            _checked(source.training_sample(name, labeled=False), source, labeled=False)
             for name in (unlabeled_names if unlabeled else [])
         ]
         if self.volumetric:
@@ -179,8 +182,38 @@ def no_unlabeled(unlabeled_batch: int) -> DataError:
     )
 
 
+def _checked(sample: Sample, source: Source, *, labeled: bool = True) -> Sample:
+    """Name the sample of which torch would say, deep inside a network, that a type is wrong."""
+    image, label = sample.image, sample.label
+    where = f"source {source.name}, sample {sample.case}"
+    if getattr(image, "dtype", None) != np.float32 or image.ndim != source.rank:
+        raise DataError(
+            f"{where}: the image must be float32 with {source.rank} axes, got {_kind(image)}"
+        )
+    if not labeled:
+        return sample
+    if not isinstance(label, np.ndarray) or label.dtype.kind not in "ui":
+        raise DataError(f"{where}: the label must be an array of integers, got {_kind(label)}")
+    if label.shape != image.shape:
+        raise DataError(
+            f"{where}: the label must have the image's shape {image.shape}, got {label.shape}"
+        )
+    return sample
+
+
+def _kind(array: object) -> str:
+    if not isinstance(array, np.ndarray):
+        return type(array).__name__
+    return f"{array.dtype} of shape {array.shape}"
+
+
 def working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:
-    """A volume and its label, if it has one, as a network sees them; see `working_copy`."""
+    """A volume and its label, if it has one, as a network sees them; see `working_copy`.
+
+    >>> sample = Sample("case", np.ones((4, 4, 4), np.float32), np.ones((4, 4, 4), np.uint8))
+    >>> working_sample(sample, shrink=2, standardise=False).label.shape
+    (2, 2, 2)
+    """
     image = working_copy(sample.image, shrink, standardise)
     label = None if sample.label is None else working_copy(sample.label, shrink, False)
     return sample._replace(image=image, label=label)

@@ -58,7 +58,11 @@ def made_once(path: Path, read: Callable[[], Made | None], make: Callable[[], Ma
 
 
 def is_new_or_empty(folder: Path) -> bool:
-    """Whether a folder can be filled without losing or mixing anything: it is absent or empty."""
+    """Whether a folder can be filled without losing or mixing anything: it is absent or empty.
+
+    >>> is_new_or_empty(Path("no such folder")), is_new_or_empty(Path(__file__))
+    (True, False)
+    """
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 

@@ -82,7 +82,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a reader raises into one sentence about the file.
 
     Args:
-        path: The file that is read. what: Its kind, such as "h5 file".
+        path: The file that is read.
+        what: Its kind, such as "h5 file".
     Raises:
         AccessError: the machine is the reason. DataError: anything else; it calls the file damaged
             or cut short and says in brackets what the reader said.
@@ -114,7 +115,8 @@ def require_file(path: Path, missing: str = "no such file") -> None:
     """Refuse what is not an ordinary file, and say what is there instead.
 
     Args:
-        path: Should be a file. missing: What to say if nothing is there.
+        path: What should be a file.
+        missing: What to say if nothing is there.
     Raises:
         AccessError: a folder, a device, or a place that cannot be looked into.
         DataError: nothing there; a name that differs only in its case or Unicode form is named.
@@ -159,7 +161,9 @@ def require_module(path: Path, name: str, package: str) -> ModuleType:
     """A module of the extra `io`.
 
     Args:
-        path: The file that needs it. name: Of the module. package: What pip calls it.
+        path: The file that needs it.
+        name: The name of the module.
+        package: What pip calls it.
     Raises:
         AccessError: it is not installed.
     """

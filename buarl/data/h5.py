@@ -25,8 +25,13 @@ CHUNK_BYTES = 2**26  # a chunk is unpacked whole; beyond this it may not exceed 
 class Sample(NamedTuple):
     """One case.
 
-    image: float32 (*spatial). label: uint8 (*spatial), or None if it has none.
+    image: float32 (*spatial).
+    label: uint8 (*spatial), or None if it has none.
     spacing: mm per axis of the arrays, or None where the file does not say.
+
+    >>> sample = Sample("patient001", np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint8))
+    >>> sample.image.shape, sample.spacing
+    ((8, 8), None)
     """
 
     case: str
@@ -45,7 +50,9 @@ def read_case(
     another file be read nor fill the memory.
 
     Args:
-        path: The file. case: Its name in the list. rank: Number of axes wanted, 2 or 3.
+        path: The file.
+        case: Its name in the list.
+        rank: Number of axes wanted, 2 or 3.
         num_classes: Labels must lie in 0 to num_classes - 1.
         labeled: Require and read the label; otherwise a missing label is fine and none is returned.
     Raises:
@@ -159,6 +166,13 @@ def read_list(path: Path) -> list[str]:
     Raises:
         DataError: no file, no text, no name in it, a name that stands twice, or one that could
             lead out of the folder of the data: "..", / \\ : or characters that cannot be printed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "val.list"
+    ...     _ = path.write_text("patient001\\npatient002.h5\\n")
+    ...     read_list(path)
+    ['patient001', 'patient002']
     """
     lines = read_text(path, "list").splitlines()
     names = [line.strip().removesuffix(".h5").strip() for line in lines if line.strip()]

@@ -24,7 +24,9 @@ def check_declared(
     """Refuse an array that is too large, empty, or out of proportion to what the file holds.
 
     Args:
-        path: The file. name: Of the array, for messages. shape, dtype: As the file declares them.
+        path: The file.
+        name: What the array is called in messages.
+        shape, dtype: As the file declares them.
         stored: Bytes that the file really has for it.
     Returns:
         The declared size in bytes.

@@ -239,7 +239,8 @@ def _registered(name: str) -> type[Source]:
     if not isinstance(name, str) or name not in SOURCES:
         raise DataError(
             f"source must be one of {sorted(SOURCES)}, got {name!r:.200}; one of your own must be "
-            "registered first (buarl.data.register_source)"
+            "registered first: on the command line --code FILE.py:CLASS, in Python "
+            "buarl.data.register_source"
         )
     return SOURCES[name]
 

@@ -33,10 +33,19 @@ def read_text(path: Path, what: str = "text file", *, errors: str = "strict") ->
     """A text file of at most 64 MiB, independent of the machine's code page.
 
     Args:
-        path: The file. what: Its kind, for messages. errors: "replace" keeps going where a byte is
-            no text, for files of which only a few plain words matter.
+        path: The file.
+        what: Its kind, for messages.
+        errors: "replace" keeps going where a byte is no text, for files of which only a few plain
+            words matter.
     Raises:
         DataError: no such file, too large, or no text. AccessError: it cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "Info.cfg"
+    ...     _ = path.write_bytes(b"\\xef\\xbb\\xbfED: 1")
+    ...     read_text(path)
+    'ED: 1'
     """
     path = Path(path)
     require_file(path, f"the {what} does not exist")

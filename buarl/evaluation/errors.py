@@ -67,6 +67,11 @@ def capture_table(
             out.
     Returns:
         Per percentile the shares over all batches together.
+
+    >>> network = torch.nn.Conv2d(1, 2, 1)
+    >>> samples = [(np.random.rand(8, 8).astype(np.float32), np.zeros((8, 8), np.uint8))] * 4
+    >>> list(capture_table(network, samples, percentiles=(95, 99), batch=2))
+    [95, 99]
     """
     totals = {q: np.zeros(4) for q in percentiles}
     pairs = list(samples)

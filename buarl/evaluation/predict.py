@@ -53,6 +53,11 @@ def predict_slices(
     Returns:
         Labels uint8 and entropy float32 in nats, both (Z, H, W), resized back by nearest neighbor.
         No part of a label is removed.
+
+    >>> network = nn.Conv2d(1, 4, 1)
+    >>> label, entropy = predict_slices(network, np.zeros((3, 20, 24), np.float32), (16, 16))
+    >>> label.shape, entropy.dtype
+    ((3, 20, 24), dtype('float32'))
     """
     native = volume.shape[1:]
     label, entropy = np.empty(volume.shape, np.uint8), np.empty(volume.shape, np.float32)
@@ -94,6 +99,11 @@ def predict_windows(
     Rounding note: convolution weights are laid out channels-last for the time of the call, about a
         fifth faster on a CPU. Logits move by less than 1e-5 of the largest against the plain
         layout, one window at a time; labels where two classes differ by less.
+
+    >>> network = nn.Conv3d(1, 2, 1)
+    >>> label, _ = predict_windows(network, np.zeros((9, 8, 8), np.float32), (4, 4, 4), (2, 2, 2))
+    >>> label.shape, label.dtype
+    ((9, 8, 8), dtype('uint8'))
     """
     network.eval()
     device = next(network.parameters()).device

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from buarl.data.source import Source
-from buarl.evaluation.evaluate import evaluate, write_metrics
+from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
+from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine

@@ -75,7 +75,7 @@ class Recorder:
 
         Args:
             compute: The step, in work for the device alone; it moves the weights.
-            batch: Of this step; always of the same shapes, on the device.
+            batch: The batch of this step, on the device; its shapes never change.
             key: All that the host puts into the step by value.
         Raises:
             ValueError: the step waits for the device and cannot be recorded.

@@ -39,7 +39,7 @@ def draw_labels(
         axes: Where to draw.
         image: (H, W), any numbers.
         label: Whole numbers (H, W), where 0 is left clear; None draws the image alone.
-        opacity: Of the colors, 0-1.
+        opacity: How opaque the colors are, 0 to 1.
     """
     axes.imshow(image, cmap="gray", interpolation="nearest")
     if label is not None:

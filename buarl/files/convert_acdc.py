@@ -50,10 +50,12 @@ def convert_acdc(
     rising number, whichever of them is the end of diastole.
 
     Args:
-        raw: Folder of the official release. out: New or empty folder.
+        raw: Folder of the official release.
+        out: New or empty folder.
         lists: Folder with train_slices.list or train.list, val.list and test.list, such as the
             public split of SSL4MIS; None draws the patients by the seed.
-        val, test: Shares of the patients, without `lists`. seed: Of the draw.
+        val, test: Shares of the patients, without `lists`.
+        seed: Decides which patients are drawn.
         check_affine: Refuse a label that lies elsewhere than its image.
     Raises:
         DataError: any file that breaks a rule; the message names it.

@@ -57,9 +57,13 @@ def convert_folder(
     and the patients' names alone decide. In train.list, scans with labels come first.
 
     Args:
-        images: Folder of images. out: New or empty folder. labels: Folder of labels.
-        classes: Names, background first; empty: numbers. rank: 2 or 3, see above.
-        val, test: Shares of the patients with labels. seed: Of the draw.
+        images: Folder that holds the images.
+        out: New or empty folder.
+        labels: Folder that holds the labels.
+        classes: Names of the classes, background first; empty gives them numbers.
+        rank: 2 or 3, see above.
+        val, test: Shares of the patients with labels.
+        seed: Decides which patients are drawn.
         patient: Regular expression with one group, the patient, that matches from the beginning of
             every file name; None takes what stands before the first "_".
         label_values: Values in the label files in order of the classes; empty: 0, 1, 2, ...

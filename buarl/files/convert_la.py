@@ -54,10 +54,13 @@ def convert_la(
     and scan name decide them. crop="none" is honest: the whole volume, and labels may be absent.
 
     Args:
-        raw: Folder of scans. out: New or empty folder. crop: See above.
+        raw: Folder of scans.
+        out: New or empty folder.
+        crop: See above.
         lists: Folder with train.list and test.list; None draws them by the seed: labeled scans
             first, then unlabeled, last the 10 labeled ones that `La` holds out.
-        test: Share of the labeled scans, without `lists`. seed: Of split and margins.
+        test: Share of the labeled scans, without `lists`.
+        seed: Decides the split and the margins.
         check_affine: Refuse a label that lies elsewhere than its image.
     Raises:
         DataError: any file that breaks a rule; the message names it.
@@ -90,8 +93,8 @@ def crop_box(label: np.ndarray, case: str, seed: int) -> tuple[slice, slice, sli
     """The public crop around a label: x and y with a margin, all of z.
 
     Args:
-        label: (x, y, z), with at least one voxel set. case: Makes the margins independent of the
-            order of the scans.
+        label: (x, y, z), with at least one voxel set.
+        case: Makes the margins independent of the order of the scans.
     """
     rng = np.random.default_rng([seed, zlib.crc32(case.encode())])
     box = []

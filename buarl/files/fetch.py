@@ -73,7 +73,9 @@ def fetch_la(
         include_test: Also the scans in `test.list`, which is fetched if it is not here. No
             checksums are known of them: each is only tried for being a readable case with as many
             slices as the training scans.
-        timeout: Seconds to wait for an answer. attempts: Tries per file. say: Takes progress lines.
+        timeout: Seconds to wait for an answer.
+        attempts: Tries per file.
+        say: Takes progress lines.
     Returns:
         root.
     Raises:
@@ -238,8 +240,11 @@ def download(url: str, path: Path, max_bytes: int, *, timeout: float, attempts: 
     """One file over HTTP; a connection that fails or breaks off is tried again.
 
     Args:
-        url: Where from. path: Where to. max_bytes: More is refused as soon as it arrives.
-        timeout: Seconds to wait for an answer. attempts: Tries.
+        url: Where the file comes from.
+        path: Where the file goes.
+        max_bytes: More is refused as soon as it arrives.
+        timeout: Seconds to wait for an answer.
+        attempts: Tries.
     Raises:
         FetchError: an answer other than the file, or no whole file after all attempts.
         ContentError: the file is larger than it can be.

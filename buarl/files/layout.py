@@ -199,9 +199,11 @@ def split_patients(
     """Patients per split, drawn by the seed alone; the order they come in does not matter.
 
     Args:
-        patients: Names. val, test: Shares in [0, 1), rounded; a share above 0 takes at least one.
-        seed: Of the draw. where: Folder of the patients, for messages. hint: What to do where
-            they are too few.
+        patients: Names of all patients; a name may come more than once.
+        val, test: Shares in [0, 1), rounded; a share above 0 takes at least one.
+        seed: Decides which patients are drawn.
+        where: Folder of the patients, for messages.
+        hint: What to do where they are too few.
     Raises:
         DataError: shares out of range, or no patient left to train on.
     """

@@ -27,7 +27,8 @@ def image_stem(path: Path, also: tuple[str, ...] = ()) -> str | None:
     """The file name without the ending of an image that can be read; None for any other.
 
     Args:
-        path: The file, which is not opened. also: Endings besides .nii, .nii.gz and .nrrd.
+        path: The file, which is not opened.
+        also: Endings besides .nii, .nii.gz and .nrrd.
 
     >>> image_stem(Path("a.b.NII.GZ")), image_stem(Path("a.h5"), (".h5",)), image_stem(Path("a.h5"))
     ('a.b', 'a', None)
@@ -53,7 +54,8 @@ def image_files(folder: Path, also: tuple[str, ...] = ()) -> dict[str, Path]:
     """The images directly in a folder by name without ending, sorted.
 
     Args:
-        folder: Where to look. also: Endings to take besides .nii, .nii.gz and .nrrd.
+        folder: Where to look.
+        also: Endings to take besides .nii, .nii.gz and .nrrd.
     Returns:
         Names in one Unicode form (NFC), so that the same name typed on two systems is one name.
     Raises:

@@ -98,7 +98,10 @@ def check_unknown(
     too; volumes of ACDC have any number.
 
     Args:
-        path: The file. source: Its data set. entries: The manifest of that. rank: 2 for a slice.
+        path: The file.
+        source: Its data set.
+        entries: The manifest of that.
+        rank: 2 for a slice.
     Returns:
         status and reason; "no figures known" is the best that can be said.
     """

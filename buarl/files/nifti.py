@@ -72,9 +72,11 @@ def write_nifti(
     """Write a NIfTI file; the dtype of the array is kept.
 
     Args:
-        path: .nii or .nii.gz. array: (x, y, z). affine: (4, 4), voxel to RAS+ world mm.
-        header: Of the image that the array belongs to: its sform, qform, both codes and its unit
-            are written exactly as they are, and `affine` is not used.
+        path: .nii or .nii.gz.
+        array: (x, y, z).
+        affine: (4, 4), voxel to RAS+ world mm.
+        header: The header of the image that the array belongs to: its sform, qform, both codes and
+            its unit are written exactly as they are, and `affine` is not used.
     """
     import nibabel
 

@@ -36,8 +36,11 @@ H5 = (".h5",)  # read besides the raw formats
 class Predicted(NamedTuple):
     """What came of one file.
 
-    paths: Segmentation, and entropy if asked for. shape: Of the image (x, y, z). spacing: mm.
-    millilitres: Volume per foreground class. note: What was assumed, or "".
+    paths: Segmentation, and entropy if asked for.
+    shape: Voxels of the image along x, y and z.
+    spacing: Size of a voxel along x, y and z, mm.
+    millilitres: Volume per foreground class.
+    note: What was assumed, or "".
     """
 
     source: Path
@@ -100,7 +103,8 @@ def predict_each(
             lies: sform, qform, codes and unit of a NIfTI input are kept bit for bit.
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
-        device: As in training. overwrite: Replace files that exist.
+        device: As in training.
+        overwrite: Replace files that exist.
         code: What the run may use from outside the package, see `load_run`.
     Returns:
         One result per file, in the order of the inputs, each written before it is yielded.

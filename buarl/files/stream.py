@@ -66,7 +66,9 @@ def open_stream(path: Path, file: BinaryIO, packing: str = "raw") -> Iterator[St
     """A stream over an open file, from where it stands.
 
     Args:
-        path: For messages. file: Open for reading bytes. packing: "raw", "gzip" or "bzip2".
+        path: For messages.
+        file: Open for reading bytes.
+        packing: "raw", "gzip" or "bzip2".
     """
     if packing == "raw":
         yield Stream(path, file)

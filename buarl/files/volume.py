@@ -35,9 +35,11 @@ SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 class Volume(NamedTuple):
     """An image in space.
 
-    array: (x, y, z). affine: float64 (4, 4), voxel to RAS+ world mm. spacing: mm per axis.
-    header: Of a NIfTI file as it stands there, so that a mask can lie exactly where its image lies;
-    None from other formats.
+    array: (x, y, z).
+    affine: float64 (4, 4), voxel to RAS+ world mm.
+    spacing: mm per axis.
+    header: The header of a NIfTI file as it stands there, so that a mask can lie exactly where its
+        image lies; None from other formats.
     """
 
     array: np.ndarray
@@ -91,7 +93,8 @@ def write_volume(
     """Write .nii.gz (or .nii), complete or not at all: a file beside it is renamed at the end.
 
     Args:
-        path: Replaced if it exists. array: (x, y, z), the dtype is kept (bool becomes uint8).
+        path: Replaced if it exists.
+        array: (x, y, z), the dtype is kept (bool becomes uint8).
         affine: (4, 4) voxel to RAS+ world mm, written as sform and qform.
         header: `Volume.header` of the image that the array belongs to; sform, qform, their codes
             and the unit are then written exactly as they stand there, instead of `affine`.

@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
-from buarl.evaluation.evaluate import ceiling, evaluate, predict_volume, summary
+from buarl.evaluation.evaluate import ceiling, evaluate, predict_volume
 from buarl.evaluation.predict import predict_probs
+from buarl.evaluation.scores import summary
 from buarl.figures import plots
 from buarl.figures.views import planes, view_with_all_classes
 from buarl.lessons.trained import lesson_row

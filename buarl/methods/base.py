@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import InitVar, dataclass, field
-from inspect import signature
+from inspect import get_annotations, signature
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -81,6 +81,7 @@ class Method(nn.Module, ABC):
 
     def __post_init__(self, network: nn.Module) -> None:
         super().__init__()
+        _check_decorated(type(self))
         check_options(self, vars(type(self)).get("name", type(self).__name__))
         self.student = network
 
@@ -138,7 +139,12 @@ class Method(nn.Module, ABC):
     def labeled_and_unlabeled_logits(self, batch: SemiBatch) -> tuple[Tensor, Tensor]:
         """What the student says of all images, in one pass.
 
-        Eq. 1  printed:  logits = F(X)
+        Eq. 1  printed:  logits^l = F_t(X^l)
+               read:     logits = F_s(X), for labeled and unlabeled images alike
+
+        Paper note: the print has the teacher F_t there, which is to be pre-trained on labeled
+        images. A teacher that only follows an average takes no gradient and cannot learn from a
+        label, so the student learns here; see docs/protocol.md 7.2.
 
         Returns:
             Logits of the labeled images, (B_l, C, *spatial), and of the unlabeled ones,
@@ -153,9 +159,10 @@ class Method(nn.Module, ABC):
         """The loss on labeled voxels, Dice and cross-entropy on the regions of the labeled rule.
 
         Args:
-            logits: The student's, (B, C, *spatial).
-            label: Classes, int64 (B, *spatial).
-            regions: Which regions; None cuts by the labeled rule, with the entropy of the logits.
+            logits: The student's logits, float (B, C, *spatial).
+            label: The true classes, int64 (B, *spatial), 0 to C-1.
+            regions: Regions that are cut already; None applies the labeled rule to the
+                probabilities of these logits.
         Returns:
             A scalar.
         """
@@ -233,10 +240,10 @@ def total_loss(labeled: Tensor, unlabeled: Tensor, weight: float = 1.0) -> Tenso
 def detached_probs(logits: Tensor) -> Tensor:
     """Probabilities, in float32 and without a gradient, for whatever cuts or labels.
 
-    Eq. 2  printed:  P = softmax(logits)
+    Eq. 2  printed:  P^l = softmax(logits^l)
 
     Args:
-        logits: Any float, (B, C, *spatial).
+        logits: Float of any precision, (B, C, *spatial).
     Returns:
         float32 (B, C, *spatial), sums to 1 over the classes.
 
@@ -249,7 +256,11 @@ def detached_probs(logits: Tensor) -> Tensor:
 
 
 def frozen_copy(network: nn.Module) -> nn.Module:
-    """A teacher: a copy with the same weights that takes no gradients."""
+    """A teacher: a copy with the same weights that takes no gradients.
+
+    >>> frozen_copy(nn.Linear(1, 1)).weight.requires_grad
+    False
+    """
     return deepcopy(network).requires_grad_(False)
 
 
@@ -279,6 +290,19 @@ def fresh_copy(network: nn.Module) -> nn.Module:
             f"got {type(network).__name__} without one"
         )
     return copy
+
+
+def _check_decorated(kind: type[Method]) -> None:
+    """Without the decorator an option would keep its default, whatever a row says."""
+    if "__dataclass_fields__" in vars(kind):
+        return
+    kinds = get_annotations(kind)
+    options = [name for name in kinds if name in vars(kind) and "ClassVar" not in str(kinds[name])]
+    if options:
+        raise TypeError(
+            f"{kind.__name__} must be decorated with @dataclass(kw_only=True, eq=False, "
+            f"repr=False), or its options {options} cannot be set"
+        )
 
 
 def require_unlabeled(method: Method, batch: SemiBatch) -> None:

@@ -193,7 +193,7 @@ class Bcp(Method):
 
         Args:
             image, unlabeled_image: What is mixed, (B_l/2, 1, *spatial).
-            label: Of the labeled images, (B_l/2, *spatial).
+            label: Classes of the labeled images, int64 (B_l/2, *spatial).
             unlabeled_place: Where the unlabeled image lies, bool (*spatial).
         """
         pseudo = self.pseudo_label(unlabeled_image)

@@ -66,15 +66,17 @@ class MeanTeacher(NoisyTeacher):
         labeled_logits, unlabeled_logits = self.labeled_and_unlabeled_logits(batch)  # uses Eq. 1
         teacher_probs = self.teacher_probs(batch.unlabeled_image)  # (B_u, C, *spatial)  uses Eq. 2
         labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # uses Eq. 7
-        unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs)  # uses Eq. 8
+        unlabeled_loss = self.unlabeled_loss(unlabeled_logits, teacher_probs)
         return self.output(labeled_loss, unlabeled_loss, step)  # uses Eq. 9
 
     def unlabeled_loss(self, unlabeled_logits: Tensor, teacher_probs: Tensor) -> Tensor:
         """The student against the teacher on unlabeled images, on the regions of the rule.
 
         Args:
-            unlabeled_logits: The student's, (B_u, C, *spatial).
-            teacher_probs: The teacher's, (B_u, C, *spatial).
+            unlabeled_logits: The student's logits, float (B_u, C, *spatial).
+            teacher_probs: The teacher's probabilities, float32 (B_u, C, *spatial), no gradient.
+        Returns:
+            A scalar: Eq. 8 under "pseudo_label", a mean squared difference under "mse".
         """
         from_teacher = self.entropy_from == "teacher"
         probs = teacher_probs if from_teacher else detached_probs(unlabeled_logits)

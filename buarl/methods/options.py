@@ -33,7 +33,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Above:
-    """The numbers above low, which is not one of them."""
+    """The numbers above low, which is not one of them.
+
+    >>> 0 in Above(0), 0.1 in Above(0)
+    (False, True)
+    """
 
     low: float
 
@@ -99,7 +103,11 @@ def _annotations(owner: type) -> dict[str, Any]:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the annotated kind; a kind that is not understood takes everything."""
+    """Whether a value is of the annotated kind; a kind that is not understood takes everything.
+
+    >>> fits(1, float), fits(True, int), fits(2.0, Share)
+    (True, False, False)
+    """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return fits(value, parts[0]) and all(
@@ -122,7 +130,13 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def described(kind: Any) -> str:
-    """The kind in words, as they stand after "must be"."""
+    """The kind in words, as they stand after "must be".
+
+    >>> described(Share)
+    'a number from 0 to 1'
+    >>> described(Literal["mse", "pseudo_label"])
+    '"mse" or "pseudo_label"'
+    """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         limits = [str(limit) for limit in parts[1:] if isinstance(limit, Range | Above)]

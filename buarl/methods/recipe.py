@@ -54,6 +54,9 @@ class StagePlan:
     steps: How many steps the stage takes.
     labeled_batch, unlabeled_batch: Labeled and unlabeled samples of every step.
     schedule: Factor on the learning rate of every step, see `buarl.schedules`.
+
+    >>> StagePlan(steps=100, labeled_batch=4, unlabeled_batch=4).schedule(step=50, steps=100)
+    1.0
     """
 
     steps: int
@@ -64,25 +67,41 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained on images of one rank: a plan for each stage, and its options."""
+    """How a method is trained on images of one rank: a plan for each stage, and its options.
+
+    >>> Recipe((StagePlan(100, 4, 4),), {"ce_share": 0.0}).stages[0].steps
+    100
+    """
 
     stages: tuple[StagePlan, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def recipe_2d(*, steps: int = 30_000, schedule: Schedule = Poly(), **settings: Any) -> Recipe:
-    """One stage of 12 labeled and 12 unlabeled slices, as SSL4MIS trains on ACDC."""
+    """One stage of 12 labeled and 12 unlabeled slices, as SSL4MIS trains on ACDC.
+
+    >>> recipe_2d(ce_share=0.0).settings
+    {'ce_share': 0.0}
+    """
     return Recipe((StagePlan(steps, 12, 12, schedule),), settings)
 
 
 def recipe_3d(
     *, steps: int = 6_000, schedule: Schedule = StepDecay(2500 / 6000), **settings: Any
 ) -> Recipe:
-    """One stage of 2 labeled and 2 unlabeled patches, as UA-MT trains on LA."""
+    """One stage of 2 labeled and 2 unlabeled patches, as UA-MT trains on LA.
+
+    >>> recipe_3d().stages[0].labeled_batch
+    2
+    """
     return Recipe((StagePlan(steps, 2, 2, schedule),), settings)
 
 
 def ramped_recipe_3d(*, steps: int = 6_000, **settings: Any) -> Recipe:
-    """`recipe_3d` with the ramp of UA-MT: 40 levels from the first step, full after 6,000 steps."""
+    """`recipe_3d` with the ramp of UA-MT: 40 levels from the first step, full after 6,000 steps.
+
+    >>> ramped_recipe_3d(steps=12_000).settings["ramp_share"]
+    0.5
+    """
     ramp = {"ramp_levels": 40, "ramp_share": 6_000 / steps, "consistency_start": 0.0}
     return recipe_3d(steps=steps, **{**ramp, **settings})

@@ -26,6 +26,9 @@ class Step(NamedTuple):
     index: Number of the step, from 0.
     steps: How many steps the stage has.
     numbers: What `Method.numbers` says of this step; `Method.at` makes a step that has them.
+
+    >>> Step(index=9, steps=10, numbers={"weight": 0.1}).numbers["weight"]
+    0.1
     """
 
     index: int
@@ -38,6 +41,10 @@ class StepOutput(NamedTuple):
 
     loss: The scalar to descend.
     logs: Scalars to record, by name, without a graph.
+
+    >>> import torch
+    >>> StepOutput(torch.tensor(0.7), {"labeled": torch.tensor(0.7)}).logs["labeled"].item() < 1
+    True
     """
 
     loss: Tensor
@@ -52,7 +59,7 @@ class Learner:
     module: Whose parameters the optimizer moves.
     training_step: The loss of one step.
     optimizer: How its parameters are moved.
-    schedule: Of its learning rate; None takes the one that is planned for the stage.
+    schedule: How its learning rate changes; None takes the schedule planned for the stage.
     """
 
     name: str

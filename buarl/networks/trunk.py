@@ -14,6 +14,10 @@ def require_parts(owner: nn.Module, trunk: nn.Module, *parts: str) -> None:
         parts: Names of attributes that the trunk must have.
     Raises:
         TypeError: a part is missing; owner, parts and trunk are named.
+
+    >>> require_parts(nn.Identity(), nn.Linear(1, 1), "encode", "decode")
+    Traceback (most recent call last):
+    TypeError: Identity needs a network with encode and decode, such as UNet or VNet, got Linear
     """
     if any(not hasattr(trunk, part) for part in parts):
         *first, last = parts

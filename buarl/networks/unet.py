@@ -56,7 +56,7 @@ class _WayUp(nn.Module):
         """Features on the way up.
 
         Args:
-            features: Of the five levels, as `UNet.encode` yields them.
+            features: The features of the five levels, as `UNet.encode` returns them.
         Returns:
             Four features, (B, width * 2^l, H/2^l, W/2^l) at l = 3, 2, 1, 0.
         """
@@ -129,6 +129,10 @@ class UNetDecoder(_WayUp):
         num_classes, width: As in `UNet`.
         up_sampling: How a feature doubles its size; 763,860 parameters transposed, 633,300
             otherwise (4 classes, width 16).
+
+    >>> network = UNet(num_classes=4, width=2)
+    >>> UNetDecoder(4, 2, "transposed")(network.encode(torch.zeros(1, 1, 32, 32))).shape
+    torch.Size([1, 4, 32, 32])
     """
 
     def __init__(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:

@@ -14,7 +14,11 @@ UpSampling = Literal["transposed", "trilinear", "nearest"]
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` that computes in fp32 where bf16 would be wrong, see `is_wrong_in_bf16`."""
+    """`nn.Conv3d` that computes in fp32 where bf16 would be wrong, see `is_wrong_in_bf16`.
+
+    >>> Conv3d(1, 2, 3, padding=1)(torch.zeros(1, 1, 4, 4, 4)).shape
+    torch.Size([1, 2, 4, 4, 4])
+    """
 
     def forward(self, feature: Tensor) -> Tensor:
         """As `nn.Conv3d`."""
@@ -63,7 +67,7 @@ class _WayUp(nn.Module):
         """Features on the way up, the last of them with dropout.
 
         Args:
-            features: Of the five levels, as `VNet.encode` yields them.
+            features: The features of the five levels, as `VNet.encode` returns them.
         Returns:
             Four features, (B, width * 2^l, X/2^l, ...) at l = 3, 2, 1, 0.
         """
@@ -139,6 +143,10 @@ class VNetDecoder(_WayUp):
         num_classes, width: As in `VNet`.
         up_sampling: How a feature doubles its size; 2,071,970 parameters transposed, 2,898,850
             otherwise (2 classes, width 16).
+
+    >>> network = VNet(num_classes=2, width=2)
+    >>> VNetDecoder(2, 2, "trilinear")(network.encode(torch.zeros(2, 1, 16, 16, 16))).shape
+    torch.Size([2, 2, 16, 16, 16])
     """
 
     def __init__(self, num_classes: int, width: int, up_sampling: UpSampling) -> None:

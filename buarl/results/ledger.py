@@ -15,7 +15,7 @@ from typing import Any
 
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
-from buarl.evaluation.evaluate import read_metrics, summary
+from buarl.evaluation.scores import read_metrics, summary
 from buarl.results.table import COLUMNS, DECIMALS, markdown_table, score_text
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment

@@ -31,7 +31,8 @@ class PrintedRow:
     row: Its name, as the paper or, for Tables 3-6, `table_rows` has it.
     labeled, unlabeled: Patients or scans in training.
     labeled_rule, unlabeled_rule: "url 95" and the like, or empty for the plain method.
-    dice, jaccard: Percent. hd95, asd: Voxels.
+    dice, jaccard: Percent.
+    hd95, asd: Voxels.
     """
 
     table: int

@@ -46,7 +46,7 @@ def text_table(scores: Mapping[str, Mapping[str, float]], extra: Sequence[str] =
     """Lay out the summaries of several evaluations, one line each.
 
     Args:
-        scores: Per title a summary, see `buarl.evaluation.evaluate.summary`: dice and jaccard in
+        scores: Per title a summary, see `buarl.evaluation.scores.summary`: dice and jaccard in
             0-1, hd95 and asd in the unit they were computed in, missed a count.
         extra: More keys of the summaries, shown as they are; a summary may lack them.
     Returns:

@@ -11,7 +11,8 @@ from statistics import mean, median, stdev
 import torch
 
 import buarl
-from buarl.evaluation.evaluate import evaluate, write_metrics
+from buarl.evaluation.evaluate import evaluate
+from buarl.evaluation.scores import write_metrics
 from buarl.results.ledger import add_to_ledger, ledger_table, read_ledger
 from buarl.training.config import PRESETS, Preset
 

@@ -12,7 +12,8 @@ import torch
 import buarl
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError
-from buarl.evaluation.evaluate import evaluate, summary
+from buarl.evaluation.evaluate import evaluate
+from buarl.evaluation.scores import summary
 from buarl.training.config import StagePlan
 
 torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from buarl.data.h5 import read_list
 from buarl.data.source import open_source
-from buarl.evaluation.evaluate import SCORES, read_metrics
+from buarl.evaluation.scores import SCORES, read_metrics
 from buarl.files.convert_acdc import find_frames
 from buarl.results.ledger import read_ledger
 

@@ -151,7 +151,7 @@ def _fingerprint(spec: object, layout: Layout) -> str:
 
 
 def _checksum(root: Path) -> str:
-    """Of the names and bytes of all lists and cases."""
+    """A checksum of the names and bytes of all lists and cases."""
     digest = hashlib.sha256()
     for path in sorted([*root.glob("*.list"), *root.rglob("*.h5")]):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")

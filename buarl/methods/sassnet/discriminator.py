@@ -96,6 +96,11 @@ def paper_discriminator(
         width: Channels after the first level.
     Returns:
         In 2-D 2,762,754 parameters with a map of 4 channels, in 3-D 11,020,290 with a map of one.
+
+    >>> import torch
+    >>> network = paper_discriminator(2, map_channels=4, width=2)
+    >>> network(torch.zeros(1, 4, 64, 64), torch.zeros(1, 1, 64, 64)).shape
+    torch.Size([1, 2])
     """
     dan = {"first_activation": False, "parts": 2, "pooled_share": 7 / 8}
     return Discriminator(

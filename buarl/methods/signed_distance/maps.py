@@ -51,7 +51,12 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
 
 
 def signed_distance_on_device(label: Tensor, num_classes: int, *, background: bool) -> Tensor:
-    """`signed_distance` in tensor operations only; the same result, bit for bit."""
+    """`signed_distance` in tensor operations only; the same result, bit for bit.
+
+    >>> label = torch.tensor([[0, 0, 1, 1]])
+    >>> signed_distance_on_device(label, 2, background=False)
+    tensor([[[ 1.0000,  0.5000,  0.0000, -1.0000]]])
+    """
     classes = torch.arange(0 if background else 1, num_classes, device=label.device)
     return torch.stack([_maps_on_device(image, classes) for image in label])  # (B, K, *spatial)
 
@@ -92,6 +97,10 @@ def signed_distance_loss(distance: Tensor, label: Tensor, num_classes: int) -> T
         num_classes: C, background included.
     Returns:
         A scalar.
+
+    >>> label = torch.tensor([[0, 0, 1, 1]])
+    >>> signed_distance_loss(torch.zeros(1, 1, 4), label, num_classes=2)
+    tensor(0.5625)
     """
     true_distance = signed_distance(label, num_classes, background=distance.shape[1] != 1)
     return F.mse_loss(distance, true_distance)  # over (B, K, *spatial)

@@ -124,7 +124,7 @@ class SsNet(RampedMethod):
         Args:
             images: The whole batch, (B, channels, *spatial).
             clean_probs: What the student says of it, (B, C, *spatial), without a graph.
-            regions: Of the unlabeled rule, on the whole batch.
+            regions: What the unlabeled rule returned for the whole batch.
         """
 
         def predict(image: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class SsNet(RampedMethod):
             embedding: The student's last feature, (B, width, *spatial).
             classes: The classes it predicts, (B, *spatial).
             label: Classes of the labeled images, (B_l, *spatial).
-            regions: Of the unlabeled rule, on the whole batch.
+            regions: What the unlabeled rule returned for the whole batch.
         """
         count = len(label)
         features, label, right = self.voxels(embedding[:count], label, classes[:count] == label)

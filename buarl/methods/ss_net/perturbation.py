@@ -82,6 +82,12 @@ def dice_distance(
         float32 scalar. Two equal predictions score 0 only by a squared Dice.
     Raises:
         TypeError, ValueError: as in `region_loss`.
+
+    >>> from buarl.dice import DICE_SSL4MIS
+    >>> probs = torch.tensor([[[0.9, 0.2], [0.1, 0.8]]])
+    >>> everything = [Region(torch.ones(1, 2, dtype=torch.bool), 1.0)]
+    >>> dice_distance(probs, probs, everything, reduction="voxel", dice=DICE_SSL4MIS).abs() < 1e-6
+    tensor(True)
     """
     check_tensor("probs", probs)
     check_tensor("clean_probs", clean_probs)
@@ -100,7 +106,14 @@ def dice_distance(
 
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation keeps its mode but leaves its running statistics alone inside."""
+    """Batch normalisation keeps its mode but leaves its running statistics alone inside.
+
+    >>> layer = nn.BatchNorm1d(1)
+    >>> with frozen_statistics(layer):
+    ...     _ = layer(torch.ones(4, 1))
+    >>> layer.running_mean
+    tensor([0.])
+    """
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     tracked = [layer.track_running_stats for layer in layers]
     for layer in layers:

@@ -102,6 +102,20 @@ def prototype_loss(
         float32 scalar. Gradients reach features and scorers, not the prototypes.
     Raises:
         TypeError, ValueError: as in `region_mean`.
+
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # of one class, at right angles
+    >>> prototypes = [torch.tensor([[1.0, 0.0], [1.0, 0.0]])]
+    >>> everything = [Region(torch.tensor([True, True]), 1.0)]
+    >>> alike = [lambda vectors: torch.ones(len(vectors))]  # every feature has the same score
+    >>> prototype_loss(
+    ...     features,
+    ...     torch.tensor([0, 0]),
+    ...     prototypes,
+    ...     alike,
+    ...     everything,
+    ...     reduction="voxel",
+    ... )
+    tensor(0.5000)
     """
     total = features.new_zeros((), dtype=torch.float32)
     for c, vectors in enumerate(prototypes):

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from buarl.data.source import Source
-from buarl.evaluation.evaluate import SCORES, evaluate, predict_volume, read_metrics
+from buarl.evaluation.evaluate import evaluate, predict_volume
+from buarl.evaluation.scores import SCORES, read_metrics
 from buarl.methods import Method
 from buarl.training.config import Config, config_for
 from buarl.training.run import load_run

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +15,24 @@ import torch
 from torch import nn
 
 from buarl.components import largest_component
-from buarl.data.errors import reading
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import resize_nearest, working_copy
 from buarl.data.source import Source
-from buarl.data.text import read_text
 from buarl.evaluation.metrics import Unit, metric_definition, multiclass_metrics
+from buarl.evaluation.metrics_file import SCORES, read_metrics, write_metrics
 from buarl.evaluation.predict import predict_slices, predict_windows
-from buarl.training.checkpoint import write_text
 from buarl.training.config import Config
 
-SCORES = ("dice", "jaccard", "hd95", "asd")
+__all__ = [
+    "SCORES",
+    "CaseError",
+    "ceiling",
+    "evaluate",
+    "predict_volume",
+    "read_metrics",
+    "summary",
+    "write_metrics",
+]
 
 
 class CaseError(ValueError):
@@ -261,68 +264,3 @@ def summary(rows: Sequence[dict]) -> dict[str, float]:
 def _mean(values: Iterable[float]) -> float:
     kept = [value for value in values if not math.isnan(value)]
     return float(np.mean(kept)) if kept else math.nan
-
-
-def write_metrics(
-    path: Path, rows: Sequence[dict], notes: Sequence[str], empty: str, unit: Unit = "voxels"
-) -> None:
-    """Write scores as CSV, one line for each case and class.
-
-    The first lines begin with # and say what the numbers mean, so that the file can stand alone.
-
-    Args:
-        path: The file, replaced if it exists.
-        rows: As `evaluate` returns them, at least one.
-        notes: More lines for its head, for example how the scores were obtained.
-        empty: What was given to `evaluate`.
-        unit: What was given to `evaluate`.
-    """
-    text = io.StringIO()
-    for note in (metric_definition(None, empty, unit), *notes):
-        text.write(f"# {note}\n")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        rounded = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-        writer.writerow({**rounded, "missed": int(row["missed"])})
-    write_text(Path(path), text.getvalue())
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """Read the rows of a file of `write_metrics` back, numbers as numbers.
-
-    Only lines before the table are notes: a case may have a name that begins with "#".
-
-    Args:
-        path: The file.
-    Raises:
-        DataError: no such file, no table, or a cell that holds something else; line and column are
-            named.
-    """
-    lines = read_text(Path(path)).splitlines()
-    table = csv.DictReader(dropwhile(lambda line: line.startswith("#"), lines))
-    with reading(path, "table of scores"):
-        rows = [_row_of_scores(row) for row in table]
-        if not rows:
-            raise ValueError("no row")
-    return rows
-
-
-def _row_of_scores(row: dict) -> dict:
-    """A row with numbers as numbers."""
-    if absent := [name for name in (*SCORES, "missed", "case", "class") if row.get(name) is None]:
-        raise ValueError(f"a row lacks {absent[0]!r}")
-    if None in row:
-        raise ValueError(f"a row has {len(row[None])} cells too many")
-    scores = {}
-    for score in SCORES:
-        top = 1 if score in ("dice", "jaccard") else sys.float_info.max
-        try:
-            scores[score] = value = float(row[score])
-        except ValueError:
-            value = -1
-        if not (math.isnan(value) or 0 <= value <= top):
-            raise ValueError(f"{score} must lie in 0 to {top:g} or be nan, got {row[score]!r:.80}")
-    if row["missed"] not in ("0", "1"):
-        raise ValueError(f"missed must be 0 or 1, got {row['missed']!r:.80}")
-    return {**row, **scores, "missed": row["missed"] == "1"}

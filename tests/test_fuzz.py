@@ -185,6 +185,7 @@ REFUSED = {
         lambda: dice.dice_loss(PROBS, LABEL - 1, torch.ones(1, 1, 2), dice.DICE_BCP_LA),
         "target",
     ),
+    "a tensor as Dice": (lambda: loss(dice=torch.ones(2, 3)), "dice"),
     "smooth of None": (lambda: dice.Dice(True, False, True, None), "smooth"),
     "smooth of NaN": (lambda: dice.Dice(True, False, True, math.nan), "smooth"),
     "smooth of 0": (lambda: dice.Dice(True, False, True, 0), "smooth"),

@@ -248,6 +248,10 @@ REFUSED = {
     "a source that is a set": (lambda: open_source({1}), "source"),
     "a root that is a number": (lambda: open_source("acdc", np.int64(-3)), "root"),
     "a root whose name is too long": (lambda: open_source("acdc", "x" * 3000), "too long"),
+    "a rule whose name is a tensor": (
+        lambda: buarl.rule_from_dict({"name": torch.ones(2, 3)}),
+        "rule",
+    ),
     "a rule with keys of other types": (
         lambda: buarl.rule_from_dict({"name": "url", 1: 2, "b": 3}),
         "no argument",

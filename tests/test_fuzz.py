@@ -248,6 +248,8 @@ REFUSED = {
     "a source that is a set": (lambda: open_source({1}), "source"),
     "a root that is a number": (lambda: open_source("acdc", np.int64(-3)), "root"),
     "a root whose name is too long": (lambda: open_source("acdc", "x" * 3000), "too long"),
+    "regions that are none": (lambda: losses.voxel_weights([None], reduction="voxel"), "regions"),
+    "a source that is a tensor": (lambda: open_source(torch.ones(2, 3)), "source"),
     "a rule whose name is a tensor": (
         lambda: buarl.rule_from_dict({"name": torch.ones(2, 3)}),
         "rule",

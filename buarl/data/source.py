@@ -238,7 +238,7 @@ def rank_of(name: str) -> int:
 def _registered(name: str) -> type[Source]:
     if not isinstance(name, str) or name not in SOURCES:
         raise DataError(
-            f"source must be one of {sorted(SOURCES)}, got {name!r:.200}; one of your own must be "
+            f"source must be one of {sorted(SOURCES)}, got {' '.join(repr(name).split()):.200}; one of your own must be "
             "registered first (buarl.data.register_source)"
         )
     return SOURCES[name]

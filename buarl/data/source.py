@@ -237,8 +237,9 @@ def rank_of(name: str) -> int:
 
 def _registered(name: str) -> type[Source]:
     if not isinstance(name, str) or name not in SOURCES:
+        given = " ".join(repr(name).split())
         raise DataError(
-            f"source must be one of {sorted(SOURCES)}, got {' '.join(repr(name).split()):.200}; one of your own must be "
+            f"source must be one of {sorted(SOURCES)}, got {given:.200}; one of your own must be "
             "registered first (buarl.data.register_source)"
         )
     return SOURCES[name]

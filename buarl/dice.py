@@ -138,7 +138,7 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
     batch, _, voxels = probs.shape
     check_shape("masks", masks, (batch, masks.shape[1], voxels), fit="probs")
     if not isinstance(dice, Dice):
-        raise TypeError(f"dice must be a Dice, got {type(dice).__name__} {dice!r}")
+        raise TypeError(f"dice must be a Dice, got {type(dice).__name__} {short(dice)}")
     if isinstance(target, Tensor) and target.is_floating_point():
         check_shape("target", target, probs.shape, fit="probs")
         truth, true = target, target.square() if dice.squared else target  # (B, C, N)

@@ -281,8 +281,8 @@ def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
     >>> voxel_weights(regions, reduction="region")
     tensor([[4.0000, 0.6667, 0.6667, 0.6667]])
     """
-    first = regions[0][0] if isinstance(regions, list | tuple) and regions else None
-    shape = first.shape if isinstance(first, Tensor) else ()
+    first = next(iter(regions), None) if isinstance(regions, list | tuple) else None
+    shape = getattr(first[0], "shape", ()) if isinstance(first, tuple) and first else ()
     means = weighted_means(regions, reduction=reduction, shape=shape, fit="the first region")
     return sum(
         mean.factor * mean.weights * (math.prod(shape) / mean.voxels.clamp_min(1)) for mean in means

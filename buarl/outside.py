@@ -18,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from buarl.arguments import short
-
 Code = Sequence[Callable[..., Any] | str]
 """What a caller allows: classes and functions, or where they lie, as `load_code` takes it."""
 
@@ -135,8 +133,9 @@ def loaded(code: Code) -> list[Callable[..., Any]]:
 def _parts(place: str) -> tuple[str, str]:
     where, _, name = place.rpartition(":") if isinstance(place, str) else ("", "", "")
     if not where or not name.isidentifier():
+        given = " ".join(repr(place).split())
         raise ValueError(
-            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {short(place)}"
+            f"code must be named FOLDER/file.py:NAME or package.module:NAME, got {given:.200}"
         )
     return where, name
 

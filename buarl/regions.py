@@ -10,7 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_choice, check_number
+from buarl.arguments import check_choice, check_number, short
 from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
 from buarl.outside import Code, find_code, is_outside
 from buarl.rule import Region, Rule, within
@@ -249,9 +249,9 @@ def rule_from_dict(data: Mapping, code: Code = ()) -> Rule:
     Confidence(threshold=0.9)
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"a rule is read from a mapping of its arguments, got {data!r:.80}")
+        raise ValueError(f"a rule is read from a mapping of its arguments, got {short(data)}")
     if not isinstance(said := data.get("name"), str):
-        raise ValueError(f"rule must be one of {sorted(RULES)}, got {said!r:.80}")
+        raise ValueError(f"rule must be one of {sorted(RULES)}, got {short(said)}")
     arguments, name = dict(data), data.get("name")
     kind = _kind_of(name, code)
     known = list(signature(kind).parameters)

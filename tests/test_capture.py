@@ -162,7 +162,7 @@ def sorted_statistic(flat, rank):
 @pytest.fixture
 def traced(monkeypatch):
     """`fit(record=True)` on the CPU, along the paths of a GPU."""
-    for module in ("rule", "entropy", "losses"):
+    for module in ("rule", "entropy", "arguments"):
         monkeypatch.setattr(f"buarl.{module}.may_look", lambda tensor: False)
     monkeypatch.setattr("buarl.methods.bcp.largest_component", largest_component_on_device)
     monkeypatch.setattr(

@@ -185,6 +185,7 @@ REFUSED = {
         lambda: dice.dice_loss(PROBS, LABEL - 1, torch.ones(1, 1, 2), dice.DICE_BCP_LA),
         "target",
     ),
+    "a tensor as Dice": (lambda: loss(dice=torch.ones(2, 3)), "dice"),
     "smooth of None": (lambda: dice.Dice(True, False, True, None), "smooth"),
     "smooth of NaN": (lambda: dice.Dice(True, False, True, math.nan), "smooth"),
     "smooth of 0": (lambda: dice.Dice(True, False, True, 0), "smooth"),
@@ -247,6 +248,12 @@ REFUSED = {
     "a source that is a set": (lambda: open_source({1}), "source"),
     "a root that is a number": (lambda: open_source("acdc", np.int64(-3)), "root"),
     "a root whose name is too long": (lambda: open_source("acdc", "x" * 3000), "too long"),
+    "regions that are none": (lambda: losses.voxel_weights([None], reduction="voxel"), "regions"),
+    "a source that is a tensor": (lambda: open_source(torch.ones(2, 3)), "source"),
+    "a rule whose name is a tensor": (
+        lambda: buarl.rule_from_dict({"name": torch.ones(2, 3)}),
+        "rule",
+    ),
     "a rule with keys of other types": (
         lambda: buarl.rule_from_dict({"name": "url", 1: 2, "b": 3}),
         "no argument",

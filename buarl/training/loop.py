@@ -17,7 +17,7 @@ from buarl.data.source import Source
 from buarl.fast.memory import hold_memory
 from buarl.fast.recorder import make_recordable, recorded
 from buarl.fast.resident import ResidentBatches
-from buarl.methods.base import Method, Stage, Step
+from buarl.methods.base import Method, Stage, Step, StepOutput
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
 from buarl.training.health import (
@@ -195,6 +195,11 @@ def _learn(
         optimizer.zero_grad(set_to_none=True)
         with engine.autocast():
             output = learner.training_step(batch, step)
+        if not isinstance(output, StepOutput):
+            raise ValueError(
+                f"the training step of learner {learner.name!r} must return a StepOutput(loss, "
+                f"logs), got {type(output).__name__}"
+            )
         output.loss.backward()
         optimizer.step()
         logs |= {f"{learner.name}_loss": output.loss.detach(), **output.logs}

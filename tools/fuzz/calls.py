@@ -17,10 +17,10 @@ import buarl
 from buarl import copy_paste, dice, ema, entropy, losses, rule, schedules
 from buarl.evaluation import metrics
 
+from . import results
 from .arguments import spoil
 from .judge import Input
-
-Arguments = dict[str, Any]
+from .results import Arguments
 
 
 @dataclass(frozen=True)
@@ -59,104 +59,6 @@ def _mask() -> np.ndarray:
     return mask
 
 
-def _finite(*values: Any) -> bool:
-    parts = [v for v in values if isinstance(v, Tensor)]
-    for value in values:
-        if isinstance(value, list | tuple):
-            parts += [
-                v
-                for item in value
-                for v in (item if isinstance(item, tuple) else (item,))
-                if isinstance(v, Tensor)
-            ]
-    return all(
-        bool(p.double().isfinite().all()) for p in parts if not p.is_meta and not p.is_complex()
-    )
-
-
-def _is_loss(result: Any, given: Arguments) -> str | None:
-    if (
-        not isinstance(result, Tensor)
-        or result.ndim
-        or result.dtype not in (torch.float32, torch.float64)
-    ):
-        return f"no scalar: {result!r}"[:200]
-    huge = any(
-        isinstance(v, Tensor) and v.numel() and not v.is_meta and v.double().abs().max() > 1e15
-        for v in given.values()
-    )
-    if not result.is_meta and _finite(*given.values()) and not huge and not result.isfinite():
-        return f"not finite: {result}"
-    loss = "values" not in given and not result.is_meta  # those may be of any sign
-    return "below 0" if loss and result < -1e-5 else None
-
-
-def _is_map(top: float) -> Callable[[Any, Arguments], str | None]:
-    def broken(result: Any, given: Arguments) -> str | None:
-        first = next(iter(given.values()))
-        if not isinstance(result, Tensor) or result.dtype != torch.float32:
-            return f"no float32 map: {result!r}"[:200]
-        if result.shape != (*first.shape[:1], *first.shape[2:]):
-            return f"shape {tuple(result.shape)} of {tuple(first.shape)}"
-        if not result.is_meta and _finite(first) and not result.isfinite().all():
-            return "not finite"
-        return None
-
-    return broken
-
-
-def _is_mask(result: Any, given: Arguments) -> str | None:
-    shape = given["entropy"].shape
-    return None if result.dtype == torch.bool and result.shape == shape else f"{result!r}"[:200]
-
-
-def _is_share(result: Any, given: Arguments) -> str | None:
-    good = isinstance(result, int | float) and not isinstance(result, bool) and 0 <= result <= 1
-    return None if good else f"{result!r}"
-
-
-def _is_factor(result: Any, given: Arguments) -> str | None:
-    return None if isinstance(result, int | float) and 0 <= result < math.inf else f"{result!r}"
-
-
-def _is_scores(result: Any, given: Arguments) -> str | None:
-    for scores in result if isinstance(result, list) else [result]:
-        for key in ("dice", "jaccard", "hd95", "asd"):
-            value, top = scores[key], 1 if key in ("dice", "jaccard") else math.inf
-            if (
-                type(value) is not float
-                or not (math.isnan(value) or 0 <= value <= top)
-                or value == math.inf
-            ):
-                return f"{key} = {value!r}"
-    return None
-
-
-def _are_regions(result: Any, given: Arguments) -> str | None:
-    for mask, weight in result:
-        if mask.dtype != torch.bool:
-            return f"mask of {mask.dtype}"
-        if isinstance(weight, Tensor):
-            if (
-                not weight.is_meta
-                and _finite(*given.values())
-                and not bool((weight.isfinite() & (weight >= 0)).all())
-            ):
-                return "a map that is not finite and >= 0"
-        elif isinstance(weight, bool) or not 0 <= weight < math.inf:
-            return f"weight {weight!r}"
-    return None
-
-
-def _ruled(result: Any, given: Arguments) -> str | None:
-    """A rule that was accepted must work, and come back from its dict."""
-    broken = _are_regions(result(_probs()), {})
-    if broken:
-        return broken
-    again = buarl.rule_from_dict(result.as_dict())
-    return None if again == result else f"{again} is not {result}"
-
-
 def _teach(teacher: Any, student: Any, ema_decay: Any, buffers: Any) -> list[Tensor]:
     ema.update_teacher(teacher, student, ema_decay, buffers=buffers)
     return [p.detach().clone() for p in teacher.state_dict().values()]
@@ -173,21 +75,6 @@ def _boxed(spatial: Any, share: Any) -> tuple:
     return tuple(copy_paste.sample_box(spatial, share, torch.Generator().manual_seed(0)))
 
 
-def _box_fits(result: Any, given: Arguments) -> str | None:
-    inside = all(a >= 0 and a + s <= n for n, a, s in zip(given["spatial"], *result, strict=True))
-    return (
-        None if inside and all(type(n) is int for part in result for n in part) else f"{result!r}"
-    )
-
-
-def _weighed(result: Any, given: Arguments) -> str | None:
-    return (
-        None
-        if result.is_meta or bool((result.isfinite() & (result >= 0)).all())
-        else f"{result}"[:200]
-    )
-
-
 RULE = {
     "name": "url",
     "percentile": 95.0,
@@ -201,9 +88,11 @@ PROBS = ("probabilities", "entropy")
 AT = {"step": 5, "steps": 10}
 CALLS: dict[str, Call] = {
     "entropy_of_probs": Call(
-        entropy.entropy_of_probs, lambda: {"probs": _probs()}, _is_map(math.inf)
+        entropy.entropy_of_probs, lambda: {"probs": _probs()}, results.is_map(math.inf)
     ),
-    "entropy_map": Call(entropy.entropy_map, lambda: {"logits": _logits()}, _is_map(math.log(3))),
+    "entropy_map": Call(
+        entropy.entropy_map, lambda: {"logits": _logits()}, results.is_map(math.log(3))
+    ),
     "most_likely": Call(entropy.most_likely, lambda: {"probs": _probs()}),
     "entropy_threshold": Call(
         entropy.entropy_threshold,
@@ -213,7 +102,7 @@ CALLS: dict[str, Call] = {
     "uncertain_mask": Call(
         entropy.uncertain_mask,
         lambda: {"entropy": _probs()[:, 0], "percentile": 95.0, "scope": "image"},
-        _is_mask,
+        results.is_mask,
     ),
     "region_loss": Call(
         lambda **given: losses.region_loss(**given),
@@ -225,7 +114,7 @@ CALLS: dict[str, Call] = {
             "dice": dice.DICE_SSL4MIS,
             "ce_share": 0.5,
         },
-        _is_loss,
+        results.is_loss,
         ("weight", "region", "classes"),
     ),
     "consistency_loss": Call(
@@ -236,19 +125,19 @@ CALLS: dict[str, Call] = {
             "regions": _regions(),
             **WEIGHING,
         },
-        _is_loss,
+        results.is_loss,
         ("weight", "region"),
     ),
     "region_mean": Call(
         losses.region_mean,
         lambda: {"values": _probs()[:, 0], "regions": _regions(), **WEIGHING},
-        _is_loss,
+        results.is_loss,
         ("weight", "region"),
     ),
     "voxel_weights": Call(
         losses.voxel_weights,
         lambda: {"regions": _regions(), "reduction": "region"},
-        _weighed,
+        results.weighed,
         ("weight", "region"),
     ),
     "dice_loss": Call(
@@ -271,7 +160,7 @@ CALLS: dict[str, Call] = {
             "overlap_factor": 2.0,
             "smooth_above": True,
         },
-        lambda r, g: _is_loss(
+        lambda r, g: results.is_loss(
             losses.region_loss(_logits(), _target(), _regions(), reduction="voxel", dice=r), {}
         ),
     ),
@@ -292,9 +181,9 @@ CALLS: dict[str, Call] = {
         lambda: {"teacher": _network(1), "student": _network(3), "ema_decay": 0.9, "buffers": True},
         lambda r, g: None if all(t.isfinite().all() for t in r) else "not finite",
     ),
-    "ema_decay_at": Call(ema.ema_decay_at, lambda: {"step": 7, "limit": 0.5}, _is_share),
+    "ema_decay_at": Call(ema.ema_decay_at, lambda: {"step": 7, "limit": 0.5}, results.is_share),
     "sample_box": Call(
-        _boxed, lambda: {"spatial": (8, 6), "share": 0.5}, _box_fits, ("axis", "size")
+        _boxed, lambda: {"spatial": (8, 6), "share": 0.5}, results.box_fits, ("axis", "size")
     ),
     "outside_mask": Call(
         copy_paste.outside_mask,
@@ -312,48 +201,58 @@ CALLS: dict[str, Call] = {
             "outside": torch.arange(12).reshape(4, 3) > 5,
         },
     ),
-    "ramp": Call(schedules.ramp, lambda: {"step": 3, "length": 10.0, "levels": 40}, _is_share),
+    "ramp": Call(
+        schedules.ramp, lambda: {"step": 3, "length": 10.0, "levels": 40}, results.is_share
+    ),
     "Poly": Call(
         lambda power, step, steps: schedules.Poly(power)(step, steps),
         lambda: {"power": 0.9, **AT},
-        _is_share,
+        results.is_share,
     ),
     "StepDecay": Call(
         lambda share, step, steps: schedules.StepDecay(share)(step, steps),
         lambda: {"share": 0.4, **AT},
-        _is_share,
+        results.is_share,
     ),
     "Constant": Call(
-        lambda step, steps: schedules.Constant()(step, steps), lambda: {**AT}, _is_share
+        lambda step, steps: schedules.Constant()(step, steps), lambda: {**AT}, results.is_share
     ),
     "case_metrics": Call(
         metrics.case_metrics,
         lambda: {"prediction": _mask(), "target": np.roll(_mask(), 1), **SCORING},
-        _is_scores,
+        results.is_scores,
         ("masks",),
     ),
     "multiclass_metrics": Call(
         metrics.multiclass_metrics,
         lambda: {"prediction": _mask() * 2, "label": _mask() + 0, "num_classes": 3, **SCORING},
-        _is_scores,
+        results.is_scores,
         ("masks", "target"),
     ),
     "metric_definition": Call(
         metrics.metric_definition, lambda: {"spacing": (1.0, 2.0), "empty": "nan", "unit": "mm"}
     ),
-    "url": Call(buarl.url, lambda: {"percentile": 95.0, "alpha": 0.5, "scope": "batch"}, _ruled),
-    "crl": Call(buarl.crl, lambda: {"percentile": 99.0, "alpha": 0.5, "scope": "image"}, _ruled),
-    "drop": Call(buarl.drop, lambda: {"percentile": 99.0, "scope": "batch"}, _ruled),
-    "confidence": Call(buarl.confidence, lambda: {"threshold": 0.9}, _ruled),
-    "url()": Call(buarl.url(50), lambda: {"probs": _probs()}, _are_regions, PROBS),
-    "crl()": Call(buarl.crl(50, scope="image"), lambda: {"probs": _probs()}, _are_regions, PROBS),
-    "soft_certainty()": Call(
-        buarl.soft_certainty(), lambda: {"probs": _probs()}, _are_regions, PROBS
+    "url": Call(
+        buarl.url, lambda: {"percentile": 95.0, "alpha": 0.5, "scope": "batch"}, results.ruled
     ),
-    "confidence()": Call(buarl.confidence(0.9), lambda: {"probs": _probs()}, _are_regions, PROBS),
-    "whole()": Call(buarl.whole(), lambda: {"probs": _probs()}, _are_regions, PROBS),
+    "crl": Call(
+        buarl.crl, lambda: {"percentile": 99.0, "alpha": 0.5, "scope": "image"}, results.ruled
+    ),
+    "drop": Call(buarl.drop, lambda: {"percentile": 99.0, "scope": "batch"}, results.ruled),
+    "confidence": Call(buarl.confidence, lambda: {"threshold": 0.9}, results.ruled),
+    "url()": Call(buarl.url(50), lambda: {"probs": _probs()}, results.are_regions, PROBS),
+    "crl()": Call(
+        buarl.crl(50, scope="image"), lambda: {"probs": _probs()}, results.are_regions, PROBS
+    ),
+    "soft_certainty()": Call(
+        buarl.soft_certainty(), lambda: {"probs": _probs()}, results.are_regions, PROBS
+    ),
+    "confidence()": Call(
+        buarl.confidence(0.9), lambda: {"probs": _probs()}, results.are_regions, PROBS
+    ),
+    "whole()": Call(buarl.whole(), lambda: {"probs": _probs()}, results.are_regions, PROBS),
     "rule_from_dict": Call(
-        lambda **data: buarl.rule_from_dict(data), lambda: {**RULE}, _ruled, ("rule", "url")
+        lambda **data: buarl.rule_from_dict(data), lambda: {**RULE}, results.ruled, ("rule", "url")
     ),
     "load_code": Call(buarl.load_code, lambda: {"place": "fractions:Fraction"}, words=("no", ":")),
     "open_source": Call(

@@ -18,17 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from . import calls, runs, scans, texts
+from . import calls, cases, runs, texts, volumes
 from .judge import FAULTS, RIGHT, SECONDS, Input, judge
 
 KINDS: dict[str, Callable[[Path, Random], Input]] = {
-    "h5": scans.h5,
+    "h5": cases.h5,
     "list": texts.lists,
     "dataset": texts.dataset,
     "run": runs.run,
     "checkpoint": runs.checkpoint,
-    "nifti": scans.nifti,
-    "nrrd": scans.nrrd,
+    "nifti": volumes.nifti,
+    "nrrd": volumes.nrrd,
     "metrics": texts.metrics,
     "info": texts.info,
     "ledger": texts.ledger,

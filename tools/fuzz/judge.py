@@ -175,7 +175,7 @@ def place(error: BaseException) -> str:
 def same(a: Any, b: Any) -> bool:
     """Equal in type, shape and every bit; NaN equals NaN."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        if a.dtype != b.dtype or a.shape != b.shape:
+        if (a.dtype, a.shape, a.layout) != (b.dtype, b.shape, b.layout):
             return False
         return bool(((a == b) | ((a != a) & (b != b))).all())
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):

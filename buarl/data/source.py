@@ -239,14 +239,9 @@ def _registered(name: str) -> type[Source]:
     if not isinstance(name, str) or name not in SOURCES:
         given = " ".join(repr(name).split())
         raise DataError(
-<<<<<<< HEAD
-            f"source must be one of {sorted(SOURCES)}, got {name!r:.200}; one of your own must be "
+            f"source must be one of {sorted(SOURCES)}, got {given:.200}; one of your own must be "
             "registered first: on the command line --code FILE.py:CLASS, in Python "
             "buarl.data.register_source"
-=======
-            f"source must be one of {sorted(SOURCES)}, got {given:.200}; one of your own must be "
-            "registered first (buarl.data.register_source)"
->>>>>>> h-fuzz
         )
     return SOURCES[name]
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-import math
->>>>>>> h-fuzz
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,27 +18,10 @@ from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import resize_nearest, working_copy
 from buarl.data.source import Source
 from buarl.evaluation.metrics import Unit, metric_definition, multiclass_metrics
-from buarl.evaluation.metrics_file import SCORES, read_metrics, write_metrics
 from buarl.evaluation.predict import predict_slices, predict_windows
-<<<<<<< HEAD
 from buarl.evaluation.scores import SCORES
 from buarl.training.config import Config
 
-=======
-from buarl.training.config import Config
-
-__all__ = [
-    "SCORES",
-    "CaseError",
-    "ceiling",
-    "evaluate",
-    "predict_volume",
-    "read_metrics",
-    "summary",
-    "write_metrics",
-]
-
->>>>>>> h-fuzz
 
 class CaseError(ValueError):
     """A case could not be scored; the message names the case, then the cause."""
@@ -242,37 +221,3 @@ def _named(case: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise CaseError(f"case {case}: {type(error).__name__}: {error}") from error
-<<<<<<< HEAD
-=======
-
-
-def summary(rows: Sequence[dict]) -> dict[str, float]:
-    """Average scores over the cases of each class, then over the classes.
-
-    Args:
-        rows: As `evaluate` returns them.
-    Returns:
-        "dice", "jaccard", "hd95", "asd" and "dice CLASS" for each class are means, in the units of
-        the rows; "missed" and "cases" are counts. A NaN (both masks empty) is not counted, and a
-        score that is NaN everywhere stays NaN.
-
-    >>> row = {"class": "disc", "jaccard": 0.5, "hd95": 1.0, "asd": 0.5, "missed": False}
-    >>> found = summary([{**row, "case": "a", "dice": 0.5}, {**row, "case": "b", "dice": 0.75}])
-    >>> found["dice"], found["dice disc"], found["missed"], found["cases"]
-    (0.625, 0.625, 0, 2)
-    """
-    classes = list(dict.fromkeys(row["class"] for row in rows))
-    means = {
-        score: [_mean(row[score] for row in rows if row["class"] == name) for name in classes]
-        for score in SCORES
-    }
-    result = {score: _mean(values) for score, values in means.items()}
-    result |= {f"dice {name}": value for name, value in zip(classes, means["dice"], strict=True)}
-    cases = len({row["case"] for row in rows})
-    return {**result, "missed": sum(bool(row["missed"]) for row in rows), "cases": cases}
-
-
-def _mean(values: Iterable[float]) -> float:
-    kept = [value for value in values if not math.isnan(value)]
-    return float(np.mean(kept)) if kept else math.nan
->>>>>>> h-fuzz

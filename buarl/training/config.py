@@ -230,6 +230,6 @@ def _check_options(experiment: Experiment, kind: type[Method]) -> None:
 
 
 def _lookup(table: Mapping[str, Any], key: str, what: str) -> Any:
-    if key not in table:
+    if not isinstance(key, str) or key not in table:
         raise ValueError(f"{what} must be one of {sorted(table)}, got {key!r}")
     return table[key]

@@ -7,9 +7,11 @@ A checkpoint is also checked: it holds finite numbers only, and every part of it
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from torch import Tensor
 NOT_FINITE = (
     "try a smaller learning rate, or look for images whose values are far from those of the others"
 )
+FOLDER = 0x10  # bit of a part's attributes in a zip archive
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 LEFTOVER = ".new"  # ending of a file that is being written
 
 
@@ -138,10 +142,18 @@ def _damage(path: Path) -> str | None:
     """What is wrong with a zip archive, or None: the CRC-32 of every part is computed anew."""
     with path.open("rb") as file:
         try:
-            part = zipfile.ZipFile(file).testzip()
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:
-            return f"not a whole zip archive ({error})"  # a wild offset in its directory: OSError
-    return None if part is None else f"its part {part} does not match its checksum"
+            archive = zipfile.ZipFile(file)
+            parts = archive.infolist()
+            # One flipped bit calls a part a folder, and torch then takes for its numbers whatever
+            # stands in the memory, without a word.
+            odd = [part.filename for part in parts if part.external_attr & FOLDER]
+            if odd or len({part.filename for part in parts}) < len(parts):
+                return f"a part is a folder or stands twice, {(odd or archive.namelist())[0]!r:.80}"
+            part = archive.testzip()
+        except (*ZIP_ERRORS, EOFError, OSError, ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())  # a wild offset in its directory: OSError
+            return f"not a whole zip archive ({said})"
+    return None if part is None else f"its part {part!r:.80} does not match its checksum"
 
 
 def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from buarl.arguments import short
 from buarl.data.source import rank_of
 from buarl.dice import dice_by_name
 from buarl.methods import METHODS, Method
@@ -230,6 +231,6 @@ def _check_options(experiment: Experiment, kind: type[Method]) -> None:
 
 
 def _lookup(table: Mapping[str, Any], key: str, what: str) -> Any:
-    if key not in table:
-        raise ValueError(f"{what} must be one of {sorted(table)}, got {key!r}")
+    if not isinstance(key, str) or key not in table:
+        raise ValueError(f"{what} must be one of {sorted(table)}, got {short(key)}")
     return table[key]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
+from buarl.arguments import check_choice, short
 from buarl.losses import Reduction
 from buarl.methods import METHODS
 from buarl.outside import Code, code_name, is_outside, loaded, require_code
@@ -59,14 +60,22 @@ class Experiment:
     network_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("options", "set", "network_options"):
+            if not isinstance(value := getattr(self, name), Mapping):
+                raise TypeError(f"{name} of a row must be a mapping, got {short(value)}")
+        for name in ("labeled_reduction", "unlabeled_reduction"):
+            check_choice(name, getattr(self, name), get_args(Reduction))
         for name in ("options", "network_options"):
             if (given := dict(getattr(self, name))) != _through_json(given):
-                raise ValueError(f"{name} of a row must be plain JSON, got {given}")
+                raise ValueError(f"{name} of a row must be plain JSON, got {short(given)}")
         if self.network_options and self.network is None:
             raise ValueError(f"network_options need a network, got {dict(self.network_options)}")
         object.__setattr__(self, "set", check_overrides(self.set))
         for name in ("method", "network"):  # a frozen dataclass lets itself be written no other way
-            object.__setattr__(self, name, _stored(getattr(self, name)))
+            value = getattr(self, name)
+            if not isinstance(value, str | None) and not hasattr(value, "__qualname__"):
+                raise TypeError(f"{name} of a row must be a name or a class, got {short(value)}")
+            object.__setattr__(self, name, _stored(value))
 
     @property
     def changes(self) -> str:
@@ -118,7 +127,10 @@ def _stored(name: str | Callable[..., Any] | None) -> str | None:
 
 
 def _through_json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+    try:
+        return json.loads(json.dumps(value, default=str))
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, a nest without end
+        return None
 
 
 def _short(value: Any) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
+from buarl.arguments import short
 from buarl.methods.base import Adam, Optimizer, Sgd
 from buarl.methods.recipe import StagePlan
 from buarl.schedules import Constant, Poly, Schedule, StepDecay
@@ -100,18 +101,18 @@ def check_overrides(chosen: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, value in chosen.items():
         if key not in KEYS:
-            raise ValueError(f"a row can set {sorted(KEYS)}, got {key!r}")
+            raise ValueError(f"a row can set {sorted(KEYS)}, got {short(key)}")
         rule = KEYS[key]
         if key == "schedule" and isinstance(value, str) and "," in value:
             value = value.split(",")
         try:
             plain[key] = json.loads(json.dumps(value))
-        except TypeError as error:
-            raise ValueError(f"{key} must be {rule.wanted}, got {value!r}") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{key} must be {rule.wanted}, got {short(value)}") from error
         several = rule.per_stage and isinstance(plain[key], list) and plain[key]
         for one in several or [plain[key]]:
             if not rule.fits(one):
-                raise ValueError(f"{key} must be {rule.wanted}, got {one!r}")
+                raise ValueError(f"{key} must be {rule.wanted}, got {short(one)}")
     return plain
 
 

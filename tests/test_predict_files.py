@@ -76,8 +76,10 @@ def make_run(folder, family, **data):
     method = build_method(row, len(CLASSES[family]))
     folder.mkdir(parents=True)
     about = {"root": "/no/such/data", "licence": "", "classes": CLASSES[family], **data}
-    write_json(folder / "run.json", {"experiment": row.as_dict(), "data": about, "finished": True})
-    save_state(folder / "last.pt", {"method": method.state_dict()})
+    numbers = {"config": {"precision": "fp32", "stages": []}, "environment": {}}
+    content = {"experiment": row.as_dict(), "data": about, **numbers, "finished": True}
+    write_json(folder / "run.json", content)
+    save_state(folder / "last.pt", {"method": method.state_dict(), "position": [1, 0]})
     return folder
 
 

@@ -93,8 +93,9 @@ def test_rules_are_the_same():
     _, device = both([(8, 8)] * 4, (8, 8), 4)
     with pytest.raises(DataError, match="needs unlabeled patients"):
         device.batch((0,), 0, 2, 2)
-    with pytest.raises(DataError, match="1 to 4"):
-        device.batch((0,), 0, 5, 0)
+    with pytest.raises(DataError, match="labeled_batch must be at least 1, got 0"):
+        device.batch((0,), 0, 0, 0)
+    assert len(device.batch((0,), 0, 5, 0).label) == 5  # of 4: drawn again, as on the host
 
 
 def test_training_from_resident_batches_is_the_same_training(tmp_path, monkeypatch):

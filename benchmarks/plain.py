@@ -110,7 +110,9 @@ class PlainBcp:
     """A BCP step with CRL in stage 2, written out: regions normalised on their own.
 
     Args:
-        network: Copied. dice, ema_buffers, outside_first: As in `Bcp`. optimizer: Its numbers.
+        network: Is copied.
+        dice, ema_buffers, outside_first: The options of `Bcp` with these meanings.
+        optimizer: The numbers of the optimizer.
     """
 
     percentile, alpha, unlabeled_weight, ema_decay = 99, 0.5, 0.5, 0.99

@@ -104,8 +104,9 @@ class Source(ABC):
         names = self.listed(split)
         missing = [name for name in names if not self.volume_path(name).is_file()]
         if missing:
+            listing = self.root / f"{split}.list"
             raise DataError(
-                f"{self.root / f'{split}.list'}: {len(missing)} of {len(names)} volumes have no "
+                f"{listing if listing.is_file() else self.root}: {len(missing)} of {len(names)} volumes have no "
                 f"file, first {self.volume_path(missing[0])}"
             )
         return names

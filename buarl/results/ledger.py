@@ -33,7 +33,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
     Args:
         folder: The ledger, for example `results/`; made if absent.
         name: Name of the entry, which becomes its file name.
-        run_folder: Folder of the run; it holds `run.json` and, after `python -m buarl evaluate`,
+        run_folder: Folder of the run; it holds `run.json` and, after `buarl evaluate`,
             `metrics_<split>.csv`.
         split: Which evaluation to enter.
     Returns:

@@ -106,8 +106,8 @@ class Source(ABC):
         if missing:
             listing = self.root / f"{split}.list"
             raise DataError(
-                f"{listing if listing.is_file() else self.root}: {len(missing)} of {len(names)} volumes have no "
-                f"file, first {self.volume_path(missing[0])}"
+                f"{listing if listing.is_file() else self.root}: {len(missing)} of {len(names)} "
+                f"volumes have no file, first {self.volume_path(missing[0])}"
             )
         return names
 

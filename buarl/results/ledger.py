@@ -74,6 +74,9 @@ def read_ledger(folder: Path) -> list[dict[str, Any]]:
         One dict an entry, with the keys `KEYS` and "name".
     Raises:
         ValueError: a JSON file that is no entry; the message names it and what it lacks.
+
+    >>> read_ledger(Path("no such ledger"))
+    []
     """
     return [{"name": path.stem, **_read(path)} for path in sorted(Path(folder).glob("*.json"))]
 
@@ -87,6 +90,9 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         ledger: As `read_ledger` returns it.
     Returns:
         A Markdown table; a row with several entries has a line for each.
+
+    >>> ledger_table({"BCP": Experiment("bcp")}, []).splitlines()[-1][:19]
+    '| BCP | not yet run'
     """
     lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
     for title, row in rows.items():
@@ -108,6 +114,9 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
     Returns:
         A Markdown table. Each precision of a row is a line of its own; lines with fewer than two
         entries are left out.
+
+    >>> "BCP" in spread_table({"BCP": Experiment("bcp")}, [])  # no entry yet
+    False
     """
     lines = [["", *COLUMNS.values(), "seeds"]]
     for title, row in rows.items():

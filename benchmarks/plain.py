@@ -51,7 +51,7 @@ class FilesEveryStep(Batches):
 
 
 def labeling() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """Name of the labeling function at hand and the function: every neighbour touches."""
+    """Name of the labeling function at hand and the function: every neighbor touches."""
     try:
         from skimage.measure import label
     except ImportError:
@@ -107,7 +107,7 @@ class Pseudo(NamedTuple):
 
 
 class PlainBcp:
-    """A BCP step with CRL in stage 2, written out: regions normalised on their own.
+    """A BCP step with CRL in stage 2, written out: regions normalized on their own.
 
     Args:
         network: Is copied.

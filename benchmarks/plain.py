@@ -51,7 +51,7 @@ class FilesEveryStep(Batches):
 
 
 def labeling() -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """Name of the labeling function at hand and the function: every neighbour touches."""
+    """Name of the labeling function at hand and the function: every neighbor touches."""
     try:
         from skimage.measure import label
     except ImportError:
@@ -107,10 +107,12 @@ class Pseudo(NamedTuple):
 
 
 class PlainBcp:
-    """A BCP step with CRL in stage 2, written out: regions normalised on their own.
+    """A BCP step with CRL in stage 2, written out: regions normalized on their own.
 
     Args:
-        network: Copied. dice, ema_buffers, outside_first: As in `Bcp`. optimizer: Its numbers.
+        network: Is copied.
+        dice, ema_buffers, outside_first: The options of `Bcp` with these meanings.
+        optimizer: The numbers of the optimizer.
     """
 
     percentile, alpha, unlabeled_weight, ema_decay = 99, 0.5, 0.5, 0.99

@@ -56,7 +56,7 @@ class Scene(NamedTuple):
 
 
 def new_bcp(rank: int, num_classes: int, width: int, **settings: Any) -> Bcp:
-    """BCP with CRL, each region normalised on its own; the same weights at every call."""
+    """BCP with CRL, each region normalized on its own; the same weights at every call."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         network = (UNet if rank == 2 else VNet)(num_classes, width)

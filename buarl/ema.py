@@ -48,7 +48,7 @@ def update_teacher(
         teacher: The network that follows.
         student: The network that learns, of the same architecture; it does not change.
         ema_decay: Share of the old teacher that is kept, 0 to 1.
-        buffers: True averages float buffers (the statistics of normalisation) as well and copies
+        buffers: True averages float buffers (the statistics of normalization) as well and copies
             integer ones, as BCP does on ACDC; False leaves the teacher its own.
     Raises:
         TypeError: what is no network, or no number.

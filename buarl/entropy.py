@@ -30,7 +30,7 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
     Returns:
         float32 (B, *spatial), from 0 (one class is certain) to ln C (all classes are alike).
     Raises:
-        TypeError: no tensor, or one of integers or complex numbers.
+        TypeError: anything but a tensor of real floating-point numbers.
         ValueError: no axis of classes, or, on the CPU, numbers that are no probabilities.
 
     >>> entropy_of_probs(torch.tensor([[[1.0, 0.9, 0.5], [0.0, 0.1, 0.5]]]))  # three voxels
@@ -50,8 +50,9 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
 def entropy_map(logits: Tensor) -> Tensor:
     """The same map straight from the output of a network: softmax, then Eq. 3.
 
-    Equal to `entropy_of_probs(logits.softmax(1))` to the last bit; besides, infinite logits are
-    certain instead of NaN, and the gradient is finite where a probability has underflowed to 0.
+    Equal to `entropy_of_probs(logits.softmax(1))` to the last bit, with two differences: infinite
+    logits are certain instead of NaN, and the gradient is finite where a probability has
+    underflowed to 0.
 
     Args:
         logits: What a network puts out before its softmax, float of any precision,
@@ -59,7 +60,7 @@ def entropy_map(logits: Tensor) -> Tensor:
     Returns:
         float32 (B, *spatial), 0 to ln C, nats. NaN where a logit is NaN.
     Raises:
-        TypeError: no tensor, or one of integers or complex numbers.
+        TypeError: anything but a tensor of real floating-point numbers.
         ValueError: no axis of classes.
 
     >>> entropy_map(torch.tensor([[[0.0, 2.0, torch.inf], [0.0, 0.0, 0.0]]]))
@@ -81,7 +82,7 @@ def most_likely(probs: Tensor) -> Tensor:
     Returns:
         int64 (B, *spatial), 0 to C-1; the first of several that are equally likely.
     Raises:
-        TypeError: no tensor, or one of integers or complex numbers.
+        TypeError: anything but a tensor of real floating-point numbers.
         ValueError: no axis of classes.
 
     >>> most_likely(torch.tensor([[[0.8, 0.3], [0.2, 0.7]]]))
@@ -102,7 +103,7 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     Returns:
         float64, (1,) for "batch" or (B,) for "image"; equals `numpy.percentile` in float64.
     Raises:
-        TypeError: no tensor of real floating-point numbers.
+        TypeError: anything but a tensor of real floating-point numbers.
         ValueError: percentile outside 0-100, an unknown scope, or entropy that is empty or, on the
             CPU, has NaN in it.
 
@@ -143,7 +144,7 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
         voxel. A voxel of NaN is never certain: NaN ranks above every number, and where so many are
         NaN that the percentile is, no voxel is certain.
     Raises:
-        TypeError: no tensor of real floating-point numbers.
+        TypeError: anything but a tensor of real floating-point numbers.
         ValueError: percentile outside 0-100, an unknown scope or empty entropy.
 
     >>> uncertain_mask(torch.tensor([[0.0, 0.1, 0.2, 0.6]]), 50)

@@ -143,8 +143,8 @@ def weighted_means(
     Args:
         regions: From a rule; masks and maps of one shape.
         reduction: "region" or "voxel".
-        shape: Which shape that must be, (B, *spatial).
-        fit: What the shape is of, for the error message.
+        shape: The shape they must have, (B, *spatial).
+        fit: What has that shape, for the error message.
         dtype: In which a map is computed, float32 or float64.
     Returns:
         One mean per region, or a single one for all.

@@ -78,7 +78,7 @@ def test_every_equation_is_defined_once_with_its_formula_in_the_docstring(number
 
 
 def test_elsewhere_a_comment_says_that_it_uses_an_equation():
-    """So `grep -rn "# Eq. 7" buarl` finds one line."""
+    """So `grep -rnw "# Eq. 7" buarl` finds one line."""
     places = [
         f"{path.relative_to(PACKAGE)}:{row}: {text}"
         for path in FILES

@@ -183,7 +183,7 @@ def same_name(name: str) -> str:
 
 
 def _twin(path: Path) -> str:
-    """A note on a neighbour whose name differs in case or Unicode form only."""
+    """A note on a neighbor whose name differs in case or Unicode form only."""
     wanted = same_name(path.name).casefold()
     try:
         names = [name for name in os.listdir(path.parent) if name != path.name]

@@ -14,6 +14,13 @@ def write_list(path: Path, names: Iterable[str]) -> None:
     Args:
         path: The file, replaced if it exists.
         names: Case names without ending; `read_list` says what a name may look like.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "val.list"
+    ...     write_list(path, ["patient001", "patient002"])
+    ...     path.read_text().split()
+    ['patient001', 'patient002']
     """
     path.write_bytes("".join(f"{name}\n" for name in names).encode())
 

@@ -106,9 +106,10 @@ class Source(ABC):
         names = self.listed(split)
         missing = [name for name in names if not self.volume_path(name).is_file()]
         if missing:
+            listing = self.root / f"{split}.list"
             raise DataError(
-                f"{self.root / f'{split}.list'}: {len(missing)} of {len(names)} volumes have no "
-                f"file, first {self.volume_path(missing[0])}"
+                f"{listing if listing.is_file() else self.root}: {len(missing)} of {len(names)} "
+                f"volumes have no file, first {self.volume_path(missing[0])}"
             )
         return names
 

@@ -20,7 +20,7 @@ def largest_component_on_device(pseudo_label: Tensor, num_classes: int) -> Tenso
     """`components.largest_component` in tensor operations only; the same result, voxel by voxel.
 
     Every foreground voxel starts as its own root. In each round a component hooks onto its
-    smallest neighbouring component, then all voxels jump to their root (Shiloach and Vishkin,
+    smallest neighboring component, then all voxels jump to their root (Shiloach and Vishkin,
     J. Algorithms 1982). The number of rounds is fixed, so that no host waits for an answer; a
     shape that would need more raises through a device-side assertion.
 
@@ -49,22 +49,22 @@ def largest_component_on_device(pseudo_label: Tensor, num_classes: int) -> Tenso
 
 
 def _roots(mask: Tensor) -> Tensor:
-    """Smallest flat index of the component of every voxel, (N, voxels) int64; neighbours touch by
+    """Smallest flat index of the component of every voxel, (N, voxels) int64; neighbors touch by
     face, edge or corner. Voxels outside the mask are their own roots."""
     flat = mask.flatten(1)
     parent = torch.arange(flat.shape[1], device=mask.device).expand(flat.shape).contiguous()
     for _ in range(ROUNDS):
-        smallest = torch.where(flat, _smallest_neighbour(parent, mask), parent)
+        smallest = torch.where(flat, _smallest_neighbor(parent, mask), parent)
         parent = parent.scatter_reduce(1, parent, smallest, "amin")
         for _ in range(4):  # a path of 16 links in one round
             parent = parent.gather(1, parent)
-    settled = torch.where(flat, _smallest_neighbour(parent, mask), parent) == parent
+    settled = torch.where(flat, _smallest_neighbor(parent, mask), parent) == parent
     torch._assert_async(settled.all(), "a component is too winding for ROUNDS rounds")
     return parent
 
 
-def _smallest_neighbour(parent: Tensor, mask: Tensor) -> Tensor:
-    """Smallest parent among a voxel and its neighbours inside the mask, (N, voxels)."""
+def _smallest_neighbor(parent: Tensor, mask: Tensor) -> Tensor:
+    """Smallest parent among a voxel and its neighbors inside the mask, (N, voxels)."""
     far = torch.where(mask, -parent.view(mask.shape).float(), -torch.inf)[:, None]
     pool = functional.max_pool2d if mask.dim() == 3 else functional.max_pool3d
     nearest = -pool(far, 3, stride=1, padding=1)

@@ -109,7 +109,11 @@ def _corner_distance(a: Volume, b: Volume) -> float:
 
 
 def minmax(path: Path, array: np.ndarray) -> np.ndarray:
-    """(v - min) / (max - min) over the volume, float32 in [0, 1] (docs/protocol.md 1.1)."""
+    """(v - min) / (max - min) over the volume, float32 in [0, 1] (docs/protocol.md 1.1).
+
+    >>> minmax(Path("a.nii"), np.array([1, 2, 3]))
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
     array = array.astype(np.float64)
     low, high = array.min(), array.max()
     if low == high:
@@ -118,7 +122,11 @@ def minmax(path: Path, array: np.ndarray) -> np.ndarray:
 
 
 def zscore(path: Path, array: np.ndarray) -> np.ndarray:
-    """(v - mean) / standard deviation over the volume, float32 (docs/protocol.md 1.2)."""
+    """(v - mean) / standard deviation over the volume, float32 (docs/protocol.md 1.2).
+
+    >>> zscore(Path("a.nii"), np.array([1, 3]))
+    array([-1.,  1.], dtype=float32)
+    """
     array = array.astype(np.float64)
     deviation = array.std()
     if deviation == 0:
@@ -133,7 +141,11 @@ NORMALISATIONS: dict[str, Callable[[Path, np.ndarray], np.ndarray]] = {
 
 
 def shifted(affine: np.ndarray, start: Sequence[int]) -> np.ndarray:
-    """The affine of a part of a volume that begins at voxel `start`."""
+    """The affine of a part of a volume that begins at voxel `start`.
+
+    >>> shifted(np.diag([2.0, 2.0, 5.0, 1.0]), (1, 0, 1))[:3, 3]
+    array([2., 0., 5.])
+    """
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
     return moved
@@ -206,6 +218,10 @@ def split_patients(
         hint: What to do where they are too few.
     Raises:
         DataError: shares out of range, or no patient left to train on.
+
+    >>> split = split_patients([f"p{i}" for i in range(10)], 0.1, 0.2, 0, where=Path("."))
+    >>> {name: len(patients) for name, patients in split.items()}
+    {'train': 7, 'val': 1, 'test': 2}
     """
     names = sorted(set(patients))
     if not (0 <= val < 1 and 0 <= test < 1):

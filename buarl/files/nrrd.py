@@ -55,7 +55,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A volume of an NRRD file whose voxels stand behind its header.
 
     Returns:
-        array: (x, y, z). affine: float64 (4, 4), voxel to RAS+ world mm.
+        The array (x, y, z), and its affine, float64 (4, 4), from voxels to RAS+ world mm.
     Raises:
         DataError: a detached header, or one that breaks another rule, or a file of another size
             than it states. Other exceptions mean a damaged file; `read_volume` says so.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import InitVar, dataclass, field
 from inspect import get_annotations, signature
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_SSL4MIS, Dice
 from buarl.losses import Reduction, region_loss
+from buarl.methods.copies import fresh_copy as fresh_copy, frozen_copy as frozen_copy
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
 from buarl.methods.options import Count, Share, Weight, check_options
 from buarl.methods.recipe import (
@@ -253,43 +253,6 @@ def detached_probs(logits: Tensor) -> Tensor:
              [0.5000]]])
     """
     return logits.detach().float().softmax(1)  # Eq. 2
-
-
-def frozen_copy(network: nn.Module) -> nn.Module:
-    """A teacher: a copy with the same weights that takes no gradients.
-
-    >>> frozen_copy(nn.Linear(1, 1)).weight.requires_grad
-    False
-    """
-    return deepcopy(network).requires_grad_(False)
-
-
-def fresh_copy(network: nn.Module) -> nn.Module:
-    """A second network of the same kind whose weights are drawn anew, from torch's generator.
-
-    Every layer draws its weights by `reset_parameters`, as those of torch do. A layer that has no
-    such function keeps the weights of the copy.
-
-    Args:
-        network: Any network, also one of yours; it stays as it is.
-    Raises:
-        ValueError: not a single weight of the copy differs, so there would be one network twice.
-
-    >>> layer = nn.Linear(4, 1)
-    >>> bool((fresh_copy(layer).weight == layer.weight).any())
-    False
-    """
-    copy = deepcopy(network)
-    for module in reversed(list(copy.modules())):  # what holds a layer has the last word on it
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
-    pairs = zip(network.parameters(), copy.parameters(), strict=True)
-    if all(old.equal(new) for old, new in pairs):
-        raise ValueError(
-            "a network must have layers with reset_parameters() that draw their weights anew, "
-            f"got {type(network).__name__} without one"
-        )
-    return copy
 
 
 def _check_decorated(kind: type[Method]) -> None:

@@ -86,8 +86,8 @@ class Bcp(Method):
     url_in_stage2: bool = False
     """Use the labeled rule in stage 2 as well.
 
-    Paper note: thresholds are given per phase, so URL is read as stage 1 only; Eq. 9 taken
-    literally asks for both.
+    Paper note: the paper gives thresholds per phase, so URL is taken to act in stage 1 only; Eq. 9
+    taken literally asks for it in both.
     """
     entropy_from: Literal["teacher", "student"] = "teacher"
     """Whose entropy cuts the pseudo-label part: the teacher's, on the unmixed unlabeled image, or

@@ -22,7 +22,7 @@ class NoisyTeacher(RampedMethod):
     ema_limit: Share = 0.99
     """Upper bound of the share of the old teacher that is kept at a step."""
     noise: Weight = 0.1
-    """Standard deviation of the noise on the teacher's images; what exceeds two of it is cut."""
+    """Standard deviation of the noise on the teacher's images, which is clipped at two of them."""
     teacher_mode: Literal["train", "eval"] = "train"
     """How the teacher predicts: with dropout and batch statistics (the references) or without."""
 

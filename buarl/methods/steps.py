@@ -60,6 +60,9 @@ class Learner:
     training_step: The loss of one step.
     optimizer: How its parameters are moved.
     schedule: How its learning rate changes; None takes the schedule planned for the stage.
+
+    >>> Learner("student", nn.Linear(1, 1), lambda batch, step: ...).optimizer.lr
+    0.01
     """
 
     name: str
@@ -78,6 +81,9 @@ class Stage:
     start: Called before the first step of the stage.
     after_step: Called after every step, when all learners have moved.
     keep_optimizer: Go on with the momentum of the stage before.
+
+    >>> Stage("train", learners=()).keep_optimizer
+    False
     """
 
     name: str

@@ -97,10 +97,12 @@ class UaMt(NoisyTeacher):
         """Squared difference of student and teacher over the certain voxels.
 
         Args:
-            unlabeled_logits: The student's, (B_u, C, *spatial).
+            unlabeled_logits: The student's logits, float (B_u, C, *spatial).
             teacher_probs: The student's target, one pass of the teacher, (B_u, C, *spatial).
-            mean_probs: The mean of several passes, (B_u, C, *spatial).
+            mean_probs: The mean of several passes, float32 (B_u, C, *spatial).
             certain: Which voxels count, bool (B_u, *spatial).
+        Returns:
+            A scalar.
         """
         from_teacher = self.entropy_from == "teacher"
         probs = mean_probs if from_teacher else detached_probs(unlabeled_logits)
@@ -127,7 +129,7 @@ class UaMt(NoisyTeacher):
         return total / self.passes
 
     def numbers(self, step: Step) -> dict[str, float]:
-        """Those of a teacher, and the share of the final threshold: from three quarters to all.
+        """The numbers of a noisy teacher, and the share of the final threshold, from 0.75 to 1.
 
         The reference raises it over the whole run and at every step, unlike the weight, which moves
         in levels.

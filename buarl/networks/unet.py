@@ -83,7 +83,7 @@ class UNet(_WayUp):
     """
 
     up_samplings: tuple[UpSampling, ...] = ("bilinear", "transposed", "nearest", "bicubic")
-    """Its own, then those of MC-Net's other decoders."""
+    """How its own decoder doubles the size of a feature, then how MC-Net's other decoders do."""
 
     def __init__(self, num_classes: int = 4, width: int = 16, in_channels: int = 1) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class Conv3d(nn.Conv3d):
     """
 
     def forward(self, feature: Tensor) -> Tensor:
-        """As `nn.Conv3d`."""
+        """The convolution of a feature (B, channels, X, Y, Z), as in `nn.Conv3d`."""
         if not is_wrong_in_bf16(feature):
             return super().forward(feature)
         with torch.autocast("cpu", enabled=False):
@@ -94,7 +94,7 @@ class VNet(_WayUp):
     """
 
     up_samplings: tuple[UpSampling, ...] = ("transposed", "trilinear", "nearest")
-    """Its own, then those of MC-Net's other decoders."""
+    """How its own decoder doubles the size of a feature, then how MC-Net's other decoders do."""
 
     def __init__(self, num_classes: int = 2, width: int = 16, in_channels: int = 1) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
     Args:
         folder: The ledger, for example `results/`; made if absent.
         name: Name of the entry, which becomes its file name.
-        run_folder: Folder of the run; it holds `run.json` and, after `python -m buarl evaluate`,
+        run_folder: Folder of the run; it holds `run.json` and, after `buarl evaluate`,
             `metrics_<split>.csv`.
         split: Which evaluation to enter.
     Returns:
@@ -76,6 +76,9 @@ def read_ledger(folder: Path) -> list[dict[str, Any]]:
         One dict an entry, with the keys `KEYS` and "name".
     Raises:
         ValueError: a JSON file that is no entry; the message names it and what it lacks.
+
+    >>> read_ledger(Path("no such ledger"))
+    []
     """
     return [{"name": path.stem, **_read(path)} for path in sorted(Path(folder).glob("*.json"))]
 
@@ -89,6 +92,9 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
         ledger: As `read_ledger` returns it.
     Returns:
         A Markdown table; a row with several entries has a line for each.
+
+    >>> ledger_table({"BCP": Experiment("bcp")}, []).splitlines()[-1][:19]
+    '| BCP | not yet run'
     """
     lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
     for title, row in rows.items():
@@ -110,6 +116,9 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
     Returns:
         A Markdown table. Each precision of a row is a line of its own; lines with fewer than two
         entries are left out.
+
+    >>> "BCP" in spread_table({"BCP": Experiment("bcp")}, [])  # no entry yet
+    False
     """
     lines = [["", *COLUMNS.values(), "seeds"]]
     for title, row in rows.items():

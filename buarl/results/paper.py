@@ -1,6 +1,6 @@
 """The rows of the paper's ablation tables as data (Tables 3-6: BCP on ACDC, 7 labeled patients).
 
-The paper does not say how a region is normalised, so every table exists under every reading: a pair
+The paper does not say how a region is normalized, so every table exists under every reading: a pair
 of reductions, one for the labeled and one for the unlabeled term.
 """
 
@@ -15,7 +15,7 @@ from buarl.training.config import Experiment
 
 
 class Reading(NamedTuple):
-    """Normaliser of the labeled and of the unlabeled term.
+    """The normalizer of the labeled and of the unlabeled term.
 
     >>> Reading("region", "voxel").labeled
     'region'

@@ -33,6 +33,10 @@ class PrintedRow:
     labeled_rule, unlabeled_rule: "url 95" and the like, or empty for the plain method.
     dice, jaccard: Percent.
     hd95, asd: Voxels.
+
+    >>> row = printed_rows(1)[0]
+    >>> row.data, row.labeled, row.dice
+    ('acdc', 3, 47.83)
     """
 
     table: int

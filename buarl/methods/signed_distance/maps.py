@@ -19,8 +19,8 @@ def signed_distance(label: Tensor, num_classes: int, *, background: bool = True)
 
     Distances are Euclidean, in voxels of the image as it is, to the nearest voxel of the other
     side; each side is divided by its own maximum in that image, so the range is -1 to 1. The inner
-    boundary are the voxels of the class with a face on another class. A class that is absent or
-    fills the image has the map 0.
+    boundary consists of the voxels of the class with a face on another class. A class that is
+    absent or fills the image has the map 0.
 
     Args:
         label: Integer (B, *spatial), 0 to C-1. On another device than the CPU all work stays there

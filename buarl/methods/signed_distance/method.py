@@ -17,7 +17,7 @@ from buarl.methods.signed_distance.network import SignedDistanceNet
 class Answers(NamedTuple):
     """What the student says of a batch, and the loss of its labeled part.
 
-    logits: (B, C, *spatial), of the labeled images first.
+    logits: What the classes are taken from, (B, C, *spatial), labeled images first.
     distance: Signed distance, float32 (B, K, *spatial), K = 1 for two classes, else C.
     distance_loss: Squared error of the distance of labeled images, a scalar.
     labeled_loss: Dice on labeled images plus the weighted squared error, a scalar.

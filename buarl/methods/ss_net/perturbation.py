@@ -106,7 +106,7 @@ def dice_distance(
 
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation keeps its mode but leaves its running statistics alone inside.
+    """Batch normalization keeps its mode but leaves its running statistics alone inside.
 
     >>> layer = nn.BatchNorm1d(1)
     >>> with frozen_statistics(layer):

@@ -131,7 +131,7 @@ def ceiling_of(source: Source) -> str:
 def write_page(ceilings: Mapping[str, str]) -> None:
     """Sections not named in `ceilings` keep the one they have."""
     page, ledger = RESULTS / "README.md", read_ledger(RESULTS)
-    old = page.read_text() if page.is_file() else ""
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
     parts = [HEAD]
     for source, head in SECTIONS.items():
         title = head.partition(",")[0]  # "## ACDC"
@@ -140,7 +140,7 @@ def write_page(ceilings: Mapping[str, str]) -> None:
         parts.append(f"{head}\n{table}\n\n### Ceiling\n\n{ceilings.get(source, kept)}\n")
     rows = {name: experiment(name) for source in ROWS for name in ROWS[source]}
     parts.append(f"{SPREAD}\n{spread_table(rows, read_ledger(SEEDS))}\n")
-    page.write_text("\n".join(parts))
+    page.write_text("\n".join(parts), encoding="utf-8")
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
         raise ValueError(f"{run_folder}: the run is not finished; resume it before it is entered")
     if not scores.is_file():
         raise ValueError(f"{scores}: no such file; evaluate the run on split {split!r} first")
-    metric, *notes = [line[2:] for line in scores.read_text().splitlines() if line[:2] == "# "]
+    metric, *notes = [line[2:] for line in read_text(scores).splitlines() if line[:2] == "# "]
     rows = read_metrics(scores)
     entry = {key: run[key] for key in KEYS + OPTIONAL if key in run} | {
         "data": {"licence": run["data"]["licence"]},  # a path tells of a machine, not of a run

@@ -224,7 +224,9 @@ def test_at_1280_with_a_sidebar_it_stands_side_by_side_in_sight(notebook, tmp_pa
     notebook.evaluate(themes % "Dark")
     wait_until(lambda: root.evaluate("r => getComputedStyle(r).colorScheme") == "dark", "darkness")
     chosen, other = (root.get_by_role("radio", name=n) for n in ("labeled, URL", "unlabeled, CRL"))
-    assert brightness(chosen) > brightness(other) + 30
+    wait_until(  # a control takes a moment to be painted in the new scheme
+        lambda: brightness(chosen) > brightness(other) + 30, "the chosen one to stand out"
+    )
     notebook.evaluate(themes % "Light")
     wait_until(lambda: root.evaluate("r => getComputedStyle(r).colorScheme") == "light", "light")
 

@@ -296,3 +296,11 @@ def test_metrics_file_says_what_it_means_and_reads_back(tmp_path):
     assert "last checkpoint" in header[1]
     for row, back in zip(ROWS, read_metrics(path), strict=True):
         np.testing.assert_equal(back, row)
+
+
+def test_a_heading_that_no_cell_stands_under_is_refused(tmp_path):
+    """Found by `make fuzz`: a comma at the end of the headings."""
+    path = tmp_path / "metrics_val.csv"
+    path.write_text("case,class,dice,jaccard,hd95,asd,missed,\np1,1,0.5,0.4,1,0.1,0\n")
+    with pytest.raises(ValueError, match=r"metrics_val\.csv: .*a row lacks ''"):
+        read_metrics(path)

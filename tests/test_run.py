@@ -514,6 +514,9 @@ def test_a_key_of_run_json_is_named(copied):
     write_json(copied / "run.json", {**run, "finished": "yes"})
     with pytest.raises(ValueError, match=r"run\.json: finished must be a bool, got 'yes'"):
         read_run(copied)
+    write_json(copied / "run.json", {**run, "experiment": {**run["experiment"], "labeled": False}})
+    with pytest.raises(ValueError, match=r"labeled must be a int or NoneType, got False"):
+        read_run(copied)
     del run["experiment"]["seed"]
     write_json(copied / "run.json", run)
     with pytest.raises(ValueError, match=r"run\.json: damaged, it has no experiment\.seed"):

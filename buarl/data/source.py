@@ -44,7 +44,8 @@ class Source(ABC):
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; {self.name} expects\n{self.tree}")
+            said = str(self.root) if str(self.root).isprintable() else repr(str(self.root))
+            raise DataError(f"{said}: no such folder; {self.name} expects\n{self.tree}")
 
     @classmethod
     def default_root(cls) -> Path:

@@ -62,7 +62,7 @@ KEYS: dict[str, _Rule] = {
     "schedule": _Rule(_SCHEDULE, _is_schedule, per_stage=True),
     "image_size": _Rule(_SIZE, _is_size),
     "eval_stride": _Rule(_SIZE, _is_size, volumes_only=True),
-    "width": _COUNT,
+    "width": _Rule("a whole number, 1 to 256", lambda v: _is_count(v) and v <= 256),
     "shrink": replace(_COUNT, volumes_only=True),
     "standardise": _Rule("True or False", lambda v: isinstance(v, bool), volumes_only=True),
     "checkpoint_every": _COUNT,

@@ -147,8 +147,9 @@ def read_run(out: Path) -> dict[str, Any]:
             if name not in found:
                 raise ValueError(f"{path}: damaged, it has no {key}")
             found = found[name]
-        if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if type(found) not in kinds:  # True is an int to isinstance, and not here
+            names = " or ".join(k.__name__ for k in kinds)
             raise ValueError(f"{path}: {key} must be a {names}, got {found!r:.60}")
     return run
 

@@ -69,7 +69,7 @@ HEAD = """# Ledger of runs
 
 One file per finished run, made by `python tools/run_ledger.py FOLDER`: the row, its numbers, the
 environment, the selection rule, the metric definition, seconds per stage, every case. The same tool
-writes this page. The paper's full schedules stand in notebook 08. **One seed a row**, so no
+writes this page. The paper's full schedules stand in notebook 14. **One seed a row**, so no
 difference here is called a gain; the last section says how far seeds lie apart, where that has been
 measured. Hours are of a shared machine;
 MiB are the most that the training process held, data included, "-" where it was not recorded.

@@ -1,4 +1,4 @@
-"""Solutions to notebook 04: the ratio as a formula, CRL's ratio, and what borders weigh."""
+"""Solutions to notebook 05: the ratio as a formula, CRL's ratio, and what borders weigh."""
 
 # %%
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Solutions to lesson 06, Mean Teacher. No trained network is needed."""
+"""Solutions to lesson 07, Mean Teacher. No trained network is needed."""
 
 # %%
 import math

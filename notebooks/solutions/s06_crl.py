@@ -1,4 +1,4 @@
-"""Solutions to lesson 05, certainty-aware region learning. No trained network is needed."""
+"""Solutions to lesson 06, certainty-aware region learning. No trained network is needed."""
 
 # %%
 from dataclasses import replace

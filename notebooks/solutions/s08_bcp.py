@@ -1,4 +1,4 @@
-"""Solutions to lesson 07, bidirectional copy-paste. No trained network is needed."""
+"""Solutions to lesson 08, bidirectional copy-paste. No trained network is needed."""
 
 # %%
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Solutions to the exercises of lesson 08: seeds, a shared first stage, time before money."""
+"""Solutions to the exercises of lesson 14: seeds, a shared first stage, time before money."""
 
 # %% A preset of seconds, as in the lesson
 import tempfile

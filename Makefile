@@ -14,7 +14,7 @@ EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test fuzz lab app bench figures notebooks lint dist clean
+.PHONY: demo test fuzz lab app book bench figures notebooks lint dist clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
@@ -33,6 +33,9 @@ app: $(READY)  # a page without Jupyter; PORT=8866 make app
 	JUPYTER_PATH="$(CURDIR)/app/jupyter" $(BIN)/voila app/explorers.ipynb --no-browser --port=$(PORT) --template=buarl --strip_sources=True \
 		--Voila.root_dir="$(CURDIR)" --VoilaConfiguration.file_allowlist=figures/threshold_scrubber.html \
 		--MappingKernelManager.cull_idle_timeout=300 --MappingKernelManager.cull_interval=60
+
+book: $(READY)  # a site of lessons, documents and reference: build/book/index.html
+	OMP_NUM_THREADS=1 $(BIN)/python tools/make_book.py
 
 bench: $(READY)  # BENCH='--json FILE' make bench
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -184,10 +184,9 @@ def test_the_source_is_chosen_right_after_the_imports(path):
 
 
 @each_notebook
-def test_ends_with_exercises_that_link_to_a_solution(path):
-    last = markdown_cells(path)[-1].source
-    assert "Exercises" in last
-    links = re.findall(r"\]\((solutions/[^)#]+)", last)
+def test_exercises_link_to_a_solution(path):
+    text = "\n".join(cell.source for cell in markdown_cells(path)).split("## Exercises", 1)[1]
+    links = re.findall(r"\]\((solutions/[^)#]+)", text)
     assert links
     for link in links:
         assert (path.parent / link).is_file(), link

@@ -9,6 +9,7 @@ import buarl
 from buarl.data.augment import Augmentation, apply_2d
 from buarl.data.batches import stream_indices
 from buarl.data.resample import resize_nearest
+from buarl.lessons.check import check
 
 source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
 names = source.training_names()
@@ -16,6 +17,15 @@ config = buarl.config_for(buarl.Experiment(source=source.name, labeled=3, preset
 
 # %% Exercise 1: how close is the nearest labeled slice?
 # Each image as a vector of mean 0 and length 1: a product of two is their correlation.
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Two arrays of one shape -> a number from -1 to 1."""
+    a, b = x - x.mean(), y - y.mean()
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+assert check("01.1", correlation).right
 flat = np.stack(
     [
         resize_nearest(source.training_sample(name).image, config.image_size).ravel()
@@ -39,17 +49,24 @@ by_slice[rng.permutation(len(names))[: by_patient.sum()]] = True
 
 honest, leaky = nearest_twin(by_patient), nearest_twin(by_slice)
 print(f"nearest labeled slice, correlation: by patient {honest:.3f}, by slice {leaky:.3f}")
-# With slices drawn at random nearly every slice has a labeled neighbour or its other time frame.
+# With slices drawn at random nearly every slice has a labeled neighbor or its other time frame.
 assert leaky > honest + 0.05
 
 # %% Exercise 2: a flip that happens half of the time
 
 
+def orientation(image: np.ndarray, turns: int, flip: bool) -> np.ndarray:
+    """A square image, 0 to 3 quarter turns, and whether to flip -> the image as it is shown."""
+    turned = np.rot90(image, turns)
+    return np.flip(turned, 0) if flip else turned
+
+
+assert check("01.2", orientation).right
+
+
 def sample_all_eight(rng: np.random.Generator) -> np.ndarray:
     """One of the eight orientations of a square of numbers."""
-    square = np.arange(9).reshape(3, 3)
-    turned = np.rot90(square, rng.integers(4))
-    return turned if rng.integers(2) else np.flip(turned, 0)
+    return orientation(np.arange(9).reshape(3, 3), rng.integers(4), bool(rng.integers(2)))
 
 
 draws = 4000
@@ -89,3 +106,4 @@ assert np.array_equal(epoch(1), epoch(1))  # no hidden state
 # The remainder of each pass is dropped, but it is another remainder every time:
 left_out = [set(range(count)) - set(epoch(number)) for number in range(20)]
 assert count % batch_size == 0 or len({frozenset(rest) for rest in left_out}) > 1
+assert check("01.3", 10_000 // (136 // 12)).right

@@ -94,7 +94,9 @@ def test_carries_no_widget_state(path):
 def test_cells_are_few_and_short(path):
     cells = code_cells(path)
     assert len(cells) <= 20
-    long = [cell for cell in cells if len(cell.source.splitlines()) > 15]
+    imports = next(cell for cell in cells if "import buarl" in cell.source)
+    assert len(imports.source.splitlines()) <= 25
+    long = [c for c in cells if c is not imports and len(c.source.splitlines()) > 15]
     for cell in long:
         assert "definition" in tags(cell), f"more than 15 lines:\n{cell.source}"
         assert len(cell.source.splitlines()) <= 40

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny import same_weights
@@ -224,3 +225,23 @@ def test_files_are_few_small_and_all_described():
     assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < MOST_BYTES
     assert "MIT" in index["licence"]
     assert set(index["networks"]) == set(LESSON_ROWS) <= set(STUDY_ROWS)
+
+
+def test_a_byte_for_every_probability_keeps_the_picture():
+    """What the package stores of a training: sums of 1, the same winner, nearly the same entropy."""
+    probs = np.random.default_rng(0).dirichlet([0.3] * 4, (2, 3, 8, 9)).astype(np.float32)
+    probs = np.moveaxis(probs, -1, 2)  # (S, N, C, H, W)
+    titles = np.array(["one", "two"])
+    moments_ = {"titles": titles, "labeled": probs, "unlabeled": probs}
+    moments_ |= {"film_titles": titles, "film": probs[:, 0]}
+    back = moments.from_bytes(moments.to_bytes(moments_, small=True))
+    assert list(back["titles"]) == list(titles)
+    for key in ("labeled", "unlabeled", "film"):
+        found, wanted = back[key], moments_[key]
+        assert (found.shape, found.dtype) == (wanted.shape, np.float32)
+        assert found.sum(-3) == pytest.approx(1, abs=1e-6)
+        assert np.abs(found - wanted).max() < 0.02
+    whole = moments.from_bytes(moments.to_bytes(moments_))
+    assert np.array_equal(whole["labeled"], probs)
+    with pytest.raises(ValueError, match="no snapshots"):
+        moments.from_bytes(b"PK")

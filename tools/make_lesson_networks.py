@@ -12,7 +12,6 @@ import argparse
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import torch
 
 from buarl.data.cache import cache_root
@@ -64,7 +63,7 @@ def recording(source: Source) -> dict[str, Any]:
     recorder = Recorder(row, source)
     trained_here(row, source, callback=recorder)
     moments = recorder.moments() if recorder.found["titles"] else recorded(row, source)
-    written = kept("snapshots.npz", to_bytes(moments, np.float16))
+    written = kept("snapshots.npz", to_bytes(moments, small=True))
     return {"row": SNAPSHOTS, "numbers": numbers(row, source), **written}
 
 

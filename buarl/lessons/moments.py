@@ -29,10 +29,12 @@ from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.loop import fit
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
-FILM_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+FILM_SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 SLICES = 4  # per side
 STAGES = {"pretrain": "pre-training", "selftrain": "self-training"}
 KEYS = ("titles", "labeled", "unlabeled", "film_titles", "film")
+TITLES = ("titles", "film_titles")
+LEVELS = 160  # of a square root of a probability in the package: its files stay below 10 MB
 Moments = dict[str, np.ndarray]
 
 
@@ -197,15 +199,16 @@ def predict_sides(method: Method, stage: str, images: list[np.ndarray]) -> list[
     ]
 
 
-def to_bytes(moments: Moments, dtype: type = np.float32) -> bytes:
+def to_bytes(moments: Moments, *, small: bool = False) -> bytes:
     """Pack what was recorded.
 
     Args:
         moments: As `recorded` returns them.
-        dtype: Of the probabilities; those in the package are float16.
+        small: Keep one byte, the rounded square root, of every probability but the first class's,
+            as the package does; entropies then move by 0.002 nats on average.
     """
     packed = io.BytesIO()
-    arrays = {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in moments.items()}
+    arrays = {k: _coded(v) if small and k not in TITLES else v for k, v in moments.items()}
     np.savez_compressed(packed, **arrays)
     return packed.getvalue()
 
@@ -223,7 +226,19 @@ def from_bytes(content: bytes) -> Moments:
             arrays = {key: found[key] for key in KEYS}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"no snapshots of a training ({error})") from error
-    return {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in arrays.items()}
+    return {k: _decoded(v) if v.dtype == np.uint8 else v for k, v in arrays.items()}
+
+
+def _coded(probs: np.ndarray) -> np.ndarray:
+    """uint8 (..., C - 1, H, W) of probabilities (..., C, H, W)."""
+    return np.round(LEVELS * np.sqrt(probs[..., 1:, :, :])).astype(np.uint8)
+
+
+def _decoded(coded: np.ndarray) -> np.ndarray:
+    others = (coded.astype(np.float32) / LEVELS) ** 2
+    first = np.clip(1 - others.sum(-3, keepdims=True), 0, None)
+    probs = np.concatenate([first, others], axis=-3)
+    return probs / probs.sum(-3, keepdims=True)
 
 
 def _key(row: Experiment, source: Source, images: list[np.ndarray]) -> str:

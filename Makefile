@@ -14,7 +14,7 @@ EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test fuzz lab app book bench figures notebooks lint dist clean
+.PHONY: demo test fuzz lab app book bench figures lesson-networks lesson-study notebooks lint dist clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
@@ -42,6 +42,12 @@ bench: $(READY)  # BENCH='--json FILE' make bench
 
 figures: $(READY)
 	$(BIN)/python tools/make_figures.py
+
+lesson-networks: $(READY)  # the networks that come with the package; ten minutes of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python tools/make_lesson_networks.py
+
+lesson-study: $(READY)  # every row of the lessons with five seeds; an hour of one thread, resumable
+	OMP_NUM_THREADS=1 $(BIN)/python tools/run_lesson_study.py
 
 notebooks: $(READY)
 	$(BIN)/python tools/run_notebooks.py

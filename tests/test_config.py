@@ -98,7 +98,10 @@ def test_every_method_has_a_recipe_for_slices_and_for_volumes(name, rank):
 
 @pytest.mark.parametrize(
     ("source", "rank"),
-    [("phantom", 2), ("acdc", 2), ("own_2d", 2), ("la", 3), ("phantom_la", 3), ("own_3d", 3)],
+    [
+        *(("phantom", 2), ("phantom_fine", 2), ("acdc", 2), ("own_2d", 2)),
+        *(("la", 3), ("phantom_la", 3), ("own_3d", 3)),
+    ],
 )
 def test_the_rank_of_the_data_decides_recipe_size_and_network(source, rank):
     row = Experiment(method="mean_teacher", source=source)
@@ -213,7 +216,7 @@ experiments = st.builds(
     options=st.dictionaries(st.text(max_size=5), st.booleans() | st.floats(0, 1) | st.text()),
     source=st.sampled_from(["phantom", "acdc", "own_2d", "la", "phantom_la", "own_3d"]),
     labeled=st.none() | st.integers(1, 70),
-    preset=st.sampled_from(["toy", "mini", "paper"]),
+    preset=st.sampled_from(["toy", "lesson", "mini", "paper"]),
     seed=st.integers(0, 2**32),
 )
 
@@ -225,9 +228,14 @@ def test_a_row_survives_json(experiment):
 
 
 def test_a_config_becomes_json():
-    for preset in ("toy", "mini", "paper"):
+    for preset in ("toy", "lesson", "mini", "paper"):
         text = json.dumps(asdict(config_for(Experiment(preset=preset))))
         assert json.loads(text)["preset"] == preset
+
+
+def test_the_lesson_preset_is_for_slices():
+    with pytest.raises(ValueError, match="preset 'lesson' has no image size for 'la'"):
+        config_for(Experiment(source="la", preset="lesson", labeled=4))
 
 
 def test_mini_on_volumes_has_its_own_numbers():

@@ -16,13 +16,14 @@ import buarl.lessons.trained as lessons
 from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
 from buarl.lessons.demo import ROWS, run_demo, train_rows
+from buarl.lessons.rows import STUDY_ROWS
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     monkeypatch.setenv("BUARL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(PRESETS, "toy", PRESET)
+    monkeypatch.setitem(PRESETS, "lesson", PRESET)
     return Acdc(write_tiny(tmp_path / "data"))
 
 
@@ -86,7 +87,7 @@ def test_fingerprint_follows_row_numbers_and_code(source, row, tmp_path, monkeyp
     before = lessons.fingerprint(row, source)
     assert lessons.fingerprint(replace(row, seed=1), source) != before
     with monkeypatch.context() as patch:
-        patch.setitem(PRESETS, "toy", replace(PRESET, width=3))
+        patch.setitem(PRESETS, "lesson", replace(PRESET, width=3))
         assert lessons.fingerprint(row, source) != before
     losses = tmp_path / "losses.py"
     losses.write_text("# another loss\n")
@@ -157,9 +158,24 @@ def test_demo_trains_the_same_networks_in_processes_of_their_own(monkeypatch):
         assert scores == other_scores
 
 
-@pytest.mark.parametrize(("name", "rank"), [("phantom", 2), ("phantom_la", 3), ("la", 3)])
+def test_rows_of_the_lessons_take_the_same_number_of_steps():
+    """Else a part of any difference between them is simply more training."""
+    fine = SimpleNamespace(name="phantom_fine", rank=2)
+    steps = {sum(config_for(lessons.lesson_row(title, fine)).steps) for title in STUDY_ROWS}
+    assert steps == {PRESETS["lesson"].steps}
+
+
+def test_an_unknown_row_is_named_with_those_there_are(source):
+    with pytest.raises(ValueError, match="one of .*'BCP'.*got 'BPC'"):
+        lessons.lesson_row("BPC", source)
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [("phantom", 2), ("phantom_fine", 2), ("acdc", 2), ("phantom_la", 3), ("la", 3)],
+)
 def test_every_row_has_as_many_labeled_patients_as_a_batch_needs(name, rank):
-    for title in lessons.LESSON_ROWS:
+    for title in STUDY_ROWS:
         row = lessons.lesson_row(title, SimpleNamespace(name=name, rank=rank))
         needed = max(plan.labeled_batch for plan in config_for(row).stages)
         slices = 8 if rank == 2 else 1  # a patient of ACDC has that many and more

@@ -138,7 +138,8 @@ def test_the_folder_decides_which_own_data_it_is(tmp_path):
 def test_every_data_set_is_registered_by_importing_the_source_module_alone():
     code = "from buarl.data.source import SOURCES; print(*sorted(SOURCES))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["acdc", "la", "own", "own_2d", "own_3d", "phantom", "phantom_la"]
+    phantoms = ["phantom", "phantom_fine", "phantom_la"]
+    assert ran.stdout.split() == ["acdc", "la", "own", "own_2d", "own_3d", *phantoms]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 from buarl.data.phantom import on_disk
 from buarl.data.phantom.heart import PhantomSpec, phantom_case
 from buarl.data.phantom.on_disk import phantom_root, write_phantom
+from buarl.data.source import open_source
 
 TINY = PhantomSpec(train_patients=3, val_patients=1, test_patients=2, side=(32, 44), depth=(5, 7))
 
@@ -216,3 +217,14 @@ def test_impossible_spec_is_refused(bad: dict) -> None:
 def test_impossible_case_is_refused(case: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="patient >= 1"):
         phantom_case(TINY, *case)
+
+
+def test_the_hearts_of_the_lessons_are_as_fine_and_as_small_as_those_of_acdc() -> None:
+    """In ACDC 3.9 % of the pixels of a slice are heart; a lesson shows it at 128 x 128."""
+    source = open_source("phantom_fine")
+    samples = [source.training_sample(name) for name in source.training_names()[::5]]
+    assert {112 <= side <= 160 for sample in samples for side in sample.label.shape} == {True}
+    share = np.mean([(sample.label > 0).mean() for sample in samples])
+    assert 0.03 < share < 0.06
+    for case in source.cases("val"):
+        assert set(np.unique(source.volume(case).label)) == {0, 1, 2, 3}

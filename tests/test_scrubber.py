@@ -27,7 +27,7 @@ from buarl.widgets.scrub_readings import readings
 
 anywidget = pytest.importorskip("anywidget")
 
-from buarl.lessons import trained as lessons  # noqa: E402
+from buarl.lessons import moments, trained as lessons  # noqa: E402
 from buarl.widgets import scrub as scrubber, snapshots  # noqa: E402
 
 
@@ -296,13 +296,13 @@ def test_packing_is_repeatable():
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     monkeypatch.setenv("BUARL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(PRESETS, "toy", PRESET)
+    monkeypatch.setitem(PRESETS, "lesson", PRESET)
     original = lessons.lesson_row
 
     def two(name, source):
         return replace(original(name, source), labeled=2)
 
-    for module in (lessons, snapshots):
+    for module in (lessons, moments, snapshots):
         monkeypatch.setattr(module, "lesson_row", two)
     return Acdc(write_tiny(tmp_path / "data"))
 
@@ -313,7 +313,7 @@ def test_a_lesson_is_recorded_once_and_ends_where_its_training_ends(source, monk
     assert re.fullmatch(r"self-training, step (\d+) of \1", sides[0].steps[-1])
     assert len(set(sides[0].steps)) == len(sides[0].steps) >= 4
     with monkeypatch.context() as patch:
-        patch.setattr(snapshots, "fit", None)  # not trained again
+        patch.setattr(moments, "fit", None)  # not trained again
         again = snapshots.sides_of_lesson("BCP + URL + CRL", source)
     assert np.array_equal(sides[1].probs, again[1].probs)
     (kept,) = (lessons.cache_root() / "snapshots").glob("*.npz")

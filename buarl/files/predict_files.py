@@ -28,7 +28,8 @@ from buarl.training.engine import choose_engine
 from buarl.training.run import load_method, read_run, row_of_run
 
 _ACDC, _LA = ("minmax", Acdc.class_names), ("zscore", La.class_names)
-RECIPES = {"acdc": _ACDC, "phantom": _ACDC, "la": _LA, "phantom_la": _LA}
+_HEARTS = ("acdc", "phantom", "phantom_fine")
+RECIPES = {**dict.fromkeys(_HEARTS, _ACDC), "la": _LA, "phantom_la": _LA}
 """Normalisation and classes of public data; runs say both of their own data, older ones neither."""
 H5 = (".h5",)  # read besides the raw formats
 

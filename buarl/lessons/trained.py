@@ -1,8 +1,8 @@
-"""The short trainings that the lessons share: trained once, then kept under a fingerprint.
+"""The short trainings that the lessons share: they come with the package, or are trained once.
 
-The fingerprint covers the row, its numbers, every source file that takes part in training this
-method, the data and torch's version. So a stale entry is never found, and a damaged one is trained
-again.
+What does not come with the package is trained here and kept under a fingerprint, which covers the
+row, its numbers, every source file that takes part in training this method, the data and torch's
+version. So a stale entry is never found, and a damaged one is trained again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import torch
 from buarl.data import synthetic
 from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
+from buarl.lessons.rows import LESSON_ROWS, lesson_row
+from buarl.lessons.shipped import shipped_method
 from buarl.methods import Method
-from buarl.regions import crl, url
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
 from buarl.training.loop import Callback
@@ -29,36 +30,16 @@ from buarl.training.run import describe, load_run, run_experiment, stage_checkpo
 
 ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
 BY_VALUE = {"buarl.training.config", "buarl.methods.recipe"}
-_URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
-LESSON_ROWS: dict[str, dict] = {
-    "supervised": {"method": "supervised"},
-    "supervised + URL": {"method": "supervised", "labeled_rule": url(95)},
-    "Mean Teacher": {"method": "mean_teacher"},
-    "Mean Teacher, pseudo-labels": {
-        "method": "mean_teacher",
-        "options": {"unsupervised": "pseudo_label"},
-    },
-    "Mean Teacher + URL + CRL": {
-        "method": "mean_teacher",
-        "options": {"unsupervised": "pseudo_label"},
-        **_URL_CRL,
-    },
-    "BCP": {"method": "bcp"},
-    "BCP + URL + CRL": {"method": "bcp", **_URL_CRL},
-    "BCP, URL at 99": {"method": "bcp", "labeled_rule": url(99), "unlabeled_rule": crl(99)},
-}
-
-
-def lesson_row(name: str, source: Source) -> Experiment:
-    """Make a row of the lessons for a data set: preset toy, both terms normalized per voxel.
-
-    Args:
-        name: One of `LESSON_ROWS`, for example "BCP + URL + CRL".
-        source: The data set. 3 of its patients are labeled, or 4 scans where volumes are trained
-            on, as many as a batch of BCP holds there.
-    """
-    labeled = 3 if source.rank == 2 else 4
-    return Experiment(source=source.name, labeled=labeled, preset="toy", **LESSON_ROWS[name])
+__all__ = [
+    "LESSON_ROWS",
+    "after_stage",
+    "after_stage_here",
+    "fingerprint",
+    "lesson_row",
+    "trained",
+    "trained_here",
+    "training_code",
+]
 
 
 def fingerprint(experiment: Experiment, source: Source) -> str:
@@ -112,10 +93,33 @@ def trained(
     progress: bool = False,
     callback: Callback | None = None,
 ) -> Method:
-    """Return the method of a row after training; train it first if the cache does not have it.
+    """Return the method of a row after training, on the CPU.
+
+    The rows of the lessons come with the package, see `buarl.lessons.shipped`. Others, and those
+    too if BUARL_RETRAIN=1, are trained here unless the cache has them.
 
     Args:
         experiment: The row; meant for presets that take a minute.
+        source: Its data set.
+        progress: Show a bar while training.
+        callback: Called after every step of a training, see `fit`.
+    """
+    if (method := shipped_method(experiment, source)) is not None:
+        return method
+    return trained_here(experiment, source, progress=progress, callback=callback)
+
+
+def trained_here(
+    experiment: Experiment,
+    source: Source,
+    *,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> Method:
+    """Do the same without the networks that come with the package.
+
+    Args:
+        experiment: The row.
         source: Its data set.
         progress: Show a bar while training.
         callback: Called after every step of a training, see `fit`.
@@ -145,13 +149,31 @@ def after_stage(experiment: Experiment, source: Source, stage: str) -> Method:
     `start_selftraining()`.
 
     Args:
-        experiment: The row; it is trained first if the cache does not have it.
+        experiment: The row; if it does not come with the package, it is trained first, unless the
+            cache has it.
         source: Its data set.
         stage: Name of the stage, for example BCP's "pretrain".
     Raises:
         ValueError: no checkpoint of that stage; the message names the file.
     """
-    trained(experiment, source)
+    names = [each.name for each in build_method(experiment, source.num_classes).stages()]
+    if stage == names[-1]:
+        return trained(experiment, source)
+    shipped = shipped_method(experiment, source, stage) if stage in names else None
+    return after_stage_here(experiment, source, stage) if shipped is None else shipped
+
+
+def after_stage_here(experiment: Experiment, source: Source, stage: str) -> Method:
+    """Do the same without the networks that come with the package.
+
+    Args:
+        experiment: The row.
+        source: Its data set.
+        stage: Name of the stage.
+    Raises:
+        ValueError: no checkpoint of that stage; the message names the file.
+    """
+    trained_here(experiment, source)
     folder = cache_root() / "trained" / fingerprint(experiment, source)
     method = build_method(experiment, source.num_classes)
     names = [each.name for each in method.stages()]

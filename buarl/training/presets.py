@@ -71,6 +71,14 @@ PRESETS: dict[str, Preset] = {
         settings={"optimizer": Adam(0.004)},
         variants={3: _SHORT_3D},
     ),
+    "lesson": Preset(  # what the lessons' networks are trained with, see buarl/lessons/networks
+        steps=400,
+        labeled_batch=4,
+        width=6,
+        image_size={2: (128, 128)},
+        precision="fp32",
+        settings={"optimizer": Adam(0.004)},
+    ),
     "mini": Preset(
         steps=1000,
         labeled_batch=12,

@@ -57,6 +57,8 @@ class PhantomSpec:
     bias: Pair = (0.1, 0.4)  # strength of the smooth multiplicative field
     texture: Pair = (0.04, 0.1)
     noise: Pair = (0.012, 0.035)  # standard deviation of each channel of the Rician noise
+    grain: float = 1.2  # width of the spots of the texture, pixels
+    blur: float = 0.5  # of the acquisition, pixels
 
     def __post_init__(self) -> None:
         if self.oversampling < 1 or self.oversampling % 2 == 0:
@@ -141,6 +143,8 @@ def _draw_patient(spec: PhantomSpec, patient: int) -> SimpleNamespace:
         bias=rng.uniform(*spec.bias) * rng.normal(0, 1, 3),
         texture=rng.uniform(*spec.texture),
         noise=rng.uniform(*spec.noise),
+        grain=spec.grain,
+        blur=spec.blur,
         oversampling=spec.oversampling,
     )
 
@@ -182,8 +186,8 @@ def _degrade(image: np.ndarray, p: SimpleNamespace, rng: np.random.Generator) ->
 
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in p.shape), indexing="ij")
     field = np.exp(p.bias[0] * x + p.bias[1] * y + 0.5 * p.bias[2] * (x * x + y * y))
-    texture = gaussian_filter(rng.normal(size=image.shape), (0, 1.2, 1.2))
+    texture = gaussian_filter(rng.normal(size=image.shape), (0, p.grain, p.grain))
     image = image * (1 + p.texture * texture / texture.std()) * field / field.max()
-    image = gaussian_filter(image, (0, 0.5, 0.5))
+    image = gaussian_filter(image, (0, p.blur, p.blur))
     real, imaginary = rng.normal(0, p.noise, (2, *image.shape))
     return np.hypot(image + real, imaginary)

@@ -171,7 +171,7 @@ def _titles(sheet: Sheet) -> None:
     notes = (
         ((LOSS, ROWS[0] - 0.58), "URL acts here"),
         ((LOSS, (ROWS[1] + ROWS[2]) / 2), "CRL acts on the\npseudo-label part"),
-        ((TEACHER - 0.12, ROWS[1] + 0.42), "pseudo-label:\nlargest component"),
+        ((TEACHER - 0.2, ROWS[1] + 0.42), "pseudo-label:\nlargest component"),
     )
     for at, words in notes:
         sheet.words(at, words, SMALLEST, color=ink.muted)

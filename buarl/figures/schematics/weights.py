@@ -20,7 +20,7 @@ from buarl.figures.schematics.scene import Scene, phantom_scenes
 from buarl.losses import voxel_weights
 from buarl.regions import Rule, crl, url
 
-SIZE = (12.0, 5.6)
+SIZE = (12.0, 5.4)
 SIDE, ROW = 2.3, 3.02
 COLUMNS = (1.6, 4.15, 7.25, 9.8)
 NORM = TwoSlopeNorm(0, np.log2(0.4), np.log2(60))  # of log2: a weight of 1 is pale
@@ -47,7 +47,7 @@ def weight_maps(
         transparent: Leave the ground clear.
         scene: A slice with a prediction; None takes one of the phantom.
     Returns:
-        A closed figure, 12 by 5.6 inches.
+        A closed figure, 12 by 5.4 inches.
     Raises:
         ValueError: an alpha of 0 or below.
 
@@ -66,8 +66,8 @@ def weight_maps(
     )
     for rule, first, color, band, title in groups:
         middle = (COLUMNS[first] + COLUMNS[first + 1]) / 2
-        sheet.box((middle, 2.85), (5.35, 5.1), face=band, edge="none", order=0, rounding=0.2)
-        sheet.words((middle, 4.98), title, LARGE - 2, color=color, weight="bold", va="baseline")
+        sheet.box((middle, 2.7), (5.35, 5.1), face=band, edge="none", order=0, rounding=0.2)
+        sheet.words((middle, 4.78), title, LARGE - 2, color=color, weight="bold", va="baseline")
         for column, reduction in zip(COLUMNS[first:], ("voxel", "region"), strict=False):
             _map(sheet, scene, rule, reduction, column)
     _colorbar(sheet)

@@ -10,13 +10,8 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from buarl.figures.loops import (
-    ceiling,
-    slices_frames,
-    sweep_frames,
-    training_frames,
-    write_loop,
-)
+from buarl.figures.loops import ceiling, sweep_frames, training_frames, write_loop
+from buarl.figures.of_run import figures_of_run, training_of_run
 
 RNG = np.random.default_rng(2)
 NAMES = ("background", "RV", "myocardium", "LV")
@@ -77,17 +72,22 @@ def test_the_record_of_a_run_is_drawn_with_its_stages():
         label=LABEL[None],
         stages=["pretrain", "selftrain"],
         steps=[20, 10],
-        entropy=HISTORY[0][:, None],
+        nats=HISTORY[0][:, None].astype(np.float32),
         pseudo_label=HISTORY[1][:, None],
     )
-    frames = slices_frames(slices, 0, NAMES)
+    frames = training_of_run(slices, 0, NAMES)
     assert "pre-training, step 20" in words(frames[0])
     assert "self-training, step 10" in words(frames[1])
+    drawn = figures_of_run(slices, 0, NAMES)
+    figure, said = drawn["fig1_errors_and_uncertainty"]
+    assert "(a) errors: 5.0 % of pixels" in words(figure)
+    assert "Of them 100 % are wrong, of all pixels 5.0 %" in said
+    assert len(drawn["fig5_entropy_cuts"][0].axes) == 6  # a color bar beside five panels
     with pytest.raises(ValueError, match="slice must lie in 0 to 0, got 1"):
-        slices_frames(slices, 1, NAMES)
+        training_of_run(slices, 1, NAMES)
     slices.label = None
     with pytest.raises(ValueError, match="no label"):
-        slices_frames(slices, 0, NAMES)
+        training_of_run(slices, 0, NAMES)
 
 
 def test_a_loop_keeps_every_frame_rests_at_its_ends_and_never_stops(tmp_path):

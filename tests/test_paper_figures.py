@@ -194,6 +194,14 @@ def test_a_picture_that_contradicts_the_paper_says_so():
     assert "shows here too" in captions.of_pseudo_labels(better, 5)
 
 
+def test_captions_of_an_entropy_that_is_the_same_everywhere_claim_nothing():
+    label, flat = np.eye(20, dtype=int), np.ones((20, 20))
+    said = captions.of_errors(label, 0 * label, flat)
+    assert said.startswith("At q = 99 no pixel is uncertain")
+    assert said.endswith("Of all pixels 5.0 % are wrong.")
+    assert "cannot show" in captions.of_cuts(label, flat)
+
+
 def test_captions_count_slices_and_volumes():
     truth = [np.zeros((2, 5), int), np.ones((2, 5), int)]
     said = captions.of_predictions(truth, {"a": [truth[0], 0 * truth[1]], "b": truth})

@@ -10,7 +10,7 @@
 | 5 | `plots.entropy_cuts` |
 | 6 | `pseudo_labels.pseudo_label_errors` |
 
-`captions` says in a sentence what each shows, with its numbers. `schematics` explains ideas
-without a network, `loops` are pictures that move, and the others belong to the lessons. What all
-share stands in `draw`; `views` cuts the images they show.
+`captions` says in a sentence what each shows, with its numbers; `of_run` draws from a run's
+capsule. `schematics` explains ideas without a network, `loops` are pictures that move, and the
+others belong to the lessons. What all share stands in `draw`; `views` cuts the images they show.
 """

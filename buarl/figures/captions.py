@@ -63,6 +63,11 @@ def of_errors(
     error = label != pseudo_label
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]
     found, wrong = error_capture(torch.from_numpy(error)[None], batch, percentile), error.mean()
+    if not found.share:
+        return (
+            f"At q = {percentile:g} no pixel is uncertain, as too many share the highest entropy. "
+            f"Of all pixels {100 * wrong:.1f} % are wrong."
+        )
     return (
         f"At q = {percentile:g} the uncertain are {100 * found.share:.1f} % of the pixels. Of them "
         f"{percent(found.precision)} are wrong, of all pixels {100 * wrong:.1f} %; they hold "
@@ -82,9 +87,10 @@ def of_cuts(
     """
     shares = far_shares(label, entropy, percentiles)
     told = ", ".join(f"{percent(s)} at q = {q:g}" for q, s in zip(percentiles, shares, strict=True))
-    if not any(share > 0 for share in shares):
+    known = [share for share in shares if not np.isnan(share)]
+    if len(known) < 2 or max(known) == 0:
         verdict = "So this slice cannot show the paper's reason for a high percentile."
-    elif shares[0] > shares[-1]:
+    elif known[0] > known[-1]:
         verdict = "With a rising percentile this share falls, as the paper says of its Fig. 5."
     else:
         verdict = "This share does not fall with a rising percentile, as in the paper's Fig. 5."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +19,6 @@ from buarl.evaluation.errors import Capture, error_capture
 from buarl.figures.draw import BOTH, ERROR, PALETTE, UNCERTAIN, closed, draw_labels, draw_mask
 
 SIZE = (8.0, 4.0)  # inches
-STAGES = {"train": "training", "pretrain": "pre-training", "selftrain": "self-training"}
 INK, MUTED = "#1C2430", "#59636F"
 
 
@@ -68,32 +66,6 @@ def training_frames(
         _progress(figure, (len(figures) + 1) / len(moments))
         figures.append(closed(figure))
     return figures
-
-
-def slices_frames(
-    slices: Any, number: int, class_names: Sequence[str], percentile: float = 99
-) -> list[Figure]:
-    """The frames of `training_frames` from what a run has recorded of itself.
-
-    Args:
-        slices: The slices of a run's capsule: image, label, stages, steps, entropy, pseudo_label.
-        number: Which of its slices, from 0.
-        class_names: Background first.
-        percentile: Cut in percent, over this slice.
-    Raises:
-        ValueError: no such slice, or a run on images without labels, whose errors nobody knows.
-    """
-    if not 0 <= number < len(slices.image):
-        raise ValueError(f"slice must lie in 0 to {len(slices.image) - 1}, got {number}")
-    if slices.label is None:
-        raise ValueError("these slices have no label, so their errors are not known")
-    moments = [
-        f"{STAGES.get(stage, stage)}, step {step}"
-        for stage, step in zip(slices.stages, slices.steps, strict=True)
-    ]
-    image, label = slices.image[number], slices.label[number]
-    history = slices.entropy[:, number], slices.pseudo_label[:, number]
-    return training_frames(image, label, *history, moments, class_names, percentile)
 
 
 def sweep_frames(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +225,21 @@ def test_every_column_is_a_lesson():
     assert set(COMPARED.values()) | set(TEACHERS.values()) <= set(LESSON_ROWS)
     assert list(COMPARED) == ["Mean Teacher", "Ours (MT)", "BCP", "Ours (BCP)"]
     assert open_source("phantom").rank == 2
+
+
+def test_the_slice_that_moves_is_one_that_stands_for_the_others(monkeypatch):
+    tools = Path(captions.__file__).parents[2] / "tools"
+    monkeypatch.syspath_prepend(str(tools))
+    loops = import_module("make_loops")
+    label = np.repeat(np.arange(4), 400).reshape(1, 40, 40).repeat(4, 0)
+    label[3] = 0  # a slice without a heart is not shown
+    probs = np.eye(4)[label].transpose(0, 3, 1, 2) * 0.9 + 0.025
+    guess = label.copy()
+    for number, wrong in ((0, 16), (1, 8), (2, 0)):  # of the 16 pixels that are least sure
+        probs[number, :, 0, :16] = 0.25
+        probs[number, 1, 0, :wrong] += 0.01
+        guess[number, 0, :wrong] = 1
+    found = loops.pack(list("abcd"), label * 1.0, label, {5: 0 * probs + 0.25, 9: probs})
+    assert found.steps.tolist() == [5, 9]
+    assert np.array_equal(found.pseudo_label[-1], guess)
+    assert loops.typical(found) == 1

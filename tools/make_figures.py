@@ -18,9 +18,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import make_loops
 import torch
 
-from buarl.data.source import Source, open_source
+from buarl.data.source import open_source
 from buarl.entropy import entropy_of_probs
 from buarl.figures import schematics
 from buarl.figures.captions import of_errors
@@ -107,17 +108,31 @@ def draw_phantom() -> None:
     write_captions(FIGURES / "captions.md", said, about)
 
 
-def draw_real(source: Source, folder: Path) -> None:
+def draw_acdc(root: str) -> None:
+    """Fig. 1 and 5 and what moves come from one longer training, Fig. 3 and 6 from the lessons."""
+    source, folder = open_source("acdc", root), FIGURES / "acdc"
+    drawn = {**paper_figures(source, progress=True), **make_loops.draw_figures(source)}
+    said = save_all(drawn, folder, f"Made from {source.licence}.")
+    said |= make_loops.draw_loops(source, folder)
+    about = (
+        f"Written by `make figures`. Made from {source.licence}, see [README](README.md).\n\n"
+        f"Fig. 1, Fig. 5 and what moves: {make_loops.about(source)}"
+    )
+    write_captions(folder / "captions.md", said, about)
+
+
+def draw_la(root: str) -> None:
+    source, folder = open_source("la", root), HOME / "runs" / "figures_la"
     said = save_all(paper_figures(source, progress=True), folder, f"Made from {source.licence}.")
-    write_captions(folder / "captions.md", said, f"Written by `make figures`. {source.licence}.")
+    write_captions(folder / "captions.md", said, f"Not to be published. {source.licence}.")
 
 
 def main() -> None:
     draw_phantom()
     if root := os.environ.get("BUARL_ACDC"):
-        draw_real(open_source("acdc", root), FIGURES / "acdc")
+        draw_acdc(root)
     if root := os.environ.get("BUARL_LA"):
-        draw_real(open_source("la", root), HOME / "runs" / "figures_la")
+        draw_la(root)
 
 
 if __name__ == "__main__":

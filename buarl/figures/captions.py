@@ -93,7 +93,7 @@ def of_cuts(
     elif known[0] > known[-1]:
         verdict = "With a rising percentile this share falls, as the paper says of its Fig. 5."
     else:
-        verdict = "This share does not fall with a rising percentile, as in the paper's Fig. 5."
+        verdict = "Unlike in the paper's Fig. 5, this share does not fall with a rising percentile."
     return (
         f"Of the uncertain pixels there lie in the background, more than {AWAY} pixels from any "
         f"organ: {told}. {verdict}"

@@ -61,6 +61,8 @@ def bcp_stages(
         unlabeled: A slice with a prediction that serves as pseudo-label, of the same size.
     Returns:
         A closed figure, 12 by 6.75 inches.
+    Raises:
+        ValueError: not two labeled slices.
 
     >>> bcp_stages().get_size_inches().tolist()
     [12.0, 6.75]
@@ -68,6 +70,8 @@ def bcp_stages(
     if labeled is None or unlabeled is None:
         first, second, third = phantom_scenes(3)
         labeled, unlabeled = labeled or (first, third), unlabeled or second
+    if len(labeled) != 2:
+        raise ValueError(f"labeled must be two slices, as BCP pastes pairs, got {len(labeled)}")
     sheet = Sheet(theme, transparent)
     ink = sheet.theme
     first, second = (Part(scene, scene.label, ink.labeled) for scene in labeled)

@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from buarl.arguments import check_number
 from buarl.figures.schematics.canvas import (
     LARGE,
     NORMAL,
@@ -49,13 +50,14 @@ def weight_maps(
     Returns:
         A closed figure, 12 by 5.4 inches.
     Raises:
+        TypeError: an alpha that is no number.
         ValueError: an alpha of 0 or below.
 
     >>> words = [text.get_text() for text in weight_maps().axes[0].texts]
     >>> [line for line in words if " : " in line]
     ['2 : 1', '38 : 1', '1 : 2', '49 : 1']
     """
-    if alpha <= 0:
+    if check_number("alpha", alpha, 0) == 0:
         raise ValueError(f"alpha must be above 0, or uncertain pixels weigh nothing, got {alpha}")
     scene = scene or phantom_scenes(1)[0]
     sheet = Sheet(theme, transparent, SIZE)

@@ -128,6 +128,19 @@ def test_weights_are_those_of_the_loss(alpha):
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="alpha"):
             schematics.weight_maps(wrong)
+    with pytest.raises(TypeError, match="alpha must be a number"):
+        schematics.weight_maps("half")
+
+
+def test_slices_of_ones_own_are_drawn_whatever_their_sizes():
+    first, second, third = phantom_scenes(3)
+    small = type(first)(first.image[:40, :40], first.label[:40, :40], first.probs[:, :40, :40])
+    for draw in (schematics.architecture, schematics.mean_teacher):
+        assert len(draw(labeled=small, unlabeled=second).axes[0].images) > 6
+    figure = schematics.bcp_stages(labeled=(small, third), unlabeled=second)
+    assert len(figure.axes[0].images) == 12
+    with pytest.raises(ValueError, match="labeled must be two slices, .* got 1"):
+        schematics.bcp_stages(labeled=(small,), unlabeled=second)
 
 
 def test_scenes_are_the_same_every_time_and_of_different_patients():

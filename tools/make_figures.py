@@ -1,104 +1,138 @@
-"""Draw the paper's figures from the phantom, and from ACDC where BUARL_ACDC names its folder.
+"""Draw the paper's figures, schematics and moving pictures, and write down what they show.
 
-The phantom's also come as a page to play with, figures/threshold_scrubber.html. One of ACDC would
+    python tools/make_figures.py                      the phantom's, all of it published
+    BUARL_ACDC=FOLDER python tools/make_figures.py    ACDC's too, into figures/acdc, see its README
+    BUARL_LA=FOLDER python tools/make_figures.py      LA's too, into runs/figures_la: not published
+
+The networks are those of the lessons (64x64 or 48x48x32, 200 steps a stage, last weights): the
+figures show what the method looks at, not how good it can get. captions.md beside them says what
+each shows, in numbers, and where that is not what the paper says.
+
+A page to play with, figures/threshold_scrubber.html, is made of the phantom only. One of ACDC would
 carry its voxels: make it where you may, `buarl.widgets.lesson_scrubber(...).to_html(...)`.
-
-    python tools/make_figures.py
-    BUARL_ACDC=FOLDER python tools/make_figures.py
-
-The networks are those of the lessons (64x64, 200 steps a stage, 3 labeled patients, seed 1337, last
-weights): the figures show what the method looks at, not how good it can get.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+import make_loops
 import torch
-from matplotlib.figure import Figure
 
-from buarl.data.source import Source, open_source
+from buarl.data.source import open_source
 from buarl.entropy import entropy_of_probs
-from buarl.evaluation.predict import predict_probs
-from buarl.figures import plots
-from buarl.lessons.demo import ROWS, draw_figures, save_figure, unlabeled_slice
-from buarl.lessons.trained import after_stage, lesson_row, trained
-from buarl.training.config import config_for
+from buarl.figures import schematics
+from buarl.figures.captions import of_errors
+from buarl.figures.loops import training_frames, write_loop
+from buarl.lessons.demo import save_figure
+from buarl.lessons.paper_figures import Drawn, paper_figures, write_captions
 from buarl.widgets.scrub import write_page
-from buarl.widgets.scrub_pack import pack
+from buarl.widgets.scrub_pack import Side, pack
 from buarl.widgets.snapshots import sides_of_lesson
 
-FIGURES = Path(__file__).resolve().parent.parent / "figures"
-TEACHERS = {  # what Fig. 6 compares: title -> row
-    "teacher without URL": "BCP",
-    "URL, q = 99": "BCP, URL at 99",
-    "URL, q = 95": "BCP + URL + CRL",
+HOME = Path(__file__).resolve().parent.parent
+FIGURES = HOME / "figures"
+LESSON, SLICE = "BCP + URL + CRL", 1  # of the moving picture
+SCHEMATICS = {
+    "architecture": "Fig. 2: the method, with the number of every equation.",
+    "percentile_cut": "Eq. 4: the pixels above the 95th percentile of the entropy.",
+    "weight_maps": "What URL and CRL make a pixel weigh, per voxel and per region; below each map "
+    "uncertain to certain. Per region CRL looks hardest at what is uncertain.",
+    "mean_teacher": "Mean Teacher: who sees what, and what moves which weights.",
+    "bcp_stages": "The two stages of BCP, with slices that the library has mixed.",
 }
+IMAGINED = "Slices are the phantom's; predictions are those of an imagined network."
 
 
-def fig1_bars(source: Source) -> Figure:
-    """Fig. 1 c, d: the surest RV pixel, and the pixel most torn between foreground classes."""
-    row = lesson_row("BCP", source)
-    image, label = unlabeled_slice(source, config_for(row))
-    probs = predict_probs(trained(row, source).student, image[None])[0]  # (C, H, W)
-    entropy = entropy_of_probs(probs[None])[0]
-    right = (probs.argmax(0) == 1) & torch.from_numpy(label == 1)
-    sure = entropy.masked_fill(~right, 9).argmin()
-    foreground = entropy_of_probs((probs[1:] / probs[1:].sum(0)).clamp_min(1e-9)[None])[0]
-    torn = foreground.masked_fill(probs[0] > 0.1, -1).argmax()
-    flat = probs.flatten(1)
-    pixels = {"(c) a reliable pixel": flat[:, sure], "(d) an unreliable one": flat[:, torn]}
-    return plots.class_probabilities(
-        {title: pixel.numpy() for title, pixel in pixels.items()}, source.class_names
+def save_all(drawn: Mapping[str, Drawn], folder: Path, licence: str = "") -> dict[str, str]:
+    """Write figures as PNG, with the licence on each, and return their captions by file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (figure, _) in drawn.items():
+        if licence:
+            figure.text(0.5, 1.03, licence, ha="center", va="bottom", fontsize=7)
+        save_figure(figure, folder / f"{name}.png")
+        print(f"{folder.name}/{name}.png")
+    return {f"{name}.png": caption for name, (_, caption) in drawn.items()}
+
+
+def draw_schematics(folder: Path) -> dict[str, str]:
+    drawn = {
+        name: Drawn(getattr(schematics, name)(), f"{said} {IMAGINED}")
+        for name, said in SCHEMATICS.items()
+    }
+    return {f"{folder.name}/{name}": said for name, said in save_all(drawn, folder).items()}
+
+
+def draw_training(side: Side, path: Path) -> str:
+    """One unlabeled slice at every moment of a lesson that the scrubber has recorded."""
+    probs = side.probs[:, SLICE]  # (S, C, H, W)
+    entropy = entropy_of_probs(torch.from_numpy(probs)).numpy()
+    guess, label = probs.argmax(1), side.labels[SLICE]
+    frames = training_frames(
+        side.images[SLICE], label, entropy, guess, side.steps, side.class_names
+    )
+    write_loop(frames, path, 1.0)
+    print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    return (
+        f"{side.names[SLICE]}, an unlabeled slice, while {LESSON} is trained in the lessons. "
+        f"At the end: {of_errors(label, guess[-1], entropy[-1])}"
     )
 
 
-def fig6(source: Source) -> Figure:
-    """Fig. 6: pseudo-labels of an unlabeled slice at the start of stage 2."""
-    config = config_for(lesson_row("BCP", source))
-    image, label = unlabeled_slice(source, config)
-    columns = {"label (hidden)": [label]}
-    for title, name in TEACHERS.items():
-        student = after_stage(lesson_row(name, source), source, "pretrain").student
-        guess = predict_probs(student, image[None]).argmax(1)[0].numpy()
-        columns[f"{title}\n{100 * (guess != label).mean():.1f} % wrong"] = [guess]
-    return plots.predictions_side_by_side([image], columns, source.class_names)
-
-
-def draw_all(source: Source, folder: Path, note: str) -> None:
-    methods = {name: trained(lesson_row(name, source), source, progress=True) for name in ROWS}
-    config = config_for(lesson_row("BCP", source))
-    figures = draw_figures(methods, source, config)
-    figures |= {"fig1_bars": fig1_bars(source), "fig6_pseudo_labels": fig6(source)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        if note:
-            figure.text(0.5, 1.03, note, ha="center", va="bottom", fontsize=7)
-        save_figure(figure, folder / f"{name}.png")
-        print(f"{folder.name}/{name}.png")
-
-
-def write_scrubber(source: Source, path: Path) -> None:
+def write_scrubber(sides: list[Side], path: Path) -> None:
     """The threshold scrubber of a toy run as one self-contained page."""
-    packed = pack(sides_of_lesson("BCP + URL + CRL", source, progress=True))
     note = (
         "Synthetic hearts (the phantom of buarl); BCP + URL + CRL trained for 200 + 200 steps on 3 "
         "labeled patients, 64x64, one seed. Labeled images: the student's entropy; unlabeled ones: "
         "the teacher's, once it is taught. Threshold, masks and errors are the library's; the "
         "batch is the slices shown. It shows what the method looks at, not how good it can get."
     )
-    write_page(path, packed, "Which voxels are uncertain? Move the percentile", note)
+    write_page(path, pack(sides), "Which voxels are uncertain? Move the percentile", note)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
+def draw_phantom() -> None:
+    hearts, atria = open_source("phantom"), open_source("phantom_la")
+    said = draw_schematics(FIGURES / "schematics")
+    said |= save_all(paper_figures(hearts, progress=True), FIGURES)
+    said |= save_all(paper_figures(atria, progress=True), FIGURES)
+    sides = sides_of_lesson(LESSON, hearts, progress=True)
+    said["training.gif"] = draw_training(sides[1], FIGURES / "training.gif")
+    write_scrubber(sides, FIGURES / "threshold_scrubber.html")
+    about = (
+        "Written by `make figures`. Hearts and atria are synthetic, the phantoms of buarl; real "
+        "hearts stand in [acdc](acdc/README.md). Every number is computed from what is drawn."
+    )
+    write_captions(FIGURES / "captions.md", said, about)
+
+
+def draw_acdc(root: str) -> None:
+    """Fig. 1 and 5 and what moves come from one longer training, Fig. 3 and 6 from the lessons."""
+    source, folder = open_source("acdc", root), FIGURES / "acdc"
+    drawn = {**paper_figures(source, progress=True), **make_loops.draw_figures(source)}
+    said = save_all(drawn, folder, f"Made from {source.licence}.")
+    said |= make_loops.draw_loops(source, folder)
+    about = (
+        f"Written by `make figures`. Made from {source.licence}, see [README](README.md).\n\n"
+        f"Fig. 1, Fig. 5 and what moves: {make_loops.about(source)}"
+    )
+    write_captions(folder / "captions.md", said, about)
+
+
+def draw_la(root: str) -> None:
+    source, folder = open_source("la", root), HOME / "runs" / "figures_la"
+    said = save_all(paper_figures(source, progress=True), folder, f"Made from {source.licence}.")
+    write_captions(folder / "captions.md", said, f"Not to be published. {source.licence}.")
+
+
 def main() -> None:
-    phantom = open_source("phantom")
-    draw_all(phantom, FIGURES, "")
-    write_scrubber(phantom, FIGURES / "threshold_scrubber.html")
+    draw_phantom()
     if root := os.environ.get("BUARL_ACDC"):
-        source = open_source("acdc", root)
-        draw_all(source, FIGURES / "acdc", f"Made from {source.licence}.")
+        draw_acdc(root)
+    if root := os.environ.get("BUARL_LA"):
+        draw_la(root)
 
 
 if __name__ == "__main__":

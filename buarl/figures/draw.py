@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -67,14 +68,34 @@ def draw_mask(axes: Axes, mask: np.ndarray, color: str, opacity: float = 0.85) -
     )
 
 
-def class_legend(figure: Figure, class_names: Sequence[str]) -> None:
+def draw_outline(axes: Axes, mask: np.ndarray, color: str = ERROR, width: float = 1.1) -> None:
+    """Draw a line around a mask, along the edges of its pixels; what lies inside stays visible.
+
+    Args:
+        axes: Where to draw.
+        mask: bool (H, W).
+        color: Any color of matplotlib.
+        width: Of the line, in points.
+    """
+    padded = np.pad(mask.astype(np.int8), 1)
+    rows, columns = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])
+    lines = [[(x - 0.5, y - 0.5), (x + 0.5, y - 0.5)] for y, x in zip(rows, columns, strict=True)]
+    rows, columns = np.nonzero(np.diff(padded, axis=1)[1:-1])
+    lines += [[(x - 0.5, y - 0.5), (x - 0.5, y + 0.5)] for y, x in zip(rows, columns, strict=True)]
+    axes.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="round"))
+
+
+def class_legend(figure: Figure, class_names: Sequence[str], *, errors: bool = False) -> None:
     """Put one legend of the classes below all axes.
 
     Args:
         figure: Made with layout="constrained".
         class_names: Background first; it has no entry.
+        errors: Say that a line goes around what is wrong.
     """
     handles = [Patch(color=PALETTE[i], label=name) for i, name in enumerate(class_names) if i]
+    if errors:
+        handles.append(Patch(facecolor="none", edgecolor=ERROR, label="line: around errors"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
 
 

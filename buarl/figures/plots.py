@@ -1,11 +1,13 @@
 """The paper's figures as functions of arrays; each returns a closed matplotlib Figure.
 
-Fig. 4 is Fig. 3 on volumes, Fig. 6 stands in `pseudo_labels`.
+Fig. 2 is `schematics.architecture`; Fig. 1 c and d stand in `undecided`, Fig. 4 in `surfaces`,
+Fig. 6 in `pseudo_labels`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from buarl.arguments import check_choice
 from buarl.entropy import entropy_threshold, uncertain_mask
 from buarl.evaluation.errors import error_capture
 from buarl.figures.draw import (
@@ -25,8 +28,11 @@ from buarl.figures.draw import (
     closed,
     draw_labels,
     draw_mask,
+    draw_outline,
     to_slice,
 )
+
+PAPER_LOW, PAPER_HIGH = "#D62728", "#00B050"  # red and green, as the paper's Fig. 5
 
 __all__ = [
     "class_probabilities",
@@ -39,7 +45,10 @@ __all__ = [
 
 
 def entropy_cuts(
-    image: np.ndarray, entropy: np.ndarray, percentiles: Sequence[float] = (95, 97, 99)
+    image: np.ndarray,
+    entropy: np.ndarray,
+    percentiles: Sequence[float] = (95, 97, 99),
+    colors: Literal["ours", "paper"] = "ours",
 ) -> Figure:
     """Fig. 5: an image, its entropy, and the uncertain mask at each percentile of this image.
 
@@ -47,13 +56,18 @@ def entropy_cuts(
         image: (H, W), any numbers.
         entropy: float (H, W), nats.
         percentiles: Cuts in percent, one panel each.
+        colors: "ours" lays blue on what is uncertain; "paper" green on that and red on the rest,
+            which one man in twelve cannot tell apart.
     Returns:
         A closed figure; titles say each threshold and the share of pixels above it.
+    Raises:
+        ValueError: other colors.
 
     >>> image = np.linspace(0, 1, 400).reshape(20, 20)
     >>> [axes.get_title() for axes in entropy_cuts(image, image, percentiles=[95]).axes][2]
     'q = 95: 5.0 % of pixels\\nH > 0.950 nats'
     """
+    check_choice("colors", colors, ("ours", "paper"))
     columns = 2 + len(percentiles)
     figure, axes = plt.subplots(1, columns, figsize=(WIDTH, 2.5), layout="constrained")
     draw_labels(axes[0], image, None)
@@ -68,7 +82,9 @@ def entropy_cuts(
         mask = uncertain_mask(batch, percentile)[0].numpy()
         threshold = float(entropy_threshold(batch, percentile))
         draw_labels(panel, image, None)
-        draw_mask(panel, mask, UNCERTAIN)
+        if colors == "paper":
+            draw_mask(panel, ~mask, PAPER_LOW, 0.35)
+        draw_mask(panel, mask, PAPER_HIGH if colors == "paper" else UNCERTAIN)
         title = f"q = {percentile:g}: {100 * mask.mean():.1f} % of pixels\nH > {threshold:.3f} nats"
         panel.set_title(title, fontsize=9)
     return closed(figure)
@@ -148,6 +164,7 @@ def predictions_side_by_side(
     images: Sequence[np.ndarray],
     columns: Mapping[str, Sequence[np.ndarray]],
     class_names: Sequence[str],
+    truth: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Fig. 3: one slice a row, one method a column.
 
@@ -155,6 +172,7 @@ def predictions_side_by_side(
         images: Slices (H, W), of one size or of several.
         columns: Per title one label map (H, W) for every slice.
         class_names: Background first, for the legend.
+        truth: The true label (H, W) of every slice; a line goes around what differs from it.
     """
     rows, count = len(images), len(columns) + 1
     figure, axes = plt.subplots(
@@ -168,9 +186,11 @@ def predictions_side_by_side(
         draw_labels(axes[row, 0], image, None)
         for column, labels in enumerate(columns.values(), start=1):
             draw_labels(axes[row, column], image, labels[row])
+            if truth is not None:
+                draw_outline(axes[row, column], labels[row] != truth[row])
     for panel, title in zip(axes[0], ("image", *columns), strict=True):
         panel.set_title(title, fontsize=9)
-    class_legend(figure, class_names)
+    class_legend(figure, class_names, errors=truth is not None)
     return closed(figure)
 
 

@@ -148,7 +148,9 @@ def predictions_of_volume(
     for name, method in methods.items():
         prediction, _ = predict_volume(method.student, volume.image, source.rank, config)
         columns[name] = cut(prediction)
-    return plots.predictions_side_by_side(cut(volume.image), columns, source.class_names)
+    return plots.predictions_side_by_side(
+        cut(volume.image), columns, source.class_names, truth=cut(volume.label)
+    )
 
 
 def unlabeled_slice(source: Source, config: Config) -> tuple[np.ndarray, np.ndarray]:

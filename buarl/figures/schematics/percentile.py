@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from buarl.arguments import check_number
@@ -76,10 +77,13 @@ def _histogram(sheet: Sheet, scene: Scene, percentile: float) -> float:
     threshold = float(entropy[~mask].max()) if (~mask).any() else 0.0
     width, height = SIZE
     axes = sheet.figure.add_axes((4.78 / width, 0.92 / height, 3.36 / width, 3.0 / height))
-    edges = [entropy.max() * i / BINS for i in range(BINS + 1)]
+    highest = max(float(entropy.max()), 1e-9)
+    below = round(BINS * threshold / highest)  # so that one edge of a bin is the threshold
+    halves = np.linspace(0, threshold, below + 1), np.linspace(threshold, highest, BINS - below + 1)
+    edges = np.unique(np.concatenate(halves))
     axes.hist([entropy[~mask], entropy[mask]], edges, color=(theme.muted, UNCERTAIN), stacked=True)
     axes.axvline(threshold, color=theme.ink, linewidth=2.2)
-    axes.set(yscale="log", xlim=(-0.01, 1.02 * entropy.max()))
+    axes.set(yscale="log", xlim=(-0.01, 1.02 * highest))
     axes.set_ylim(0.7, 2 * axes.get_ylim()[1])
     words, place = f"$\\mu$: percentile {percentile:g}", axes.get_xaxis_transform()
     style = {"fontsize": LARGE - 3, "color": theme.ink, "ha": "center", "va": "baseline"}

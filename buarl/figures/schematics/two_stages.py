@@ -61,6 +61,8 @@ def bcp_stages(
         unlabeled: A slice with a prediction that serves as pseudo-label, of the same size.
     Returns:
         A closed figure, 12 by 6.75 inches.
+    Raises:
+        ValueError: not two labeled slices.
 
     >>> bcp_stages().get_size_inches().tolist()
     [12.0, 6.75]
@@ -68,6 +70,8 @@ def bcp_stages(
     if labeled is None or unlabeled is None:
         first, second, third = phantom_scenes(3)
         labeled, unlabeled = labeled or (first, third), unlabeled or second
+    if len(labeled) != 2:
+        raise ValueError(f"labeled must be two slices, as BCP pastes pairs, got {len(labeled)}")
     sheet = Sheet(theme, transparent)
     ink = sheet.theme
     first, second = (Part(scene, scene.label, ink.labeled) for scene in labeled)
@@ -171,7 +175,7 @@ def _titles(sheet: Sheet) -> None:
     notes = (
         ((LOSS, ROWS[0] - 0.58), "URL acts here"),
         ((LOSS, (ROWS[1] + ROWS[2]) / 2), "CRL acts on the\npseudo-label part"),
-        ((TEACHER - 0.12, ROWS[1] + 0.42), "pseudo-label:\nlargest component"),
+        ((TEACHER - 0.2, ROWS[1] + 0.42), "pseudo-label:\nlargest component"),
     )
     for at, words in notes:
         sheet.words(at, words, SMALLEST, color=ink.muted)

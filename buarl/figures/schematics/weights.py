@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from buarl.arguments import check_number
 from buarl.figures.schematics.canvas import (
     LARGE,
     NORMAL,
@@ -20,7 +21,7 @@ from buarl.figures.schematics.scene import Scene, phantom_scenes
 from buarl.losses import voxel_weights
 from buarl.regions import Rule, crl, url
 
-SIZE = (12.0, 5.6)
+SIZE = (12.0, 5.4)
 SIDE, ROW = 2.3, 3.02
 COLUMNS = (1.6, 4.15, 7.25, 9.8)
 NORM = TwoSlopeNorm(0, np.log2(0.4), np.log2(60))  # of log2: a weight of 1 is pale
@@ -47,15 +48,16 @@ def weight_maps(
         transparent: Leave the ground clear.
         scene: A slice with a prediction; None takes one of the phantom.
     Returns:
-        A closed figure, 12 by 5.6 inches.
+        A closed figure, 12 by 5.4 inches.
     Raises:
+        TypeError: an alpha that is no number.
         ValueError: an alpha of 0 or below.
 
     >>> words = [text.get_text() for text in weight_maps().axes[0].texts]
     >>> [line for line in words if " : " in line]
     ['2 : 1', '38 : 1', '1 : 2', '49 : 1']
     """
-    if alpha <= 0:
+    if check_number("alpha", alpha, 0) == 0:
         raise ValueError(f"alpha must be above 0, or uncertain pixels weigh nothing, got {alpha}")
     scene = scene or phantom_scenes(1)[0]
     sheet = Sheet(theme, transparent, SIZE)
@@ -66,8 +68,8 @@ def weight_maps(
     )
     for rule, first, color, band, title in groups:
         middle = (COLUMNS[first] + COLUMNS[first + 1]) / 2
-        sheet.box((middle, 2.85), (5.35, 5.1), face=band, edge="none", order=0, rounding=0.2)
-        sheet.words((middle, 4.98), title, LARGE - 2, color=color, weight="bold", va="baseline")
+        sheet.box((middle, 2.7), (5.35, 5.1), face=band, edge="none", order=0, rounding=0.2)
+        sheet.words((middle, 4.78), title, LARGE - 2, color=color, weight="bold", va="baseline")
         for column, reduction in zip(COLUMNS[first:], ("voxel", "region"), strict=False):
             _map(sheet, scene, rule, reduction, column)
     _colorbar(sheet)

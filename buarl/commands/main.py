@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
+"""`buarl demo | train | evaluate | predict | export | convert | fetch | doctor`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 from torch import OutOfMemoryError
 
 from buarl.commands.console import print_whatever_comes, say, sentence
+from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
 from buarl.commands.runs import Demo, Evaluate
@@ -43,6 +44,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

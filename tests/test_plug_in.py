@@ -185,7 +185,7 @@ def test_monais_supervised_trainer_trains_with_url_and_crl(tiny_phantom):
     trainer = example["main"](1, 2)
     assert trainer.state.iteration > 0
     check_learned(trainer.network, trainer.loss_function.teacher)
-    assert math.isfinite(trainer.state.output["loss"])
+    assert math.isfinite(trainer.state.output["loss"].item())
     torch.manual_seed(0)
     image, label = torch.rand(4, 1, 32, 32), torch.randint(4, (4, 1, 32, 32)).float()
     has_label = torch.tensor([True, False, False, True])

@@ -153,7 +153,7 @@ class Predict:
     """How the gray values of a volume are normalized; by default as the training data were. h5
     files stay as they are."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """auto, cpu, cuda, cuda:1, ..., mps."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
     overwrite: bool = False

@@ -101,7 +101,7 @@ class Train:
     pretrained: Path | None = None
     """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """auto, cpu, cuda, cuda:1, ..., mps."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
     precision: Precision | None = None

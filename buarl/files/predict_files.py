@@ -20,6 +20,7 @@ from buarl.files.layout import NORMALISATIONS
 from buarl.files.listing import image_files, image_stem
 from buarl.files.model import Model, load_model
 from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
+from buarl.files.weights import load_released
 from buarl.outside import Code
 
 H5 = (".h5",)  # read besides the raw formats
@@ -63,6 +64,7 @@ def predict_each(
     inputs: Path,
     out: Path,
     *,
+    weights: bool = False,
     entropy: bool = False,
     keep_largest: bool = False,
     normalisation: str | None = None,
@@ -74,6 +76,7 @@ def predict_each(
 
     Args:
         run_folder: A finished run, or a file of released weights.
+        weights: `run_folder` is the name, file or folder of released weights.
         inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
             key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
         out: Folder for NAME_seg.nii.gz, uint8, and with `entropy` NAME_entropy.nii.gz, float32,
@@ -92,7 +95,9 @@ def predict_each(
             was written before stays. ValueError: no finished run.
     """
     inputs, out = Path(inputs), Path(out)
-    model = load_model(Path(run_folder), device, normalisation, code)
+    released = weights or Path(run_folder).suffix == ".safetensors"
+    load = load_released if released else load_model
+    model = load(Path(run_folder), device, normalisation, code)
     kinds = ("seg", "entropy") if entropy else ("seg",)
     planned = {
         path: tuple(out / f"{stem}_{kind}.nii.gz" for kind in kinds)

@@ -123,7 +123,7 @@ class Store:
         Raises:
             DataError: the file has been cut short by someone else.
         """
-        buffer = bytearray(place.size)
+        buffer = np.empty(place.size, np.uint8)
         left = memoryview(buffer)
         with self._lock:
             self._file.seek(place.begin)

@@ -108,10 +108,7 @@ def predict_each(
     taken = [path for paths in planned.values() for path in paths if path.exists()]
     if taken and not overwrite:
         raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
-    with writing(out):
-        if out.is_file():
-            raise DataError(f"{out}: the output must be a folder, got a file")
-        out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     refused: dict[Path, DataError] = {}
     for source, paths in planned.items():
         begun = time.perf_counter()
@@ -123,6 +120,13 @@ def predict_each(
         yield _predict_file(model, source, image, note, paths, keep_largest, begun)
     if refused:
         raise _summary(refused, len(planned))
+
+
+def _make_folder(out: Path) -> None:
+    with writing(out):
+        if out.is_file():
+            raise DataError(f"{out}: the output must be a folder, got a file")
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def find_inputs(inputs: Path) -> dict[Path, str]:

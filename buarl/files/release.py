@@ -80,17 +80,7 @@ def release(
     run_folder, out = Path(run_folder), Path(out)
     run, experiment = read_run(run_folder), row_of_run(run_folder, code)
     terms = _terms(experiment.source, license)
-    name = out.resolve().name
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
-        raise DataError(f"{out}: a name has small letters, digits, _ - and . only, got {name!r}")
-    if not is_new_or_empty(out):
-        raise DataError(f"{out}: must be a new or empty folder")
-    tables = {path.name: read_metrics(path) for path in sorted(run_folder.glob("metrics_*.csv"))}
-    if not tables:
-        raise ValueError(
-            f"{run_folder}: has no scores, and a release says how good it is; first "
-            f"`buarl evaluate {run_folder}`"
-        )
+    name, tables = _name(out), _scores(run_folder)
     model = load_model(run_folder, "cpu", None, code)
     names, scaling = classes_and_normalisation(run_folder)
     about = {
@@ -113,6 +103,27 @@ def release(
         card = Card(name, run, names, scaling, terms, tables, rounding, digest, parameters)
         write_text(built / f"{name}.md", model_card(card, _labeled(source, experiment.labeled)))
     return Released(out / f"{name}.safetensors", out / f"{name}.md", digest, rounding)
+
+
+def _name(out: Path) -> str:
+    """The name of the weights: that of a folder which is new or empty."""
+    name = out.resolve().name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        raise DataError(f"{out}: a name has small letters, digits, _ - and . only, got {name!r}")
+    if not is_new_or_empty(out):
+        raise DataError(f"{out}: must be a new or empty folder")
+    return name
+
+
+def _scores(run_folder: Path) -> dict[str, list[dict]]:
+    """Every table of scores of a run by the name of its file."""
+    tables = {path.name: read_metrics(path) for path in sorted(run_folder.glob("metrics_*.csv"))}
+    if not tables:
+        raise ValueError(
+            f"{run_folder}: has no scores, and a release says how good it is; first "
+            f"`buarl evaluate {run_folder}`"
+        )
+    return tables
 
 
 def _terms(source: str, given: str | None) -> str:

@@ -32,6 +32,7 @@ from buarl.evaluation.metrics import case_metrics
 from buarl.losses import consistency_loss, region_loss
 from buarl.methods import METHODS
 from buarl.outside import load_code
+from buarl.plug_in import PseudoLabeld, PseudoLabelLoss, RegionLoss
 from buarl.regions import (
     RULES,
     Region,
@@ -63,7 +64,10 @@ __all__ = [
     "RULES",
     "Dice",
     "Experiment",
+    "PseudoLabelLoss",
+    "PseudoLabeld",
     "Region",
+    "RegionLoss",
     "Rule",
     "__version__",
     "build_method",

@@ -222,6 +222,15 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {allowed}, got {short(value)}")
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """The floats with the most digits that a device can compute with: float64, on Apple's float32.
+
+    >>> widest_float(torch.device("cpu")), widest_float(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def may_look(tensor: Tensor) -> bool:
     """Whether the values of a tensor can be checked without making a GPU wait.
 

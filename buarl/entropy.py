@@ -8,7 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_axes, check_choice, check_number, check_tensor, may_look
+from buarl.arguments import (
+    check_axes,
+    check_choice,
+    check_number,
+    check_tensor,
+    may_look,
+    widest_float,
+)
 
 Scope = Literal["batch", "image"]
 ROUNDING = -0.1  # an entropy below comes from no probabilities, of whatever precision
@@ -101,7 +108,8 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
         percentile: q in percent, 0 to 100; between two voxels it interpolates linearly.
         scope: "batch" takes all voxels of the batch together, "image" each image on its own.
     Returns:
-        float64, (1,) for "batch" or (B,) for "image"; equals `numpy.percentile` in float64.
+        float64 (float32 on a device that has no other), (1,) for "batch" or (B,) for "image";
+        equals `numpy.percentile` in float64.
     Raises:
         TypeError: anything but a tensor of real floating-point numbers.
         ValueError: percentile outside 0-100, an unknown scope, or entropy that is empty or, on the
@@ -118,7 +126,7 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     above = torch.where(flat > lower, flat, math.inf).amin(1, keepdim=True)
     tied = (flat <= lower).sum(1, keepdim=True) >= rank + 2
     upper = torch.where(tied | (fraction == 0), lower, above)
-    lower, upper = lower.double(), upper.double()
+    lower, upper = (each.to(widest_float(each.device)) for each in (lower, upper))
     # Two forms of the same line, as in numpy: each is exact at its own end.
     rising, falling = lower + (upper - lower) * fraction, upper - (upper - lower) * (1 - fraction)
     return (falling if fraction >= 0.5 else rising).squeeze(1)

@@ -15,7 +15,7 @@ from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 from buarl.commands.main import main
 from buarl.data.acdc import Acdc
 from buarl.evaluation.score import score_run
-from buarl.files.predict_files import load_model
+from buarl.files.model import load_model
 from buarl.methods import MeanTeacher, Supervised
 from buarl.networks import UNet
 from buarl.outside import code_name, find_code, load_code

@@ -26,7 +26,7 @@ from raw_files import (
 from tiny import PRESET, write_case, write_tiny
 from torch import nn
 
-import buarl.files.predict_files
+import buarl.files.model
 from buarl.commands.files import Predict
 from buarl.commands.main import main
 from buarl.data.acdc import Acdc
@@ -92,7 +92,7 @@ def run(tmp_path, family):
 def thresholding(monkeypatch):
     """Every run holds the network `Threshold`."""
     monkeypatch.setattr(
-        buarl.files.predict_files,
+        buarl.files.model,
         "load_method",
         lambda _, classes, *code: SimpleNamespace(student=Threshold(classes)),
     )

@@ -140,11 +140,13 @@ class Predict:
     """Segment image files with a trained run; the masks lie where the images lie."""
 
     run_folder: Annotated[Path, tyro.conf.Positional]
-    """A finished run."""
+    """A finished run, or with --weights the name or file of released weights."""
     inputs: Annotated[Path, tyro.conf.Positional]
     """A .nii, .nii.gz, .nrrd or .h5 file, or a folder of them."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder for NAME_seg.nii.gz."""
+    weights: bool = False
+    """The first word names released weights, as in `predict --weights NAME IMAGES OUT`."""
     entropy: bool = False
     """Also write NAME_entropy.nii.gz, in nats."""
     keep_largest: bool = False
@@ -153,7 +155,7 @@ class Predict:
     """How the gray values of a volume are normalized; by default as the training data were. h5
     files stay as they are."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """auto, cpu, cuda, cuda:1, ..., mps."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
     overwrite: bool = False

@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
+"""`buarl demo | train | evaluate | predict | export | release | convert | fetch | doctor`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import tyro
 from torch import OutOfMemoryError
 
 from buarl.commands.console import print_whatever_comes, say, sentence
+from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
+from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.train import Train
 from buarl.commands.words import program
@@ -43,6 +45,8 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Release, tyro.conf.subcommand("release")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]

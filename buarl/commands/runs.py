@@ -35,7 +35,7 @@ class Evaluate:
     workers: int | None = None
     """Threads that score while the next volume is predicted; by default as many as torch's."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """auto, cpu, cuda, cuda:1, ..., mps."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the predictions: bf16 is faster where the hardware computes it, and some labels differ."""
 

@@ -101,7 +101,7 @@ class Train:
     pretrained: Path | None = None
     """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """auto, cpu, cuda, cuda:1, ..., mps."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
     precision: Precision | None = None
@@ -111,6 +111,8 @@ class Train:
     """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
+    memory_budget: str | None = None
+    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
 
@@ -191,7 +193,7 @@ class Train:
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
 
     def _new(self) -> tuple[Experiment, Source, Precision | None]:
-        source, experiment = open_source(self.source, self.root), self.experiment()
+        source, experiment = self._opened(self.source, self.root), self.experiment()
         if self.labeled is None and (count := labeled_by_default(source)) != experiment.labeled:
             print(f"labeled: the first {count} of the few patients there are (--labeled N)")
             experiment = replace(experiment, labeled=count)
@@ -208,7 +210,12 @@ class Train:
         precision = self.precision or begun["config"]["precision"]
         if precision not in get_args(Precision):
             without_removed_precision(self.resume, begun, precision)  # says how to go on
-        return experiment, open_source(experiment.source, root), precision
+        return experiment, self._opened(experiment.source, root), precision
+
+    def _opened(self, name: str, root: Path | None) -> Source:
+        source = open_source(name, root)
+        source.memory_budget = self.memory_budget
+        return source
 
     def _curve(self, experiment: Experiment, source: Source, code: Code) -> Any:
         from buarl.evaluation.validation import DiceCurve
@@ -230,6 +237,7 @@ class Train:
             "pretrained": None if saved else self.pretrained,
             "device": None if self.device == "auto" else self.device,
             "validate": self.validate or None,
+            "memory-budget": self.memory_budget,
             "threads": self.threads or None,
         }
         words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]

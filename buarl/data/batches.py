@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from buarl.data import augment
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import working_copy
 from buarl.data.source import Source
+from buarl.data.stream import Store, Streamed
 
 
 class SemiBatch(NamedTuple):
@@ -85,7 +86,9 @@ def stream_indices(
 
 
 class Batches:
-    """All training samples in memory at native size, and the batch of any step.
+    """All training samples at native size, and the batch of any step.
+
+    They lie in memory, and partly on disk where the source has a budget, see `buarl.data.stream`.
 
     Args:
         source: Where they come from.
@@ -108,14 +111,17 @@ class Batches:
         labeled_names, unlabeled_names = source.split_labeled(labeled)
         self.image_size = tuple(image_size)
         self.volumetric = source.rank == 3
-        self.labeled = [_checked(source.training_sample(name), source) for name in labeled_names]
-        self.unlabeled = [
-            _checked(source.training_sample(name, labeled=False), source, labeled=False)
-            for name in (unlabeled_names if unlabeled else [])
-        ]
-        if self.volumetric:
-            for samples in (self.labeled, self.unlabeled):
-                samples[:] = [working_sample(s, shrink, standardise) for s in samples]
+
+        def read(names: Sequence[str], labeled: bool) -> Iterator[Sample]:
+            for name in names:
+                sample = source.training_sample(name, labeled=labeled)
+                sample = _checked(sample, source, labeled=labeled)
+                yield working_sample(sample, shrink, standardise) if self.volumetric else sample
+
+        store = Store(source.memory_budget)
+        self.labeled = store.kept(read(labeled_names, True))
+        self.unlabeled = store.kept(read(unlabeled_names if unlabeled else [], False))
+        self.streamed = store.streams
 
     def batch(
         self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
@@ -136,6 +142,7 @@ class Batches:
             raise no_unlabeled(unlabeled_batch)
         if labeled_batch < 1:
             raise DataError(f"labeled_batch must be at least 1, got {labeled_batch}")
+        self._expect(seed, step + 1, labeled_batch, unlabeled_batch)
         steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
         chosen: list[Sample] = []
         streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
@@ -157,6 +164,17 @@ class Batches:
         images = np.stack([image for image, _ in pairs])  # (B_l + B_u, *spatial)
         labels = np.stack([label for _, label in pairs[:labeled_batch]])
         return SemiBatch(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
+
+    def _expect(
+        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
+    ) -> None:
+        """Name to the disk what a step will draw of the samples that lie there."""
+        steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
+        streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
+        for number, (samples, size) in enumerate(streams):
+            if size and isinstance(samples, Streamed):
+                stream = [*seed, number]
+                samples.expect(stream_indices(stream, step, len(samples), size, steps_per_epoch))
 
     def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         if not self.volumetric:

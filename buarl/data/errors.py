@@ -157,20 +157,21 @@ def require_folder(path: Path) -> None:
         raise DataError(f"{path}: no such folder{_twin(path)}")
 
 
-def require_module(path: Path, name: str, package: str) -> ModuleType:
-    """A module of the extra `io`.
+def require_module(path: Path, name: str, package: str, *, extra: str = "io") -> ModuleType:
+    """A module of an extra.
 
     Args:
         path: The file that needs it.
         name: The name of the module.
         package: What pip calls it.
+        extra: The extra of buarl that brings it.
     Raises:
         AccessError: it is not installed.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise AccessError(f"{path}: needs {package}: pip install 'buarl[io]'") from error
+        raise AccessError(f"{path}: needs {package}: pip install 'buarl[{extra}]'") from error
 
 
 def same_name(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from buarl.data.errors import AccessError, access_cause
 from buarl.data.h5 import DataError, Sample
+from buarl.data.stream import size_in_bytes
 
 SPLITS = ("train", "val", "test")
 
@@ -46,6 +47,21 @@ class Source(ABC):
         if not self.root.is_dir():
             said = str(self.root) if str(self.root).isprintable() else repr(str(self.root))
             raise DataError(f"{said}: no such folder; {self.name} expects\n{self.tree}")
+
+    _memory_budget: int | None = None
+
+    @property
+    def memory_budget(self) -> int | None:
+        """Bytes of memory that training samples may take; None, the default, is no limit.
+
+        It is set to a number or to a size such as "2GB". What does not fit is streamed from disk,
+        see `buarl.data.stream`.
+        """
+        return self._memory_budget
+
+    @memory_budget.setter
+    def memory_budget(self, size: str | int | None) -> None:
+        self._memory_budget = None if size is None else size_in_bytes(size)
 
     @classmethod
     def default_root(cls) -> Path:

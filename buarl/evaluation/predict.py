@@ -15,7 +15,7 @@ from buarl.entropy import entropy_of_probs, most_likely
 from buarl.evaluation.sliding_window import sliding_window_probs
 
 BATCH = 16  # slices per call of a 2-D network
-WINDOWS = {"cpu": 2, "cuda": 8}  # per call of a 3-D network: more is no faster on a CPU
+WINDOWS = {"cpu": 2, "cuda": 8, "mps": 2}  # per call of a 3-D network: more is no faster on a CPU
 PLANES = 32  # whose classes are decided at a time; vectors end where they would in one go
 
 

@@ -12,25 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
 
-from buarl.data.acdc import Acdc
 from buarl.data.errors import DataError, reading, writing
-from buarl.data.la import La
 from buarl.evaluation.evaluate import predict_volume
 from buarl.files.h5_volume import read_h5_volume
 from buarl.files.layout import NORMALISATIONS
 from buarl.files.listing import image_files, image_stem
+from buarl.files.model import Model, load_model
 from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
+from buarl.files.weights import load_released
 from buarl.outside import Code
-from buarl.training.config import Config, config_for
-from buarl.training.engine import choose_engine
-from buarl.training.run import load_method, read_run, row_of_run
 
-_ACDC, _LA = ("minmax", Acdc.class_names), ("zscore", La.class_names)
-_HEARTS = ("acdc", "phantom", "phantom_fine")
-RECIPES = {**dict.fromkeys(_HEARTS, _ACDC), "la": _LA, "phantom_la": _LA}
-"""Normalisation and classes of public data; runs say both of their own data, older ones neither."""
 H5 = (".h5",)  # read besides the raw formats
 
 
@@ -61,20 +53,6 @@ class Predicted(NamedTuple):
         return f"{self.source.name}: {shape} at {spacing} mm: {volumes}; {self.seconds:.1f} s{end}"
 
 
-class Model(NamedTuple):
-    """A finished run, ready to predict."""
-
-    network: nn.Module
-    config: Config
-    class_names: tuple[str, ...]
-    normalisation: str | None
-
-    @property
-    def rank(self) -> int:
-        """Axes of what the network sees, 2 or 3."""
-        return len(self.config.image_size)
-
-
 def predict_files(run_folder: Path, inputs: Path, out: Path, **options: Any) -> list[Path]:
     """`predict_each` for all files at once; the files written, in the order of the inputs."""
     results = predict_each(run_folder, inputs, out, **options)
@@ -86,6 +64,7 @@ def predict_each(
     inputs: Path,
     out: Path,
     *,
+    weights: bool = False,
     entropy: bool = False,
     keep_largest: bool = False,
     normalisation: str | None = None,
@@ -96,7 +75,8 @@ def predict_each(
     """Segment files with the last weights of a run; the training data need not be here.
 
     Args:
-        run_folder: A finished run.
+        run_folder: A finished run, or a file of released weights.
+        weights: `run_folder` is the name, file or folder of released weights.
         inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
             key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
         out: Folder for NAME_seg.nii.gz, uint8, and with `entropy` NAME_entropy.nii.gz, float32,
@@ -115,7 +95,9 @@ def predict_each(
             was written before stays. ValueError: no finished run.
     """
     inputs, out = Path(inputs), Path(out)
-    model = load_model(Path(run_folder), device, normalisation, code)
+    released = weights or Path(run_folder).suffix == ".safetensors"
+    load = load_released if released else load_model
+    model = load(Path(run_folder), device, normalisation, code)
     kinds = ("seg", "entropy") if entropy else ("seg",)
     planned = {
         path: tuple(out / f"{stem}_{kind}.nii.gz" for kind in kinds)
@@ -126,10 +108,7 @@ def predict_each(
     taken = [path for paths in planned.values() for path in paths if path.exists()]
     if taken and not overwrite:
         raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
-    with writing(out):
-        if out.is_file():
-            raise DataError(f"{out}: the output must be a folder, got a file")
-        out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     refused: dict[Path, DataError] = {}
     for source, paths in planned.items():
         begun = time.perf_counter()
@@ -143,27 +122,11 @@ def predict_each(
         raise _summary(refused, len(planned))
 
 
-def load_model(
-    run_folder: Path, device: str = "auto", normalisation: str | None = None, code: Code = ()
-) -> Model:
-    """The student of a finished run on a device, in eval mode, with what its data were like.
-
-    Raises:
-        ValueError: no finished run, unknown device. DataError: unknown normalisation, or a run
-            that does not say its classes.
-    """
-    run = read_run(run_folder)
-    experiment = row_of_run(run_folder, code)
-    recipe = RECIPES.get(experiment.source, (None, ()))
-    names = tuple(run["data"].get("classes") or recipe[1])
-    if not names:
-        raise DataError(f"{run_folder / 'run.json'}: data must name the classes, found none")
-    scaling = normalisation or run["data"].get("normalisation") or recipe[0]
-    if scaling not in (None, *NORMALISATIONS):
-        raise DataError(f"normalisation must be one of {sorted(NORMALISATIONS)}, got {scaling!r}")
-    network = load_method(run_folder, len(names), code).student
-    network = network.to(choose_engine(device).device).eval()
-    return Model(network, config_for(experiment, code), names, scaling)
+def _make_folder(out: Path) -> None:
+    with writing(out):
+        if out.is_file():
+            raise DataError(f"{out}: the output must be a folder, got a file")
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def find_inputs(inputs: Path) -> dict[Path, str]:

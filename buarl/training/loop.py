@@ -224,7 +224,7 @@ def _checked(method: Method, source: Source, config: Config, out: Path | None) -
 
 
 def _training_batches(source: Source, config: Config, device: torch.device) -> Batches:
-    """The training samples, on the device unless it is the CPU."""
+    """The training samples, on the device if it is a CUDA GPU and they fit into the budget."""
     batches = Batches(
         source,
         config.labeled,
@@ -235,7 +235,8 @@ def _training_batches(source: Source, config: Config, device: torch.device) -> B
     )
     check_samples(batches.labeled, batches.unlabeled)
     check_batches(config.stages, len(batches.labeled), len(batches.unlabeled))
-    return batches if device.type == "cpu" else ResidentBatches(batches, device)
+    resident = device.type == "cuda" and not batches.streamed
+    return ResidentBatches(batches, device) if resident else batches
 
 
 def _folder(out: Path | None) -> Path:

@@ -1,0 +1,175 @@
+"""The student of a run as a file for others, with a model card that says what it is worth."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from buarl.data.cache import built_beside, is_new_or_empty
+from buarl.data.errors import DataError
+from buarl.data.source import Source, open_source
+from buarl.evaluation.evaluate import predict_volume
+from buarl.evaluation.scores import read_metrics
+from buarl.files.model import classes_and_normalisation, load_model
+from buarl.files.model_card import Card, model_card
+from buarl.files.weights import halved, load_released, write_weights
+from buarl.outside import Code
+from buarl.training.checkpoint import write_text
+from buarl.training.config import Config
+from buarl.training.run import read_run, row_of_run
+
+LICENCES = {"phantom": "MIT", "acdc": "CC BY-NC-SA 4.0"}
+"""Terms of weights by the data they were made from; of all other data the user must say them."""
+
+
+class Released(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: The weights.
+        card: The model card.
+        digest: SHA-256 of the file, for `buarl.weights.SHIPPED`.
+        rounding: What half precision changes, in words.
+    """
+
+    path: Path
+    card: Path
+    digest: str
+    rounding: str
+
+    def text(self) -> str:
+        """Four lines for people."""
+        size = self.path.stat().st_size / 1e6
+        return (
+            f"{self.path}: {size:.1f} MB, half precision; {self.rounding}\n"
+            f"model card: {self.card}; read it before you publish\n"
+            f"to ship it: copy both into buarl/weights and enter in SHIPPED there\n"
+            f'    "{self.path.stem}": "{self.digest}",'
+        )
+
+
+def release(
+    run_folder: Path,
+    out: Path,
+    *,
+    license: str | None = None,
+    root: Path | None = None,
+    code: Code = (),
+) -> Released:
+    """Write the student of a finished and evaluated run in half precision, and its model card.
+
+    Args:
+        run_folder: A finished run, with at least one table of scores.
+        out: New or empty folder; its name becomes that of the weights.
+        license: Terms under which the weights may be published. Needed where the data have no open
+            license that we know of, such as LA and data of your own.
+        root: Where the data lie, to say what half precision changes; without data it is not said.
+        code: What the run may use from outside the package, see `load_run`.
+    Returns:
+        What was written.
+    Raises:
+        ValueError: no finished run, no scores, no license, a weight too large for half precision.
+        DataError: a folder that is not empty, or a name that is none.
+    """
+    run_folder, out = Path(run_folder), Path(out)
+    run, experiment = read_run(run_folder), row_of_run(run_folder, code)
+    terms = _terms(experiment.source, license)
+    name, tables = _name(out), _scores(run_folder)
+    model = load_model(run_folder, "cpu", None, code)
+    names, scaling = classes_and_normalisation(run_folder)
+    about = {
+        "experiment": experiment.as_dict(),
+        "classes": list(names),
+        "normalisation": scaling or "",
+        "image_size": list(model.config.image_size),
+        "licence": terms,
+    }
+    if scaling is None:
+        raise DataError(f"{run_folder / 'run.json'}: must say how gray values were normalized")
+    source = _source(experiment.source, root or run["data"]["root"])
+    with built_beside(out) as built:
+        path = built / f"{name}.safetensors"
+        write_weights(path, halved(model.network.state_dict()), about)
+        half = load_released(path, "cpu", None, code).network
+        rounding = _rounding(source, model.network, half, model.config)
+        digest = sha256(path.read_bytes()).hexdigest()
+        parameters = sum(p.numel() for p in half.parameters())
+        card = Card(name, run, names, scaling, terms, tables, rounding, digest, parameters)
+        write_text(built / f"{name}.md", model_card(card, _labeled(source, experiment.labeled)))
+    return Released(out / f"{name}.safetensors", out / f"{name}.md", digest, rounding)
+
+
+def _name(out: Path) -> str:
+    """The name of the weights: that of a folder which is new or empty."""
+    name = out.resolve().name
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        raise DataError(f"{out}: a name has small letters, digits, _ - and . only, got {name!r}")
+    if not is_new_or_empty(out):
+        raise DataError(f"{out}: must be a new or empty folder")
+    return name
+
+
+def _scores(run_folder: Path) -> dict[str, list[dict]]:
+    """Every table of scores of a run by the name of its file."""
+    tables = {path.name: read_metrics(path) for path in sorted(run_folder.glob("metrics_*.csv"))}
+    if not tables:
+        raise ValueError(
+            f"{run_folder}: has no scores, and a release says how good it is; first "
+            f"`buarl evaluate {run_folder}`"
+        )
+    return tables
+
+
+def _terms(source: str, given: str | None) -> str:
+    """The license of the weights."""
+    if given is not None:
+        if not given.strip() or not given.isprintable():
+            raise ValueError(f"license must be the name of terms in one line, got {given!r:.80}")
+        return given.strip()
+    known = LICENCES.get("phantom" if source.startswith("phantom") else source)
+    if known is None:
+        raise ValueError(
+            f"weights made from {source!r} are not released without --license TERMS: these data "
+            "have no open license that we know of, so whoever releases must say under which terms "
+            "that is allowed"
+        )
+    return known
+
+
+def _source(name: str, root: str | Path) -> Source | None:
+    """The data of the run, if they are here."""
+    try:
+        return open_source(name, None if name.startswith("phantom") else root)
+    except DataError:
+        return None
+
+
+def _labeled(source: Source | None, labeled: int | None) -> list[str]:
+    """The patients whose labels were used, if the data are here."""
+    if source is None:
+        return []
+    names, _ = source.split_labeled(labeled)
+    return list(dict.fromkeys(map(source.patient, names)))
+
+
+def _rounding(source: Source | None, exact: nn.Module, half: nn.Module, config: Config) -> str:
+    """What half precision changes on the first validation volume, in words."""
+    if source is None:
+        return "labels were not compared with those in float32, as the data were not here"
+    try:
+        sample = source.volume(source.cases("val")[0])
+    except DataError:
+        return "labels were not compared with those in float32, as there is no validation volume"
+    with torch.random.fork_rng():
+        first, second = (
+            predict_volume(network, sample.image, source.rank, config)[0]
+            for network in (exact, half)
+        )
+    differ = int(np.count_nonzero(first != second))
+    return f"{differ} of {first.size} labels of {sample.case} differ from those in float32"

@@ -1,0 +1,48 @@
+"""Weights that come with the package: NAME.safetensors and its model card NAME.md lie here.
+
+`buarl release` writes both and prints the line to enter below. None has been released yet.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+SHIPPED: dict[str, str] = {}
+"""SHA-256 of every file that comes with the package, by its name without the ending."""
+
+
+def weights_file(place: str | Path) -> Path:
+    """The file of released weights that a name, a file or a folder stands for.
+
+    Args:
+        place: One of `SHIPPED`, a .safetensors file, or a folder that holds one.
+    Raises:
+        ValueError: nothing of these, or a shipped file that is not the one that was released.
+
+    >>> weights_file("no such weights")
+    Traceback (most recent call last):
+    ValueError: weights must be a .safetensors file, a folder with one, or a name that comes with \
+the package (none so far), got 'no such weights'
+    """
+    path = Path(place)
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"))
+        if len(found) != 1:
+            raise ValueError(f"{path}: must hold one .safetensors file, got {len(found)}")
+        return found[0]
+    if path.is_file() or str(place) not in SHIPPED:
+        if path.is_file() or path.suffix == ".safetensors":
+            return path
+        names = f"one of {sorted(SHIPPED)}" if SHIPPED else "none so far"
+        raise ValueError(
+            "weights must be a .safetensors file, a folder with one, or a name that comes with "
+            f"the package ({names}), got {str(place)!r:.200}"
+        )
+    shipped = FOLDER / f"{place}.safetensors"
+    if not shipped.is_file():
+        raise ValueError(f"{shipped}: is missing from this installation; install buarl again")
+    if sha256(shipped.read_bytes()).hexdigest() != SHIPPED[str(place)]:
+        raise ValueError(f"{shipped}: is not the file that was released; install buarl again")
+    return shipped

@@ -19,8 +19,8 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
-test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+test: $(READY)  # TQDM_DISABLE: a bar of a first training is no output that a lesson promises
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
 
 fuzz: $(READY)  # FUZZ_SECONDS=60 FUZZ_SEED=7 make fuzz; spoiled files and wrong calls, see SECURITY.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

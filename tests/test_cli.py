@@ -126,6 +126,28 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
             ["train", "--method", "dtc", "--option", "decoders", "3", "--out", "{out}"],
             "dtc has no option ['decoders']",
         ),
+        (
+            ["train", "--method", "supervised", "--unlabeled-rule", "crl", "--out", "{out}"],
+            "supervised does not use unlabeled_rule, so it must stay whole, got crl",
+        ),
+        (
+            ["train", "--method", "supervised", "--unlabeled-reduction=region", "--out", "{out}"],
+            "supervised does not use unlabeled_reduction, so it must stay 'voxel', got 'region'",
+        ),
+        (
+            ["train", "--unlabeled-rule", "crl", "--labeled-percentile", "90", "--out", "{out}"],
+            "labeled_percentile is an argument of the rules url, crl, drop and means nothing to "
+            "labeled_rule whole",
+        ),
+        (
+            ["train", "--unlabeled-rule", "drop", "--alpha", "0.3", "--out", "{out}"],
+            "alpha is an argument of the rules url, crl and means nothing to labeled_rule whole "
+            "and unlabeled_rule drop",
+        ),
+        (
+            ["train", "--scope", "image", "--out", "{out}"],
+            "scope is an argument of the rules url, crl, drop",
+        ),
     ],
 )
 def test_a_broken_rule_is_one_line_and_leaves_nothing(

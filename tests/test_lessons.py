@@ -66,6 +66,21 @@ def test_of_two_at_once_one_trains_and_the_other_waits(source, row, count, monke
     assert len(count) == 1
 
 
+def test_the_first_training_shows_a_bar_that_says_what_is_made_once(source, row, count, capsys):
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tqdm.std.time", iter(range(10**6)).__next__)  # every step is shown
+        lessons.trained(row, source, callback=lambda *step: seen.append(step))
+    said = capsys.readouterr().err
+    assert "training bcp with url + crl, once: it is kept" not in said  # this row has no rules
+    assert "training bcp, once: it is kept" in said
+    assert f"/{len(seen)} [" in said  # of all steps of both stages
+    lessons.trained(row, source)
+    lessons.trained(replace(row, seed=1), source, progress=False)
+    assert capsys.readouterr().err == ""
+    assert len(count) == 2
+
+
 @pytest.mark.parametrize("fault", ["cut", "gone", "unfinished"])
 def test_a_damaged_entry_is_trained_again(source, row, count, fault):
     first = lessons.trained(row, source)

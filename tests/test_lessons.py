@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import threading
 import time
@@ -152,14 +153,25 @@ def test_after_stage_is_the_end_of_that_stage(source, row):
 def test_demo_reports_every_row_and_writes_three_figures(tmp_path, monkeypatch):
     monkeypatch.setitem(PRESETS, "toy", replace(PRESETS["toy"], steps=2, width=2, labeled_batch=2))
     report = run_demo(tmp_path / "figures")
-    for part in (*ROWS, "ceiling", "seed 1337", "validation volumes", "last checkpoint", "next:"):
+    for part in (*ROWS, "ceiling", "seed 1337", "validation volumes", "last checkpoint"):
         assert part in report
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in files] == [
         "fig1_errors_and_uncertainty.png",
         "fig3_predictions.png",
         "fig5_entropy_cuts.png",
-    }
+        "table.csv",
+        "table.md",
+    ]
+    assert all(str(path) in report for path in files)
+    written = (tmp_path / "figures" / "table.md").read_text()
+    assert report.strip().startswith(written.strip())
+    lines = (tmp_path / "figures" / "table.csv").read_text().splitlines()
+    table = list(csv.DictReader(line for line in lines if line[0] != "#"))
+    assert [row["row"] for row in table][:4] == list(ROWS)
+    for row in table:  # as printed, to more digits
+        (line,) = [line for line in written.splitlines() if line.startswith(f"| {row['row']} ")]
+        assert f" {float(row['dice']):.3f} " in line
 
 
 def test_demo_trains_the_same_networks_in_processes_of_their_own(monkeypatch):

@@ -44,6 +44,13 @@ PresetName = Annotated[
         "toy takes a minute or two, mini 128x128 or half-resolution volumes, paper all of it",
     ),
 ]
+Record = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="GPU only: repeat steps as a CUDA graph; all methods but "
+        + " and ".join(name for name, kind in METHODS.items() if not kind.recordable)
+    ),
+]
 Set = Annotated[
     Pairs, tyro.conf.arg(help=f"Numbers that this row sets for itself, of {', '.join(KEYS)}")
 ]
@@ -108,8 +115,7 @@ class Train:
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
     give the same results."""
-    record: bool = False
-    """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
+    record: Record = False
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     threads: int = 0
@@ -234,6 +240,13 @@ class Train:
             return None
         path = (self.out or self.resume) / "validation.csv"
         return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption outside the training itself."""
+        folder = self.out or self.resume
+        if self.out is None or (folder / "run.json").is_file():
+            return self._way_on(KeyboardInterrupt(), folder, self.places())
+        return f"interrupted before anything was begun; start again with: {again}"
 
     def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
         """What to say to whoever interrupted: where it stands, and the command that goes on."""

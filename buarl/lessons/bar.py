@@ -59,6 +59,8 @@ def once(experiment: Experiment) -> str:
     >>> once(buarl.Experiment("supervised"))
     'training supervised, once: it is kept'
     """
-    rules = [rule.as_dict()["name"] for rule in (experiment.labeled_rule, experiment.unlabeled_rule)]
+    rules = [
+        rule.as_dict()["name"] for rule in (experiment.labeled_rule, experiment.unlabeled_rule)
+    ]
     named = " + ".join(name for name in rules if name != "whole")
     return f"training {experiment.method}{f' with {named}' if named else ''}, once: it is kept"

@@ -61,6 +61,8 @@ class Method(nn.Module, ABC):
     """Public code of the method."""
     untouched: ClassVar[tuple[str, ...]] = ()
     """Prefixes of those parameters of the student that a step need not reach."""
+    recordable: ClassVar[bool] = True
+    """Whether a GPU can repeat the steps from a recording, see `buarl.fast.recorder`."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Options that this method never looks at; any other value than their default is refused."""
 

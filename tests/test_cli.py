@@ -180,14 +180,14 @@ def test_evaluate_takes_several_runs_and_prints_classes_and_what_seeds_make(
     table, parent = {}, ""
     for line in lines[2 : lines.index(next(x for x in lines if not x.startswith("|")))]:
         title, *cells = [cell.strip() for cell in line.strip("| ").split("|")]
-        parent = title if title not in ("RV", "Myo", "LV") else parent
+        parent = title if title not in ("RV", "myocardium", "LV") else parent
         table[parent, "" if parent == title else title] = cells
     spread = "mean ± deviation of 2 runs like a (seeds 1, 2)"
     titles = ["a", "b", "c", spread]
     assert list(dict.fromkeys(key[0] for key in table))[:4] == titles  # c is another row
     for title in titles:
-        assert [part for key, part in table if key == title] == ["", "RV", "Myo", "LV"]
-    for part in ("", "RV", "Myo", "LV"):  # by hand, from the files
+        assert [part for key, part in table if key == title] == ["", "RV", "myocardium", "LV"]
+    for part in ("", "RV", "myocardium", "LV"):  # by hand, from the files
         dice = []
         for name in "ab":
             rows = read_metrics(tmp_path / name / "metrics_val.csv")

@@ -10,7 +10,7 @@ def main() -> int:
     try:
         from buarl.commands.main import main as run
     except KeyboardInterrupt:
-        print("buarl: interrupted before anything was begun", file=sys.stderr)
+        sys.stderr.write("buarl: interrupted before anything was begun\n")
         return 130
     return run()
 

@@ -121,7 +121,9 @@ def test_every_dependency_has_a_reason_and_a_tested_version():
     for each in map(Requirement, ranges):
         if each.name != "buarl":
             assert each.specifier.contains(pins[each.name.lower()]), each
-            assert re.search(rf'"{re.escape(each.name)}[><!=][^\n]*#', text), f"{each.name}: no reason"
+            assert re.search(rf'"{re.escape(each.name)}[><!=][^\n]*#', text), (
+                f"{each.name}: no reason"
+            )
 
 
 # Forms

@@ -30,9 +30,13 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Meanwhile SIGTERM raises `Terminated`, so that whatever was begun is cleaned up."""
+    """Meanwhile SIGTERM raises `Terminated`, once, so that whatever was begun is cleaned up.
+
+    Some send it twice, to the process and to its group; Ctrl-C still cuts the cleaning short.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers

@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(str(stopped))
             return stopped.code
         except KeyboardInterrupt as stop:
-            said = command.interrupted(command_line(words)) if command else "interrupted"
-            say(said)
+            advice = getattr(command, "interrupted", lambda again: "interrupted")
+            say(advice(command_line(words)))
             return code_of(stop)
         except Exception as error:
             if (text := _in_one_line(error)) is None:

@@ -11,49 +11,26 @@ import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.rules import check_given, make_rule
+from buarl.commands.train_options import (
+    LabeledRule,
+    Method,
+    PresetName,
+    Record,
+    ReductionName,
+    Set,
+    SourceName,
+    UnlabeledRule,
+)
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
-from buarl.data.source import Source, open_source, rank_of, source_names
-from buarl.methods import METHODS
+from buarl.data.source import Source, open_source, rank_of
 from buarl.outside import Code, is_outside, load_code
-from buarl.regions import RULES, Rule
-from buarl.training.config import PRESETS, Experiment
+from buarl.regions import Rule
+from buarl.training.config import Experiment
 from buarl.training.engine import Precision
 from buarl.training.loop import CHECKPOINT, StopTraining
-from buarl.training.overrides import KEYS
 
-ReductionName = Literal["region", "voxel"]
 PERCENTILES = {"labeled": 95, "unlabeled": 99}  # the paper's, where nobody says
 LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
-_OWN = "or your own, FOLDER/FILE.py:NAME"
-
-
-def _named(names: list[str], what: str, own: str = _OWN) -> Any:
-    """Help of an option that takes a name from a table."""
-    return tyro.conf.arg(metavar="NAME", help=f"{what}: {', '.join(names)}; {own}")
-
-
-Method = Annotated[str, _named(list(METHODS), "Training method")]
-LabeledRule = Annotated[str, _named(list(RULES), "Regions of the labeled term")]
-UnlabeledRule = Annotated[str, _named(list(RULES), "Regions of the unlabeled term")]
-SourceName = Annotated[str, _named(source_names(), "Data set", "or one that --code registers")]
-PresetName = Annotated[
-    str,
-    _named(
-        list(PRESETS),
-        "How far the published schedule is shortened",
-        "toy takes a minute or two, mini 128x128 or half-resolution volumes, paper all of it",
-    ),
-]
-Record = Annotated[
-    bool,
-    tyro.conf.arg(
-        help="GPU only: repeat steps as a CUDA graph; all methods but "
-        + " and ".join(name for name, kind in METHODS.items() if not kind.recordable)
-    ),
-]
-Set = Annotated[
-    Pairs, tyro.conf.arg(help=f"Numbers that this row sets for itself, of {', '.join(KEYS)}")
-]
 
 
 @dataclass

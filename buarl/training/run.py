@@ -25,7 +25,7 @@ from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.engine import Engine, Precision, choose_engine
 from buarl.training.lock import owned
-from buarl.training.loop import CHECKPOINT, Callback, FitResult, StopTraining, fit
+from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
 from buarl.training.older_runs import without_removed_precision
 from buarl.training.run_folder import (
     SELECTION,
@@ -128,8 +128,6 @@ def run_experiment(
                 progress=progress,
                 callback=callback,
             )
-        except StopTraining:
-            raise
         except Exception as error:  # of whatever kind: code from outside may raise any
             _leave(out, error, ours=not resume)
             raise

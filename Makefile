@@ -19,14 +19,14 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
-test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+test: $(READY)  # TQDM_DISABLE: a bar of a first training is no output that a lesson promises
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
 
 fuzz: $(READY)  # FUZZ_SECONDS=60 FUZZ_SEED=7 make fuzz; spoiled files and wrong calls, see SECURITY.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+lab: $(READY)  # its root is this folder: lessons link to files beside notebooks/
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.ipynb
 
 app: $(READY)  # a page without Jupyter; PORT=8866 make app
 	@echo "open http://localhost:$(PORT) (Ctrl-C ends it)"
@@ -68,3 +68,9 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
 	@touch $@
+	@case "$$SHELL" in \
+	*/fish) line="source .venv/bin/activate.fish";; \
+	*/csh|*/tcsh) line="source .venv/bin/activate.csh";; \
+	*/bash|*/zsh) line="source .venv/bin/activate";; \
+	*) line=". .venv/bin/activate";; \
+	esac; echo ".venv is ready; to type buarl and python yourself, run once per terminal: $$line"

@@ -16,6 +16,8 @@ import tyro
 from benchmarks.bench import run_bench
 from benchmarks.plan import Plan
 from benchmarks.report import report, save_json, save_plot
+from buarl.commands.interruption import code_of, terminated_as_interrupted
+from buarl.commands.words import python_module, quoted_word
 from buarl.fast.memory import hold_memory
 from buarl.training.engine import Precision
 
@@ -72,15 +74,25 @@ class Bench:
 
 def main(argv: list[str] | None = None) -> int:
     """Run it; a broken rule is one line on stderr and exit code 2."""
-    command = tyro.cli(Bench, prog="python -m benchmarks", args=argv)
+    command = tyro.cli(Bench, prog=python_module("benchmarks"), args=argv)
     hold_memory()
     if command.threads:
         torch.set_num_threads(command.threads)
     try:
-        command.run()
+        with terminated_as_interrupted():
+            command.run()
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        words = sys.argv[1:] if argv is None else argv
+        again = " ".join([python_module("benchmarks"), *map(quoted_word, words)])
+        print(
+            "benchmarks: interrupted; times are written at the end, so none were; shorter: "
+            f"--quick, --repeats 3; start again with: {again}",
+            file=sys.stderr,
+        )
+        return code_of(stop)
     return 0
 
 

@@ -203,6 +203,20 @@ def short(value: object) -> str:
     return said if len(said) <= 80 else f"{said[:77]}..."
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """How many of something there are, in words that agree.
+
+    Args:
+        number: How many.
+        noun: What one of them is called.
+        plural: What several are called, where an s is not enough.
+
+    >>> counted(1, "volume"), counted(0, "volume"), counted(2, "class", "classes")
+    ('1 volume', '0 volumes', '2 classes')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse what is none of a few words.
 

@@ -20,6 +20,8 @@ from typing import Any
 
 Code = Sequence[Callable[..., Any] | str]
 """What a caller allows: classes and functions, or where they lie, as `load_code` takes it."""
+_ROOTS: list[Path] = []
+"""Folders and files from which `load_code` has imported; their lines are a person's own."""
 
 
 def load_code(place: str) -> Callable[..., Any]:
@@ -39,10 +41,28 @@ def load_code(place: str) -> Callable[..., Any]:
     """
     where, name = _parts(place)
     module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    if (root := _root(module)) not in _ROOTS:
+        _ROOTS.append(root)
     if not callable(found := getattr(module, name, None)):
         theirs = [key for key, value in vars(module).items() if _is_defined_in(value, module)]
         raise ValueError(f"{place}: {where} has no class or function {name!r}; it has {theirs}")
     return found
+
+
+def own_line(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost line of code from outside that an error passed through, if it did.
+
+    Args:
+        error: What was raised, by that code or by what it called.
+    Returns:
+        File, line number and function, of code that `load_code` has imported and of files beside
+        it; None where the error arose without it.
+    """
+    for each in (error, error.__cause__):
+        frames = traceback.extract_tb(each.__traceback__) if each is not None else []
+        if own := [frame for frame in frames if _is_own(Path(frame.filename))]:
+            return own[-1]
+    return None
 
 
 def code_name(code: Callable[..., Any] | str) -> str:
@@ -159,6 +179,21 @@ def _names(code: Callable[..., Any] | str) -> list[str]:
         if not module.__package__:  # a script, or a module in no package
             names.reverse()
     return names
+
+
+def _root(module: ModuleType) -> Path:
+    """The folder of a file or of a whole package, or a module that stands alone."""
+    top = sys.modules.get(module.__name__.partition(".")[0], module)
+    file = Path(getattr(top, "__file__", None) or getattr(module, "__file__", None) or ".")
+    alone = file.name != "__init__.py" and "site-packages" in file.parts
+    return file.resolve() if alone else file.resolve().parent
+
+
+def _is_own(file: Path) -> bool:
+    if file.is_relative_to(Path(__file__).parent):
+        return False
+    roots = (root for root in _ROOTS if file.is_relative_to(root))
+    return any("site-packages" not in file.relative_to(root).parts for root in roots)
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:

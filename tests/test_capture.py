@@ -34,6 +34,10 @@ META = torch.device("meta")
 RECORDED = ("supervised", "mean_teacher", "sassnet", "dtc", "urpc", "mc_net", "bcp")
 
 
+def test_a_method_says_whether_its_steps_can_be_recorded():
+    assert set(RECORDED) == {name for name, kind in METHODS.items() if kind.recordable}
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return Acdc(write_tiny(tmp_path_factory.mktemp("tiny")))
@@ -91,6 +95,7 @@ def whole_step(method, batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_no_step_waits_for_the_device(name, rank, reduction, monkeypatch):
     options = {"labeled_reduction": reduction, "unlabeled_reduction": reduction}
+    options = {key: value for key, value in options.items() if key not in METHODS[name].unused}
     network = None if rank == 2 else VNet(2, 2)
     method = tiny_method(name, network, **options).to(META).train()
     with no_waiting(monkeypatch):

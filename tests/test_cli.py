@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -14,12 +15,14 @@ import torch
 import tyro
 from tiny import PRESET, write_tiny
 
+import buarl
 from buarl.commands.main import main
 from buarl.commands.runs import Evaluate
 from buarl.commands.train import Train
-from buarl.commands.words import pairs, program, quoted
+from buarl.commands.words import pairs, program, python_module, quoted
 from buarl.data.source import SOURCES, source_names
 from buarl.dice import DICE_BCP_ACDC
+from buarl.evaluation.scores import read_metrics
 from buarl.methods import METHODS
 from buarl.regions import RULES, crl, drop, url, whole
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
@@ -126,6 +129,28 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
             ["train", "--method", "dtc", "--option", "decoders", "3", "--out", "{out}"],
             "dtc has no option ['decoders']",
         ),
+        (
+            ["train", "--method", "supervised", "--unlabeled-rule", "crl", "--out", "{out}"],
+            "supervised does not use unlabeled_rule, so it must stay whole, got crl",
+        ),
+        (
+            ["train", "--method", "supervised", "--unlabeled-reduction=region", "--out", "{out}"],
+            "supervised does not use unlabeled_reduction, so it must stay 'voxel', got 'region'",
+        ),
+        (
+            ["train", "--unlabeled-rule", "crl", "--labeled-percentile", "90", "--out", "{out}"],
+            "labeled_percentile is an argument of the rules url, crl, drop and means nothing to "
+            "labeled_rule whole",
+        ),
+        (
+            ["train", "--unlabeled-rule", "drop", "--alpha", "0.3", "--out", "{out}"],
+            "alpha is an argument of the rules url, crl and means nothing to labeled_rule whole "
+            "and unlabeled_rule drop",
+        ),
+        (
+            ["train", "--scope", "image", "--out", "{out}"],
+            "scope is an argument of the rules url, crl, drop",
+        ),
     ],
 )
 def test_a_broken_rule_is_one_line_and_leaves_nothing(
@@ -138,6 +163,98 @@ def test_a_broken_rule_is_one_line_and_leaves_nothing(
     assert said in error
     assert "Traceback" not in error
     assert not out.exists()
+
+
+def test_evaluate_takes_several_runs_and_prints_classes_and_what_seeds_make(
+    root, tmp_path, tiny_toy, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--source", "acdc", "--root", str(root), "--labeled", "2", "--out"]
+    more = {"a": ["--seed", "1"], "b": ["--seed", "2"], "c": ["--seed", "2", "--alpha", "0.2"]}
+    for name, own in more.items():
+        rules = ["--method", "supervised", "--labeled-rule", "url"]
+        assert main([*words, name, *rules, *own]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "a", "b", "c"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table, parent = {}, ""
+    for line in lines[2 : lines.index(next(x for x in lines if not x.startswith("|")))]:
+        title, *cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        parent = title if title not in ("RV", "myocardium", "LV") else parent
+        table[parent, "" if parent == title else title] = cells
+    spread = "mean ± deviation of 2 runs like a (seeds 1, 2)"
+    titles = ["a", "b", "c", spread]
+    assert list(dict.fromkeys(key[0] for key in table))[:4] == titles  # c is another row
+    for title in titles:
+        assert [part for key, part in table if key == title] == ["", "RV", "myocardium", "LV"]
+    for part in ("", "RV", "myocardium", "LV"):  # by hand, from the files
+        dice = []
+        for name in "ab":
+            rows = read_metrics(tmp_path / name / "metrics_val.csv")
+            scores = [row["dice"] for row in rows if part in ("", row["class"])]
+            dice.append(sum(scores) / len(scores))
+            assert table[name, part][0] == f"{dice[-1]:.3f}"
+        deviation = abs(dice[0] - dice[1]) / 2**0.5
+        assert table[spread, part][0] == f"{sum(dice) / 2:.3f} ± {deviation:.3f}"
+    assert [line for line in lines if line.startswith("per case: ")] == [
+        f"per case: {name}/metrics_val.csv" for name in "abc"
+    ]
+    assert "split val, 1 volume; last checkpoint" in "\n".join(lines)
+    for name in "ab":
+        (tmp_path / name / "metrics_val.csv").unlink()
+    for wrong, said in ((["a", "nonesuch"], "not a run folder"), (["a", "./a"], "every run once")):
+        assert main(["evaluate", *wrong]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "a" / "metrics_val.csv").exists()  # before the first is scored
+
+
+def test_words_without_an_option_have_names_in_usage_help_and_errors(capsys):
+    shown = {
+        "predict": ["RUN", "IMAGES", "OUT"],
+        "evaluate": ["RUN"],
+        "convert folder": ["IMAGES", "OUT"],
+        "convert acdc": ["RAW", "OUT"],
+        "convert la": ["RAW", "OUT"],
+    }
+    for words, names in shown.items():
+        with pytest.raises(SystemExit):
+            main([*words.split(), "--help"])
+        text = capsys.readouterr().out
+        usage = " ".join(text.partition("\n\n")[0].split())
+        assert " ".join(names) in usage
+        assert "PATH" not in re.sub(r"--\S+ \S*PATH", "", usage)
+        assert "what options" not in text
+        with pytest.raises(SystemExit):
+            main(words.split())
+        said = capsys.readouterr().err
+        assert all(re.search(rf"^\W*{name}\W*$", said, re.M) for name in names), said
+
+
+def test_the_version_is_said_in_one_line(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"buarl {buarl.__version__}\n"
+
+
+def test_help_names_the_methods_that_cannot_be_recorded(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    cannot = " and ".join(name for name, kind in METHODS.items() if not kind.recordable)
+    assert f"all methods but {cannot}" in said
+    assert cannot == "ua_mt and ss_net"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """`buarl train --help | head -1`"""
+    command = f"{shlex.quote(sys.executable)} -m buarl train --help | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("threads", ["-1", "100000"])
@@ -205,7 +322,8 @@ def test_an_interruption_before_anything_began_says_so(monkeypatch, tmp_path, ca
 
     monkeypatch.setattr(Evaluate, "run", interrupted)
     assert main(["evaluate", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "buarl: interrupted\n"
+    said = f"buarl: interrupted; nothing was written; start again with: {program()} evaluate "
+    assert capsys.readouterr().err == f"{said}{tmp_path}\n"
 
 
 def test_a_run_in_the_removed_precision_goes_on_as_its_message_says(
@@ -345,13 +463,29 @@ def test_words_become_values():
 
 
 def test_the_program_is_called_by_the_name_that_works(monkeypatch, tmp_path):
+    """Not on the path: the script beside this Python, as short as it can be; else that Python."""
+    bin_folder = tmp_path / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", str(bin_folder / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert program() == "python -m buarl"
+    monkeypatch.chdir(tmp_path)
+    assert program() == ".venv/bin/python -m buarl"  # not installed
+    for name in ("python", "buarl"):
+        (bin_folder / name).write_text("#!/bin/sh\n")
+        (bin_folder / name).chmod(0o755)
+    assert program() == ".venv/bin/buarl"
     (tmp_path / "buarl").write_text("#!/bin/sh\n")
     (tmp_path / "buarl").chmod(0o755)
-    assert program() == "python -m buarl"  # another Python's
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    assert program() == "buarl"
+    assert program() == ".venv/bin/buarl"  # that on the path is another Python's
+    monkeypatch.setenv("PATH", f"{bin_folder}")
+    assert program() == "buarl"  # the environment is active
+    assert python_module("benchmarks") == "python -m benchmarks"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert program() == str(bin_folder / "buarl")
+    (tmp_path / "elsewhere" / ".venv").symlink_to(tmp_path / ".venv")
+    assert program() == ".venv/bin/buarl"
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])

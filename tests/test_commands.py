@@ -29,7 +29,7 @@ def typed(capsys, *words: object) -> str:
 
 def next_command(text: str) -> list[str]:
     """The words of the command that a command names as the next."""
-    return shlex.split(re.search(r"next: (?:python -m )?buarl (.*)", text)[1])
+    return shlex.split(re.search(r"next: \S*(?:python -m )?buarl (.*)", text)[1])
 
 
 def test_own_images_to_masks(tmp_path, tiny_toy, capsys):

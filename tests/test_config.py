@@ -172,7 +172,8 @@ def test_a_row_decides_method_rules_and_options():
     assert method.unlabeled_weight == 0.25
     assert isinstance(method.student, UNet)
     assert isinstance(build_method(replace(row, method="mean_teacher", options={}), 4), MeanTeacher)
-    supervised = build_method(replace(row, method="supervised", options={}), 4)
+    plain = replace(row, method="supervised", unlabeled_rule=whole(), options={})
+    supervised = build_method(plain, 4)
     assert isinstance(supervised, Supervised)
     assert supervised.labeled_rule == url(90)
     with pytest.raises(ValueError, match="no_such_option"):

@@ -28,7 +28,7 @@ from buarl.regions import crl, whole
 from buarl.training.loop import _Training, fit
 
 GPU = torch.device("cuda")
-RECORDED = [name for name in METHODS if name not in ("ss_net", "ua_mt")]
+RECORDED = [name for name, kind in METHODS.items() if kind.recordable]
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
 

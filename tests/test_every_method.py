@@ -49,14 +49,14 @@ def build(name, rank=2, rules="whole", reduction="voxel", **options):
     labeled_rule, unlabeled_rule = RULES[rules]
     if name == "bcp":
         options = {"url_in_stage2": True, **options}
-    method = METHODS[name](
-        network,
-        labeled_rule=labeled_rule,
-        unlabeled_rule=unlabeled_rule,
-        labeled_reduction=reduction,
-        unlabeled_reduction=reduction,
-        **{**settings, **options},
-    )
+    shared = {
+        "labeled_rule": labeled_rule,
+        "unlabeled_rule": unlabeled_rule,
+        "labeled_reduction": reduction,
+        "unlabeled_reduction": reduction,
+    }
+    used = {key: value for key, value in shared.items() if key not in METHODS[name].unused}
+    method = METHODS[name](network, **used, **{**settings, **options})
     with torch.no_grad():
         for key, parameter in method.student.named_parameters():
             if key.endswith("head.weight"):

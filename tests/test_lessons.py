@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import threading
 import time
@@ -65,6 +66,21 @@ def test_of_two_at_once_one_trains_and_the_other_waits(source, row, count, monke
         second = pool.submit(lessons.trained, row, source)
         assert same_weights(first.result(), second.result())
     assert len(count) == 1
+
+
+def test_the_first_training_shows_a_bar_that_says_what_is_made_once(source, row, count, capsys):
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tqdm.std.time", iter(range(10**6)).__next__)  # every step is shown
+        lessons.trained(row, source, callback=lambda *step: seen.append(step))
+    said = capsys.readouterr().err
+    assert "training bcp with url + crl, once: it is kept" not in said  # this row has no rules
+    assert "training bcp, once: it is kept" in said
+    assert f"/{len(seen)} [" in said  # of all steps of both stages
+    lessons.trained(row, source)
+    lessons.trained(replace(row, seed=1), source, progress=False)
+    assert capsys.readouterr().err == ""
+    assert len(count) == 2
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "unfinished"])
@@ -138,14 +154,25 @@ def test_after_stage_is_the_end_of_that_stage(source, row):
 def test_demo_reports_every_row_and_writes_three_figures(tmp_path, monkeypatch):
     monkeypatch.setitem(PRESETS, "toy", replace(PRESETS["toy"], steps=2, width=2, labeled_batch=2))
     report = run_demo(tmp_path / "figures")
-    for part in (*ROWS, "ceiling", "seed 1337", "validation volumes", "last checkpoint", "next:"):
+    for part in (*ROWS, "ceiling", "seed 1337", "validation volumes", "last checkpoint"):
         assert part in report
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in files] == [
         "fig1_errors_and_uncertainty.png",
         "fig3_predictions.png",
         "fig5_entropy_cuts.png",
-    }
+        "table.csv",
+        "table.md",
+    ]
+    assert all(str(path) in report for path in files)
+    written = (tmp_path / "figures" / "table.md").read_text()
+    assert report.strip().startswith(written.strip())
+    lines = (tmp_path / "figures" / "table.csv").read_text().splitlines()
+    table = list(csv.DictReader(line for line in lines if line[0] != "#"))
+    assert [row["row"] for row in table][:4] == list(ROWS)
+    for row in table:  # as printed, to more digits
+        (line,) = [line for line in written.splitlines() if line.startswith(f"| {row['row']} ")]
+        assert f" {float(row['dice']):.3f} " in line
 
 
 def test_demo_trains_the_same_networks_in_processes_of_their_own(monkeypatch):

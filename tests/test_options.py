@@ -21,7 +21,7 @@ from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
 from buarl.methods.base import Adam, Method, RampedMethod, Sgd, Step, StepOutput
 from buarl.methods.options import Above, Range, check_options, described, fits
 from buarl.networks import UNet
-from buarl.regions import crl, url
+from buarl.regions import crl, url, whole
 
 REFUSED = [  # method, option, value, what it must be
     ("mean_teacher", "unsupervised", "pseudolabel", '"mse" or "pseudo_label"'),
@@ -249,3 +249,57 @@ def test_options_and_networks_stay_apart():
     assert not hasattr(MeanTeacher, "network")
     twin = Supervised(network=UNet(4, 2))
     assert torch.is_tensor(twin.student.head.weight)
+
+
+class Asked:
+    """A rule that counts how often it is called."""
+
+    def __init__(self):
+        self.rule, self.calls = url(80), 0
+
+    def __call__(self, probs):
+        self.calls += 1
+        return self.rule(probs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_asks_every_rule_but_those_it_says_it_has_no_use_for(name, semi_2d):
+    """So no run can record a rule that changed nothing."""
+    rules = {"labeled_rule": Asked(), "unlabeled_rule": Asked()}
+    kind = METHODS[name]
+    used = {key: rule for key, rule in rules.items() if key not in kind.unused}
+    method = kind(UNet(4, 2), **used).train()
+    for stage in method.stages():
+        for learner in stage.learners:
+            learner.training_step(semi_2d, method.at(50, 100))
+    assert [key for key, rule in rules.items() if not rule.calls] == [
+        key for key in rules if key in kind.unused
+    ]
+
+
+@pytest.mark.parametrize(("option", "value"), [("rule", crl(99)), ("reduction", "region")])
+def test_what_a_method_has_no_use_for_is_refused(option, value):
+    said = f"supervised does not use unlabeled_{option}, so it must stay .*, got (crl|'region')"
+    with pytest.raises(ValueError, match=said):
+        Supervised(UNet(4, 2), **{f"unlabeled_{option}": value})
+    Supervised(UNet(4, 2), labeled_rule=url(), labeled_reduction="region", unlabeled_rule=whole())
+
+
+def test_a_method_of_your_own_inherits_what_is_unused_and_may_say_otherwise():
+    @dataclass(kw_only=True, eq=False, repr=False)
+    class Floor(Supervised):
+        name = "floor"
+
+    @dataclass(kw_only=True, eq=False, repr=False)
+    class Both(Floor):
+        unused = ()
+
+    @dataclass(kw_only=True, eq=False, repr=False)
+    class Slip(Floor):
+        unused = ("unlabelled_rule",)
+
+    with pytest.raises(ValueError, match="floor does not use unlabeled_rule"):
+        Floor(UNet(4, 2), unlabeled_rule=crl())
+    assert Both(UNet(4, 2), unlabeled_rule=crl()).unlabeled_rule == crl()
+    with pytest.raises(TypeError, match="unused must name its options"):
+        Slip(UNet(4, 2))

@@ -16,8 +16,8 @@ from tiny import PRESET, write_tiny
 
 from buarl.commands import main as commands
 from buarl.commands.main import Command, main
+from buarl.commands.runs import next_after_demo
 from buarl.files.fetch import ACDC_STEPS
-from buarl.lessons.demo import NEXT
 from buarl.training.config import PRESETS
 from buarl.training.run import read_run
 
@@ -48,13 +48,15 @@ def said(capsys, words, code=0):
 def words_of(line):
     """The words of a printed command after the program's name."""
     words = shlex.split(line, comments=True)
-    return words[words.index("buarl") + 1 :]
+    (first, *_) = [i for i, word in enumerate(words) if re.fullmatch(r"(.*[/\\])?buarl", word)]
+    return words[first + 1 :]
 
 
 def commands_in(text):
     """Every command of this package in a text, continued lines joined."""
     joined = re.sub(r"\\\n(\s*#[^\n]*\n)*\s*", " ", text)
-    found = re.findall(r"(?:^|[\s`\"])((?:python(?:\.exe)? -m )?buarl [a-z]+[^\n`]*)", joined)
+    start = r"(?:\S*python3?(?:\.exe)? -m |[^\s`\"]*[/\\])?"
+    found = re.findall(rf"(?:^|[\s`\"])({start}buarl [a-z]+[^\n`]*)", joined)
     known = ("demo", "train", "evaluate", "predict", "convert", "fetch", "doctor")
     return [line.strip() for line in found if line.split("buarl ")[1].split()[0] in known]
 
@@ -150,7 +152,11 @@ def test_every_other_printed_command_can_be_parsed():
         for cell in json.loads(path.read_text())["cells"]
         for source in [cell["source"]]
     ]
-    found = [line for text in [*lessons, ACDC_STEPS, NEXT] for line in commands_in(text)]
+    found = [
+        line
+        for text in [*lessons, ACDC_STEPS.format(program="buarl"), next_after_demo()]
+        for line in commands_in(text)
+    ]
     assert len(found) >= 6
     for line in found:
         words = words_of(line)

@@ -26,7 +26,7 @@ from buarl.training.run import SELECTION, load_run, read_run, run_experiment
 ROW = Experiment(
     labeled_rule=url(80), unlabeled_rule=crl(90), source="acdc", labeled=2, preset="tiny"
 )
-SUPERVISED = replace(ROW, method="supervised")
+SUPERVISED = replace(ROW, method="supervised", unlabeled_rule=whole())
 
 
 @pytest.fixture(autouse=True)

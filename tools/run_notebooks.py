@@ -42,10 +42,12 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 
 def joined(outputs: list) -> list:
-    """Chunks of one stream as one output: where they are cut depends on timing."""
+    """Chunks of one stream as one output: where they are cut depends on timing. No bars."""
     result: list = []
     for output in outputs:
         last = result[-1] if result else None
+        if output.get("name") == "stderr" and "\r" in output.text:
+            continue  # a bar of a first training
         if last is not None and output.output_type == last.output_type == "stream":
             last.text += output.text
         else:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from buarl.commands.words import Places, program, quoted
+from buarl.arguments import counted
+from buarl.commands.words import Images, Out, Places, Raw, Run, program, quoted
 
 
 @dataclass
 class ConvertAcdc:
     """Convert the official ACDC release (NIfTI) into the h5 layout."""
 
-    raw: Annotated[Path, tyro.conf.Positional]
+    raw: Raw
     """Folder of the release, with training/ and testing/ or with the patients themselves."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Out
     """New or empty folder."""
     lists: Path | None = None
     """Folder with the public train_slices.list, val.list, test.list; without it, by the seed."""
@@ -42,9 +43,9 @@ class ConvertAcdc:
 class ConvertLa:
     """Convert scans of the 2018 LA challenge (NRRD) into the h5 layout."""
 
-    raw: Annotated[Path, tyro.conf.Positional]
+    raw: Raw
     """Folder of scans, each with lgemri.nrrd and laendo.nrrd."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Out
     """New or empty folder."""
     crop: Literal["label", "none"] = "label"
     """label: cut around the label as published, which leaks where it lies. none: whole volumes."""
@@ -69,9 +70,9 @@ class ConvertLa:
 class ConvertFolder:
     """Convert a folder of your own NIfTI or NRRD images, some of them labeled."""
 
-    images: Annotated[Path, tyro.conf.Positional]
+    images: Images
     """Folder of images."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Out
     """New or empty folder."""
     labels: Path | None = None
     """Folder of labels named like the images; NAME_gt or NAME_label beside an image also count."""
@@ -120,13 +121,12 @@ class Fetch:
 
     def run(self) -> None:
         """Print source and terms, download if they are accepted; otherwise exit code 2."""
-        from buarl.data.cache import cache_root
         from buarl.files.fetch import ACDC_STEPS, LA_TERMS, LA_URL, fetch_la
 
         if self.dataset == "acdc":
-            print(ACDC_STEPS)
+            print(ACDC_STEPS.format(program=program()))
             return
-        url, root = self.base_url or LA_URL, self.out or cache_root() / "LA"
+        url, root = self.base_url or LA_URL, self.root()
         print(LA_TERMS.format(url=url))
         if not self.accept_terms:
             print("nothing was downloaded; if you may and want to use it, add --accept-terms")
@@ -134,16 +134,26 @@ class Fetch:
         fetch_la(root, base_url=url, include_test=self.test, say=print)
         print(f"next: {program()} doctor --source la --root {quoted(root)}")
 
+    def root(self) -> Path:
+        """The folder that is filled."""
+        from buarl.data.cache import cache_root
+
+        return self.out or cache_root() / "LA"
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        return f"interrupted; finished files stay in {quoted(self.root())}; go on with: {again}"
+
 
 @dataclass
 class Predict:
     """Segment image files with a trained run; the masks lie where the images lie."""
 
-    run_folder: Annotated[Path, tyro.conf.Positional]
+    run_folder: Run
     """A finished run, or with --weights the name or file of released weights."""
-    inputs: Annotated[Path, tyro.conf.Positional]
+    inputs: Images
     """A .nii, .nii.gz, .nrrd or .h5 file, or a folder of them."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Out
     """Folder for NAME_seg.nii.gz."""
     weights: bool = False
     """The first word names released weights, as in `predict --weights NAME IMAGES OUT`."""
@@ -163,14 +173,28 @@ class Predict:
     code: Places = ()
     """Code of your own that the run was trained with. A run folder alone never imports any."""
 
+    def __post_init__(self) -> None:
+        self._done = 0  # images
+
     def run(self) -> None:
         """Predict and say a line per file."""
         from buarl.files.predict_files import predict_each
 
-        options = {key: value for key, value in vars(self).items() if key != "threads"}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "threads"}
         for done in predict_each(**options):
             print(done.text())
+            self._done += 1
         print(f"written to {quoted(self.out)}")
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        written = counted(self._done, "image")
+        if not self._done:
+            return f"interrupted before a mask was written; start again with: {again}"
+        more = "" if self.overwrite else " --overwrite"
+        return (
+            f"interrupted; the masks of {written} are written, whole; to write all: {again}{more}"
+        )
 
 
 @dataclass
@@ -192,3 +216,7 @@ class Doctor:
         print(text)
         if not healthy:
             raise SystemExit(1)
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        return f"interrupted; doctor only looks, so nothing has changed; look again with: {again}"

@@ -1,4 +1,4 @@
-"""An interrupted training saves, says how to go on, and ends with a code of its own."""
+"""An interrupted command ends in order, says how to go on, and has a code of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
 from buarl.methods.base import Method, Step
@@ -22,6 +22,36 @@ class Interrupted(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: what Ctrl-C does, by another sender."""
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Meanwhile SIGTERM raises `Terminated`, once, so that whatever was begun is cleaned up.
+
+    Some send it twice, to the process and to its group; Ctrl-C still cuts the cleaning short.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def code_of(interruption: KeyboardInterrupt) -> int:
+    """What a process that was interrupted ends with, 128 + the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 class StopOnSignal:

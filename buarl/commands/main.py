@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -13,14 +15,15 @@ import torch
 import tyro
 from torch import OutOfMemoryError
 
-from buarl.commands.console import print_whatever_comes, say, sentence
+import buarl
+from buarl.commands.console import own_sentence, print_whatever_comes, say, sentence
 from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
-from buarl.commands.interruption import Interrupted
+from buarl.commands.interruption import Interrupted, code_of, terminated_as_interrupted
 from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.train import Train
-from buarl.commands.words import program
+from buarl.commands.words import command_line, program, quoted
 from buarl.fast.memory import hold_memory
 from buarl.training.health import FewSamples, TeachesNothing
 
@@ -29,15 +32,22 @@ from buarl.training.health import FewSamples, TeachesNothing
 class Convert:
     """Raw data into the h5 layout: the releases of ACDC and LA, or a folder of your own."""
 
-    what: tyro.conf.OmitSubcommandPrefixes[
-        Annotated[ConvertAcdc, tyro.conf.subcommand("acdc")]
-        | Annotated[ConvertLa, tyro.conf.subcommand("la")]
-        | Annotated[ConvertFolder, tyro.conf.subcommand("folder")]
+    what: Annotated[
+        tyro.conf.OmitSubcommandPrefixes[
+            Annotated[ConvertAcdc, tyro.conf.subcommand("acdc")]
+            | Annotated[ConvertLa, tyro.conf.subcommand("la")]
+            | Annotated[ConvertFolder, tyro.conf.subcommand("folder")]
+        ],
+        tyro.conf.arg(name=""),  # else the help calls its options "what options"
     ]
 
     def run(self) -> None:
         """Convert."""
         self.what.run()
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        return f"interrupted, and {quoted(self.what.out)} was not made; start again with: {again}"
 
 
 Command = (
@@ -56,32 +66,62 @@ Command = (
 MOST_THREADS = max(64, os.cpu_count() or 1)  # far more end in a crash of the OpenMP library
 
 
-def main(argv: list[str] | None = None) -> int:
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, OutOfMemoryError)
+ABOUT = (
+    f"buarl {buarl.__version__}: uncertainty-aware region learning for medical images with few "
+    "labels. COMMAND --help says what a command takes; --version says this version."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
+    Args:
+        argv: Its words; those of the process without them.
     Returns:
-        0, or 2 after a broken rule or a refusal of the machine, which is one line on stderr, or
-        130 and 143 after an interruption by SIGINT and SIGTERM. A mistake of ours is no such line:
-        it shows its traceback.
+        0, or 2 after a broken rule, a refusal of the machine or an error in code from outside,
+        which is one line on stderr (with BUARL_DEBUG=1 after its traceback), or 130 and 143 after
+        an interruption by SIGINT and SIGTERM. A mistake of ours is no such line: it shows its
+        traceback.
     """
     print_whatever_comes()
-    command = tyro.cli(Command, prog=program(), args=argv)
-    with warnings.catch_warnings():
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words in (["--version"], ["-V"]):
+        print(f"buarl {buarl.__version__}")
+        return 0
+    command = None
+    with warnings.catch_warnings(), terminated_as_interrupted():
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         try:
+            command = tyro.cli(Command, prog=program(), description=ABOUT, args=words)
             hold_memory()
             _set_threads(getattr(command, "threads", 0))
             command.run()
-        except (ValueError, OSError, FloatingPointError, MemoryError, OutOfMemoryError) as error:
-            say(sentence(error))
-            return 2
+        except BrokenPipeError:  # of `buarl ... | head`: nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + 13
         except Interrupted as stopped:
             say(str(stopped))
             return stopped.code
-        except KeyboardInterrupt:
-            say("interrupted")
-            return 130
+        except KeyboardInterrupt as stop:
+            advice = getattr(command, "interrupted", lambda again: "interrupted")
+            say(advice(command_line(words)))
+            return code_of(stop)
+        except Exception as error:
+            if (text := _in_one_line(error)) is None:
+                raise
+            if os.environ.get("BUARL_DEBUG") == "1":
+                traceback.print_exc()
+            say(text)
+            return 2
     return 0
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """What to say of an error in one line; None where only a traceback helps."""
+    if own := own_sentence(error, expected=isinstance(error, EXPECTED)):
+        return own
+    return sentence(error) if isinstance(error, EXPECTED) else None
 
 
 def _set_threads(threads: int) -> None:

@@ -9,6 +9,43 @@ from buarl.outside import code_name, is_outside, load_code
 from buarl.regions import RULES, Rule
 
 
+def takes(name: str, argument: str) -> bool:
+    """Whether a rule of the package takes an argument; a rule of your own takes none of ours.
+
+    >>> takes("url", "percentile"), takes("whole", "percentile"), takes("my.py:Rule", "percentile")
+    (True, False, False)
+    """
+    return name in RULES and argument in signature(RULES[name]).parameters
+
+
+def check_given(option: str, value: Any, argument: str, rules: dict[str, str]) -> None:
+    """Refuse an option for rules of which none would look at it.
+
+    Args:
+        option: Its name, "labeled_percentile".
+        value: What was given; None is nothing.
+        argument: The argument of a rule that it sets.
+        rules: The rules it is meant for, by term.
+    Raises:
+        ValueError: no such rule takes it; the message names them and those that do.
+
+    >>> check_given("alpha", 0.3, "alpha", {"labeled_rule": "url", "unlabeled_rule": "whole"})
+    >>> check_given("alpha", 0.3, "alpha", {"labeled_rule": "drop"})
+    Traceback (most recent call last):
+    ...
+    ValueError: alpha is an argument of the rules url, crl and means nothing to labeled_rule drop
+    """
+    if value is None or any(takes(name, argument) for name in rules.values()):
+        return
+    able = ", ".join(name for name in RULES if takes(name, argument))
+    given = " and ".join(f"{term} {name}" for term, name in rules.items())
+    own = next((term for term, name in rules.items() if is_outside(name)), None)
+    advice = f"; write --{own.replace('_', '-')}-option {argument}={value}" if own else ""
+    raise ValueError(
+        f"{option} is an argument of the rules {able} and means nothing to {given}{advice}"
+    )
+
+
 def make_rule(name: str, what: str, shared: dict[str, Any], own: dict[str, Any]) -> Rule:
     """A rule by its name on the command line.
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
+from buarl.arguments import counted
+from buarl.commands.words import Places, Run, Runs, program
 
-from buarl.commands.words import Places
+if TYPE_CHECKING:
+    from buarl.evaluation.score import Scored
 
 
 @dataclass
 class Evaluate:
-    """Score the last checkpoint of a run on whole volumes."""
+    """Score the last checkpoint of one or more runs on whole volumes."""
 
-    run_folder: Annotated[Path, tyro.conf.Positional]
+    run_folder: Run
     """A finished run."""
+    more: Runs = ()
+    """More runs; those that differ in their seed alone are also averaged."""
     split: Literal["val", "test"] = "val"
     """Which volumes."""
     root: Path | None = None
@@ -39,15 +43,42 @@ class Evaluate:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the predictions: bf16 is faster where the hardware computes it, and some labels differ."""
 
-    def run(self) -> None:
-        """Write metrics_<split>.csv into the run folder and print the table."""
-        from buarl.evaluation.evaluate import ceiling
-        from buarl.evaluation.score import score_run
-        from buarl.evaluation.scores import summary
-        from buarl.results.table import text_table
+    def __post_init__(self) -> None:
+        self._done = 0  # runs
 
-        done = score_run(
-            self.run_folder,
+    def run(self) -> None:
+        """Write metrics_<split>.csv into each run folder and print the table."""
+        from buarl.results.evaluated import table_of_runs
+
+        scored: dict[str, Scored] = {}
+        for folder in self._folders():
+            done = self._score(folder)
+            changes = done.experiment.changes
+            scored[f"{folder} ({changes})" if changes else str(folder)] = done
+            self._done += 1
+        runs = {title: (done.experiment, done.rows) for title, done in scored.items()}
+        print(table_of_runs(runs, self._ceilings(list(scored.values()))))
+        for done in scored.values():
+            print(f"{done.note}\nper case: {done.path}")
+
+    def _folders(self) -> list[Path]:
+        """Every run folder, looked at before the first is scored for minutes."""
+        from buarl.training.run import load_run
+
+        folders = [self.run_folder, *self.more]
+        places = [folder.resolve() for folder in folders]
+        for folder, place in zip(folders, places, strict=True):
+            if places.count(place) > 1:
+                raise ValueError(f"evaluate takes every run once, got {folder} twice")
+            if self.more:
+                load_run(folder, self.root, self.code)
+        return folders
+
+    def _score(self, folder: Path) -> Scored:
+        from buarl.evaluation.score import score_run
+
+        return score_run(
+            folder,
             self.root,
             split=self.split,
             empty=self.empty,
@@ -58,15 +89,26 @@ class Evaluate:
             precision=self.precision,
             code=self.code,
         )
-        changes = done.experiment.changes
-        title = f"{self.run_folder} ({changes})" if changes else str(self.run_folder)
-        scores = {title: summary(done.rows)}
-        if done.source.rank == 2:
+
+    def _ceilings(self, scored: list[Scored]) -> dict[str, dict[str, float]]:
+        """What labels score that were sent through the training size of slices, once for each."""
+        from buarl.evaluation.evaluate import ceiling
+        from buarl.evaluation.scores import summary
+
+        found = {}
+        for done in scored:
             size = "x".join(map(str, done.config.image_size))
-            limit = summary(ceiling(done.source, self.split, done.config, unit=self.unit))
-            scores[f"ceiling: label to {size} and back"] = limit
-        print(text_table(scores))
-        print(f"{done.note}\nper case: {done.path}")
+            title = f"ceiling: label to {size} and back"
+            if done.source.rank == 2 and title not in found:
+                found[title] = summary(
+                    ceiling(done.source, self.split, done.config, unit=self.unit)
+                )
+        return found
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        written = f"the scores of {counted(self._done, 'run')} are written" if self._done else ""
+        return f"interrupted; {written or 'nothing was written'}; start again with: {again}"
 
 
 @dataclass
@@ -74,7 +116,7 @@ class Demo:
     """Four short trainings on the phantom, a table and three figures."""
 
     figures: Path = Path("runs/demo")
-    """Folder for the pictures."""
+    """Folder for the pictures and the table."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
 
@@ -82,4 +124,16 @@ class Demo:
         """Train, print, draw."""
         from buarl.lessons.demo import run_demo
 
-        print(run_demo(self.figures, progress=True))
+        print(f"{run_demo(self.figures, progress=True)}\n{next_after_demo()}")
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        return f"interrupted; the demo keeps no unfinished training; start again with: {again}"
+
+
+def next_after_demo() -> str:
+    """What to do after the demo: the lessons, where they are at hand, and a run of one's own."""
+    lines = [f"{program()} train --help   your own run, also on real data"]
+    if Path("Makefile").is_file() and Path("notebooks/00_start_here.ipynb").is_file():
+        lines.insert(0, "make lab   the lessons, from notebooks/00_start_here.ipynb on")
+    return "next: " + "\n      ".join(lines)

@@ -10,42 +10,27 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
-from buarl.commands.rules import make_rule
+from buarl.commands.rules import check_given, make_rule
+from buarl.commands.train_options import (
+    LabeledRule,
+    Method,
+    PresetName,
+    Record,
+    ReductionName,
+    Set,
+    SourceName,
+    UnlabeledRule,
+)
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
-from buarl.data.source import Source, open_source, rank_of, source_names
-from buarl.methods import METHODS
+from buarl.data.source import Source, open_source, rank_of
 from buarl.outside import Code, is_outside, load_code
-from buarl.regions import RULES, Rule
-from buarl.training.config import PRESETS, Experiment
+from buarl.regions import Rule
+from buarl.training.config import Experiment
 from buarl.training.engine import Precision
 from buarl.training.loop import CHECKPOINT, StopTraining
-from buarl.training.overrides import KEYS
 
-ReductionName = Literal["region", "voxel"]
+PERCENTILES = {"labeled": 95, "unlabeled": 99}  # the paper's, where nobody says
 LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
-_OWN = "or your own, FOLDER/FILE.py:NAME"
-
-
-def _named(names: list[str], what: str, own: str = _OWN) -> Any:
-    """Help of an option that takes a name from a table."""
-    return tyro.conf.arg(metavar="NAME", help=f"{what}: {', '.join(names)}; {own}")
-
-
-Method = Annotated[str, _named(list(METHODS), "Training method")]
-LabeledRule = Annotated[str, _named(list(RULES), "Regions of the labeled term")]
-UnlabeledRule = Annotated[str, _named(list(RULES), "Regions of the unlabeled term")]
-SourceName = Annotated[str, _named(source_names(), "Data set", "or one that --code registers")]
-PresetName = Annotated[
-    str,
-    _named(
-        list(PRESETS),
-        "How far the published schedule is shortened",
-        "toy takes a minute or two, mini 128x128 or half-resolution volumes, paper all of it",
-    ),
-]
-Set = Annotated[
-    Pairs, tyro.conf.arg(help=f"Numbers that this row sets for itself, of {', '.join(KEYS)}")
-]
 
 
 @dataclass
@@ -75,21 +60,21 @@ class Train:
     labeled_rule: LabeledRule = "whole"
     labeled_rule_option: Pairs = ()
     """Arguments of the labeled rule, whichever it is."""
-    labeled_percentile: float = 95
-    """q of the labeled rule."""
+    labeled_percentile: float | None = None
+    """q of the labeled rule, 95 without it."""
     labeled_reduction: ReductionName = "voxel"
     """Normaliser of the labeled term: a mean per region, or a weight per voxel."""
     unlabeled_rule: UnlabeledRule = "whole"
     unlabeled_rule_option: Pairs = ()
     """Arguments of the unlabeled rule, whichever it is."""
-    unlabeled_percentile: float = 99
-    """q of the unlabeled rule."""
+    unlabeled_percentile: float | None = None
+    """q of the unlabeled rule, 99 without it."""
     unlabeled_reduction: ReductionName = "voxel"
     """Normaliser of the unlabeled term."""
-    alpha: float = 0.5
-    """Weight of the other region, for url and crl."""
-    scope: Literal["batch", "image"] = "batch"
-    """Percentile over the batch or over each image."""
+    alpha: float | None = None
+    """Weight of the other region, for url and crl; 0.5 without it."""
+    scope: Literal["batch", "image"] | None = None
+    """Percentile over the batch (default) or over each image."""
     unsupervised: Literal["mse", "pseudo_label"] | None = None
     """mean_teacher: its own squared error (default), or Eq. 8 on pseudo-labels."""
     entropy_from: Literal["teacher", "student"] | None = None
@@ -107,8 +92,7 @@ class Train:
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
     give the same results."""
-    record: bool = False
-    """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
+    record: Record = False
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     memory_budget: str | None = None
@@ -126,10 +110,12 @@ class Train:
         if self.url_in_stage2:
             options["url_in_stage2"] = True
         labeled = LABELED[rank_of(self.source)] if self.labeled is None else self.labeled
+        labeled_rule, unlabeled_rule = self._rule("labeled"), self._rule("unlabeled")
+        self._check_given()
         return Experiment(
             method=self.method,
-            labeled_rule=self._rule("labeled"),
-            unlabeled_rule=self._rule("unlabeled"),
+            labeled_rule=labeled_rule,
+            unlabeled_rule=unlabeled_rule,
             labeled_reduction=self.labeled_reduction,
             unlabeled_reduction=self.unlabeled_reduction,
             options=options,
@@ -149,9 +135,22 @@ class Train:
 
     def _rule(self, term: str) -> Rule:
         percentile = getattr(self, f"{term}_percentile")
-        shared = {"percentile": percentile, "alpha": self.alpha, "scope": self.scope}
+        shared = {
+            "percentile": PERCENTILES[term] if percentile is None else percentile,
+            "alpha": 0.5 if self.alpha is None else self.alpha,
+            "scope": self.scope or "batch",
+        }
         own = pairs(getattr(self, f"{term}_rule_option"), f"--{term}-rule-option")
         return make_rule(getattr(self, f"{term}_rule"), f"{term}_rule", shared, own)
+
+    def _check_given(self) -> None:
+        """Refuse arguments of rules that no rule takes: they would be typed for nothing."""
+        rules = {term: getattr(self, term) for term in ("labeled_rule", "unlabeled_rule")}
+        for term in rules:
+            option = term.replace("rule", "percentile")
+            check_given(option, getattr(self, option), "percentile", {term: rules[term]})
+        check_given("alpha", self.alpha, "alpha", rules)
+        check_given("scope", self.scope, "scope", rules)
 
     def run(self) -> None:
         """Train, with a progress bar; a signal to stop saves first and says how to go on."""
@@ -225,6 +224,13 @@ class Train:
             return None
         path = (self.out or self.resume) / "validation.csv"
         return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption outside the training itself."""
+        folder = self.out or self.resume
+        if self.out is None or (folder / "run.json").is_file():
+            return self._way_on(KeyboardInterrupt(), folder, self.places())
+        return f"interrupted before anything was begun; start again with: {again}"
 
     def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
         """What to say to whoever interrupted: where it stands, and the command that goes on."""

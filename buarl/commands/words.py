@@ -30,6 +30,14 @@ Places = Annotated[
 """Where code from outside the package lies; see `buarl.outside`."""
 
 
+Raw = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RAW")]
+Images = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
+Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]")]
+"""Words without the name of an option, by their names in usage, help and errors."""
+
+
 def pairs(groups: Sequence[Sequence[str]], option: str) -> dict[str, Any]:
     """The values of KEY=VALUE words; KEY VALUE in two words means the same.
 
@@ -70,21 +78,63 @@ def value_of(text: str) -> Any:
 
 
 def program() -> str:
-    """How a person calls this program: `buarl` where that is on the path, and is this one."""
+    """How a person calls this program from here, as it works when typed or pasted.
+
+    `buarl` where that is on the path, and is this one; else the place of the script beside this
+    Python, `.venv/bin/buarl`; else that Python itself, `.venv/bin/python -m buarl`.
+    """
+    script = shutil.which("buarl", path=str(Path(sys.executable).parent))
+    if script is None:
+        return python_module("buarl")
     found = shutil.which("buarl")
-    ours = found is not None and Path(found).parent == Path(sys.executable).parent
-    return "buarl" if ours else "python -m buarl"
+    if found is not None and Path(found).resolve() == Path(script).resolve():
+        return "buarl"
+    return _typed(script)
+
+
+def python_module(name: str) -> str:
+    """How a person starts a module with the Python at hand: `python -m NAME` where that is it."""
+    return f"{_typed(sys.executable)} -m {name}"
+
+
+def _typed(executable: str) -> str:
+    """An executable as a word: its name where the path leads there, else its shortest place."""
+    place = Path(executable)
+    found = shutil.which(place.name)
+    if found is not None and Path(found).absolute() == place:
+        return place.name
+    near = Path(".venv") / place.parent.name / place.name  # perhaps by a link
+    if near.is_file() and near.parent.resolve() == place.parent.resolve():
+        return quoted(near)
+    here = Path.cwd()
+    return quoted(place.relative_to(here) if place.is_relative_to(here) else place)
+
+
+def command_line(words: Sequence[str]) -> str:
+    """A whole command of this program, as a line to paste.
+
+    >>> command_line(["evaluate", "my runs/1"]).endswith('buarl evaluate "my runs/1"')
+    True
+    """
+    return " ".join([program(), *(quoted_word(word) for word in words)])
 
 
 def quoted(path: Path | str | int) -> str:
-    """As one word of a command line.
+    """A path as one word of a command line.
 
-    >>> quoted("runs/mine"), quoted("my runs/1")
-    ('runs/mine', '"my runs/1"')
+    >>> quoted("runs/mine"), quoted("my runs/1"), quoted("-x")
+    ('runs/mine', '"my runs/1"', './-x')
     """
     text = str(path)
-    if text.startswith("-"):
-        text = f"./{text}"  # else it would be an option
+    return quoted_word(f"./{text}" if text.startswith("-") else text)  # else it were an option
+
+
+def quoted_word(text: str) -> str:
+    """Any text as one word of a command line.
+
+    >>> quoted_word("--out"), quoted_word(""), quoted_word("a b")
+    ('--out', '""', '"a b"')
+    """
     if re.fullmatch(r"[\w@%+=:,./\\-]+", text) and (os.name == "nt" or "\\" not in text):
         return text
     return shlex.quote(text) if os.name != "nt" and set(text) & set('"$`!\\') else f'"{text}"'

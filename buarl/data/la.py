@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from buarl.arguments import counted
 from buarl.data.h5 import DataError, Sample, read_case, read_list
 from buarl.data.source import Source, register_source
 
@@ -52,7 +53,8 @@ class La(Source):
         names = read_list(self.root / "train.list")
         if len(names) <= self.held_out:
             raise DataError(
-                f"{self.root / 'train.list'}: more than {self.held_out} scans are needed, "
+                f"{self.root / 'train.list'}: more than {counted(self.held_out, 'scan')} are "
+                f"needed, "
                 f"the last {self.held_out} are held out, got {len(names)}"
             )
         return names

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from buarl.arguments import counted
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
@@ -91,7 +92,8 @@ def score_run(
         )
     volumes = len({scores["case"] for scores in rows})
     note = (
-        f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
+        f"split {split}, {counted(volumes, 'volume')}; {SELECTION}; seed {row.seed}; "
+        f"preset {row.preset}; "
         f"labeled {row.labeled}"
     )
     if row.changes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import reading
 from buarl.data.text import read_text
 from buarl.evaluation.metrics import Unit, metric_definition
@@ -110,7 +111,7 @@ def _row_of_scores(row: dict) -> dict:
     if absent := [name for name in columns if row.get(name) is None]:
         raise ValueError(f"a row lacks {absent[0]!r}")
     if None in row:
-        raise ValueError(f"a row has {len(row[None])} cells too many")
+        raise ValueError(f"a row has {counted(len(row[None]), 'cell')} too many")
     scores = {}
     for score in SCORES:
         top = 1 if score in ("dice", "jaccard") else sys.float_info.max

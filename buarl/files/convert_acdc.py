@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.acdc import Acdc
 from buarl.data.errors import DataError, reading, require_file
 from buarl.data.h5 import read_list
@@ -79,9 +80,14 @@ def convert_acdc(
                 write_list(built / f"{split}.list", names)
         write_list(built / "train_slices.list", _ordered(slices, listed_slices, lists))
     used = {case.split("_")[0] for names in splits.values() for case in names}
-    notes = [f"{len(slices)} training slices", f"split {'by seed' if lists is None else lists}"]
+    notes = [
+        f"{counted(len(slices), 'training slice')}",
+        f"split {'by seed' if lists is None else lists}",
+    ]
     if left := sorted(patients - used):
-        notes.append(f"{len(left)} patients stand in no list and were left out, first {left[0]}")
+        notes.append(
+            f"{counted(len(left), 'patient')} stand in no list and were left out, first {left[0]}"
+        )
     return Report(out, "acdc", {k: len(v) for k, v in splits.items()}, tuple(notes))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError
 from buarl.data.h5_writer import write_list
 from buarl.files.layout import (
@@ -120,7 +121,10 @@ def check_label_values(
     if len(set(label_values)) != len(label_values):
         raise DataError(f"label_values must differ from one another, got {list(label_values)}")
     if classes and label_values and len(classes) != len(label_values):
-        raise DataError(f"{len(classes)} classes need as many label_values, got {label_values}")
+        raise DataError(
+            f"{counted(len(classes), 'class', 'classes')} need as many "
+            f"label_values, got {label_values}"
+        )
     values = sorted(found)
     wanted = list(label_values) or list(range(len(classes or values)))
     if set(values) == set(wanted) and len(wanted) <= MAX_CLASSES:
@@ -199,9 +203,9 @@ def _notes(scans: dict[str, Scan], splits: dict[str, list[str]], names: tuple) -
     train = [scans[case] for case in splits["train"]]
     labeled = {scan.patient for scan in train if scan.label is not None}
     return (
-        f"{len({scan.patient for scan in scans.values()})} patients, "
+        f"{counted(len({scan.patient for scan in scans.values()}), 'patient')}, "
         f"{sum(scan.label is not None for scan in scans.values())} of {len(scans)} scans labeled",
-        f"train: {len(labeled)} patients with labels, "
-        f"{sum(scan.label is None for scan in train)} scans without",
+        f"train: {counted(len(labeled), 'patient')} with labels, "
+        f"{counted(sum(scan.label is None for scan in train), 'scan')} without",
         f"classes: {', '.join(names)}",
     )

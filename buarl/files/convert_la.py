@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError, reading
 from buarl.data.h5 import read_list
 from buarl.data.h5_writer import write_list
@@ -84,7 +85,7 @@ def convert_la(
                 _write_case(built, case, scans[case], crop, seed, check_affine)
             if names:
                 write_list(built / f"{split}.list", names)
-    notes = [f"{len(bare)} scans without a label", f"crop {crop!r}"]
+    notes = [f"{counted(len(bare), 'scan')} without a label", f"crop {crop!r}"]
     notes.append(f"split {'by seed' if lists is None else lists}")
     return Report(out, "la", {k: len(v) for k, v in splits.items()}, tuple(notes))
 

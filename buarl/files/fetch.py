@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError, access_cause
 from buarl.data.h5 import read_list
 from buarl.data.la import La, scan_path
@@ -38,8 +39,8 @@ ACDC_STEPS = """ACDC comes from its owners after a free registration; nothing is
   1. Register and log in at https://humanheart-project.creatis.insa-lyon.fr/database/
   2. Download the ACDC collection and unpack it into a folder RAW
      (it then holds training/patient001 ... patient100 and testing/patient101 ... patient150)
-  3. python -m buarl convert acdc RAW OUT
-  4. python -m buarl doctor --source acdc --root OUT"""
+  3. {program} convert acdc RAW OUT
+  4. {program} doctor --source acdc --root OUT"""
 
 
 class FetchError(DataError):
@@ -276,6 +277,7 @@ def download(url: str, path: Path, max_bytes: int, *, timeout: float, attempts: 
         except (requests.RequestException, ValueError) as error:  # ValueError: a senseless answer
             last = f"no connection, or it broke off ({error})"
     raise FetchError(
-        f"{url}: {last}, {attempts} tries; check the connection and call fetch again, finished "
+        f"{url}: {last}, {counted(attempts, 'try', 'tries')}; check the connection "
+        f"and call fetch again, finished "
         "files are kept"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data import cache, h5_writer
 from buarl.data.errors import DataError, writing
 from buarl.files.volume import Volume, read_volume
@@ -31,7 +32,10 @@ class Report:
     def text(self) -> str:
         """A few lines for people."""
         counts = ", ".join(f"{count} {split}" for split, count in self.cases.items())
-        return "\n".join([f"{self.root}: {counts} volumes", *(f"  {note}" for note in self.notes)])
+        volumes = counted(sum(self.cases.values()), "volume")
+        return "\n".join(
+            [f"{self.root}: {volumes}: {counts}", *(f"  {note}" for note in self.notes)]
+        )
 
 
 @contextmanager
@@ -231,7 +235,8 @@ def split_patients(
     first, second = (max(1, math.floor(s * len(names) + 0.5)) if s else 0 for s in (val, test))
     if first + second >= len(names):
         raise DataError(
-            f"{where}: {len(names)} patients with labels cannot give {first} to val, {second} to "
+            f"{where}: {counted(len(names), 'patient')} with labels cannot give "
+            f"{first} to val, {second} to "
             f"test and one to train; {hint}"
         )
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError
 from buarl.data.h5 import read_case
 from buarl.data.source import SPLITS, Source
@@ -116,7 +117,10 @@ def check_unknown(
     shapes = {entry.shape for entry in entries.values()}
     if source.rank == 3 and sample.image.shape[2] not in {shape[2] for shape in shapes}:
         public = sorted({shape[2] for shape in shapes})
-        return "different", f"{path}: shape {sample.image.shape}, public scans have {public} slices"
+        return (
+            "different",
+            f"{path}: shape {sample.image.shape}, public scans have {counted(public, 'slice')}",
+        )
     return NO_FIGURES, f"{path}: not in the manifest"
 
 

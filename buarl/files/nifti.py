@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError, require_module
 from buarl.data.limits import LARGE_BYTES, check_declared
 from buarl.files.stream import Stream, open_stream
@@ -53,8 +54,9 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Nifti1Header]:
         if packing == "raw" and offset + count != stored:
             short = "damaged or cut short" if offset + count > stored else "damaged"
             raise DataError(
-                f"{path}: {short}, the header asks for {count} bytes of voxels from byte {offset}, "
-                f"so the file must have {offset + count} bytes, got {stored}"
+                f"{path}: {short}, the header asks for {counted(count, 'byte')} of voxels "
+                f"from byte {offset}, "
+                f"so the file must have {counted(offset + count, 'byte')}, got {stored}"
             )
         stream.take(offset - header.sizeof_hdr)  # extensions, nothing we need
         content = stream.take(count)

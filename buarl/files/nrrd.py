@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError, require_module
 from buarl.data.limits import check_declared
 from buarl.files.stream import open_stream
@@ -89,7 +90,7 @@ def _header(path: Path, file: BinaryIO) -> OrderedDict[str, Any]:
     if not ends:
         raise DataError(
             f"{path}: not a readable volume, damaged or cut short (an NRRD header ends with an "
-            f"empty line, none is found in the first {len(begin)} bytes)"
+            f"empty line, none is found in the first {counted(len(begin), 'byte')})"
         )
     file.seek(min(ends))
     text = begin[: min(ends)].decode("utf-8", "replace")
@@ -124,10 +125,15 @@ def _numbers(path: Path, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype
     count = int(np.prod(shape))
     stored = path.stat().st_size
     if not count <= stored <= HEADER_BYTES + 64 * count:  # a number has 1 to 63 signs
-        raise DataError(f"{path}: damaged or cut short, {count} numbers do not make {stored} bytes")
+        raise DataError(
+            f"{path}: damaged or cut short, {counted(count, 'number')} "
+            f"cannot take {counted(stored, 'byte')}"
+        )
     words = file.read().split(maxsplit=count)
     if len(words) != count:
-        raise DataError(f"{path}: damaged or cut short, {count} numbers must follow the header")
+        raise DataError(
+            f"{path}: damaged or cut short, {counted(count, 'number')} must follow the header"
+        )
     parsed = np.array([int(word) if dtype.kind in "iu" else float(word) for word in words])
     array = parsed.astype(dtype)
     if dtype.kind in "iu" and (array != parsed).any():

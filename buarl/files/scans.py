@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError
 from buarl.files.listing import check_name, image_files
 from buarl.files.volume import SUFFIXES
@@ -60,15 +61,18 @@ def pattern_hint(scans: dict[str, Scan], patient: str | None) -> str:
     """What to say where file names give too few patients: the pattern, an example, a better one."""
     first = next(iter(scans))
     text = (
-        f"by the pattern {patient or PATTERN!r} {len(scans)} files are "
-        f"{len({scan.patient for scan in scans.values()})} patients, e.g. {first!r} is of patient "
+        f"by the pattern {patient or PATTERN!r} {counted(len(scans), 'file')} are "
+        f"{counted(len({scan.patient for scan in scans.values()}), 'patient')}, e.g. {first!r} "
+        f"is of patient "
         f"{scans[first].patient!r}"
     )
     better = r"([^_]+_[^_]+)"
     matches = [re.match(better, stem) for stem in scans]
     if patient is None and all(matches):
         count = len({match[1] for match in matches if match})
-        return f"{text}; if that is wrong, --patient '{better}' makes it {count} patients"
+        return (
+            f"{text}; if that is wrong, --patient '{better}' makes it {counted(count, 'patient')}"
+        )
     return f"{text}; --patient PATTERN names another, its one group is the patient"
 
 
@@ -109,7 +113,8 @@ def _labels_of_channel(
     if len(channels) > 1:
         raise DataError(
             f"{path}: an image must have one channel, but the label {labels[0].name} belongs to "
-            f"{len(channels)} files, {' and '.join(sorted(channels)[:2])}; keep one of them"
+            f"{counted(len(channels), 'file')}, {' and '.join(sorted(channels)[:2])}; "
+            "keep one of them"
         )
     return labels
 

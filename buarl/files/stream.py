@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError
 
 PIECE = 2**20  # bytes at a time
@@ -35,7 +36,8 @@ class Stream:
             piece = self.unpacked.read(min(PIECE, count - len(content)))
             if not piece:
                 raise DataError(
-                    f"{self.path}: damaged or cut short, {count} bytes must follow where the file "
+                    f"{self.path}: damaged or cut short, {counted(count, 'byte')} must follow "
+                    f"where the file "
                     f"has {len(content)}"
                 )
             content += piece

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import pickle
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,27 +30,25 @@ from buarl.figures.views import planes, view_with_all_classes
 from buarl.lessons.trained import lesson_row
 from buarl.methods import Method
 from buarl.results.table import text_table
-from buarl.training.checkpoint import write_atomic
+from buarl.training.checkpoint import write_atomic, write_text
 from buarl.training.config import Config, build_method, config_for
 from buarl.training.loop import fit
 from buarl.training.run import SELECTION
 
 ROWS = ("supervised", "Mean Teacher", "BCP", "BCP + URL + CRL")
-NEXT = """next: make lab                     the lessons, starting at notebooks/00_start_here.ipynb
-      python -m buarl train --help your own run, also on real ACDC"""
 
 
 def run_demo(figures: Path, *, progress: bool = False) -> str:
-    """Train the four rows on the phantom, score them, and draw three figures of the paper.
+    """Train the four rows on the phantom, score them, draw three figures, and write the table.
 
     As many rows are trained at once as torch has threads, each on one thread: networks this small
     gain a tenth from a second one, and scores do not depend on how many there are.
 
     Args:
-        figures: Folder for the figures; made if absent.
+        figures: Folder for the figures, and for the table as Markdown and CSV; made if absent.
         progress: Show a bar.
     Returns:
-        The report: a table, what it means, and what to do next.
+        The report: a table, what it means, and every file that was written.
     """
     source = open_source("phantom")
     config = config_for(lesson_row("BCP", source))
@@ -57,8 +61,10 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
         methods[name], scores[name] = method, {**summary(scored), "seconds": f"{seconds:.0f}"}
     scores["ceiling: label to 64x64 and back"] = summary(ceiling(source, "val", config))
     figures.mkdir(parents=True, exist_ok=True)
+    files = []
     for name, figure in draw_figures(methods, source, config).items():
-        save_figure(figure, figures / f"{name}.png")
+        files.append(figures / f"{name}.png")
+        save_figure(figure, files[-1])
     notes = (
         f"phantom, {config.labeled} labeled patients of {_patients(source)}, seed {config.seed}, "
         f"{scores['BCP']['cases']} validation volumes; {SELECTION}.\n"
@@ -66,9 +72,39 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
         "One seed on synthetic hearts shows that the code runs, not that one method is better.\n"
         "Dice, Jaccard 0-1; 95HD, ASD in voxels, a missed structure counts as the image diagonal."
     )
-    minutes = (time.perf_counter() - started) / 60
     table = text_table(scores, ("seconds",))
-    return f"\n{table}\n\n{notes}\n\n{minutes:.1f} min; figures in {figures}/\n{NEXT}"
+    files += save_table(figures, scores, table, notes)
+    written = "\n".join(f"  {path}" for path in files)
+    minutes = (time.perf_counter() - started) / 60
+    return f"\n{table}\n\n{notes}\n\n{minutes:.1f} min; written:\n{written}"
+
+
+def save_table(
+    folder: Path, scores: Mapping[str, Mapping[str, Any]], table: str, notes: str
+) -> list[Path]:
+    """Write a table of scores twice, with its notes: for people and for programs.
+
+    Args:
+        folder: Existing folder.
+        scores: Per row a summary, the first with all columns.
+        table: The same as Markdown.
+        notes: What the numbers mean, some lines.
+    Returns:
+        The files, table.md and table.csv; the notes of the second begin with #.
+    """
+    text = io.StringIO()
+    for line in notes.splitlines():
+        text.write(f"# {line}\n")
+    columns = ["row", *next(iter(scores.values()))]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for title, values in scores.items():
+        rounded = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
+        writer.writerow({"row": title, **rounded})
+    contents = {"table.md": f"{table}\n\n{notes}\n", "table.csv": text.getvalue()}
+    for name, content in contents.items():
+        write_text(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def train_rows(source: Source, workers: int) -> Iterator[tuple[str, Method, list[dict], float]]:
@@ -81,16 +117,54 @@ def train_rows(source: Source, workers: int) -> Iterator[tuple[str, Method, list
         For each row, in order, its name, the trained method, its validation scores, and the
         seconds its training took.
     """
-    tasks = []
+    tasks = {}
     for name in ROWS:
         row = lesson_row(name, source)
         task = name, build_method(row, source.num_classes), source, config_for(row)
-        tasks.append(pickle.dumps(task))  # bytes: no tensor stays shared with a process that ends
+        tasks[name] = pickle.dumps(task)  # bytes: no tensor stays shared with a process that ends
     if workers == 1:
-        yield from (pickle.loads(_train(task)) for task in tasks)
+        yield from (pickle.loads(_train(task)) for task in tasks.values())
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from map(pickle.loads, pool.map(_train, tasks))
+    with TemporaryDirectory() as folder:  # through a pipe, tasks this large could block its end
+        paths = [Path(folder) / str(number) for number in range(len(tasks))]
+        for path, task in zip(paths, tasks.values(), strict=True):
+            path.write_bytes(task)
+        yield from map(pickle.loads, _in_processes(paths, workers))
+
+
+def _in_processes(paths: list[Path], workers: int) -> Iterator[bytes]:
+    """Train the tasks of files in processes that end when this one is interrupted, without words.
+
+    Ctrl-C reaches every process of a terminal. It is blocked while processes start, which they
+    inherit, so that only this one hears of it.
+    """
+    others = set(active_children())
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        try:
+            with _without_interruption():
+                results = pool.map(_train_file, paths)
+            yield from results
+        except BaseException:  # nobody waits for trainings that nobody wants
+            for process in set(active_children()) - others:
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _without_interruption() -> Iterator[None]:
+    mask = getattr(signal, "pthread_sigmask", None)
+    if mask is None:  # on Windows
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
+
+
+def _train_file(path: Path) -> bytes:
+    return _train(path.read_bytes())
 
 
 def _train(task: bytes) -> bytes:

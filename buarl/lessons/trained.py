@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ import torch
 from buarl.data import synthetic
 from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
+from buarl.lessons.bar import OnceBar
 from buarl.lessons.rows import LESSON_ROWS, lesson_row
 from buarl.lessons.shipped import shipped_method
 from buarl.methods import Method
@@ -90,7 +92,7 @@ def trained(
     experiment: Experiment,
     source: Source,
     *,
-    progress: bool = False,
+    progress: bool = True,
     callback: Callback | None = None,
 ) -> Method:
     """Return the method of a row after training, on the CPU.
@@ -101,7 +103,7 @@ def trained(
     Args:
         experiment: The row; meant for presets that take a minute.
         source: Its data set.
-        progress: Show a bar while training.
+        progress: Where it has to be trained, show a bar that says so.
         callback: Called after every step of a training, see `fit`.
     """
     if (method := shipped_method(experiment, source)) is not None:
@@ -128,7 +130,8 @@ def trained_here(
 
     def train() -> Method:
         shutil.rmtree(folder, ignore_errors=True)
-        run_experiment(experiment, source, folder, progress=progress, callback=callback)
+        with OnceBar(experiment, callback) if progress else nullcontext(callback) as each_step:
+            run_experiment(experiment, source, folder, callback=each_step)
         return load_run(folder, source.root)[2]
 
     return made_once(folder, partial(_kept, folder, source), train)

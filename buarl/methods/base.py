@@ -19,7 +19,7 @@ from buarl.dice import DICE_SSL4MIS, Dice
 from buarl.losses import Reduction, region_loss
 from buarl.methods.copies import fresh_copy as fresh_copy, frozen_copy as frozen_copy
 from buarl.methods.optimizers import Adam as Adam, Optimizer as Optimizer, Sgd as Sgd
-from buarl.methods.options import Count, Share, Weight, check_options
+from buarl.methods.options import Count, Share, Weight, check_options, check_unused
 from buarl.methods.recipe import (
     Paper,
     Recipe,
@@ -61,6 +61,10 @@ class Method(nn.Module, ABC):
     """Public code of the method."""
     untouched: ClassVar[tuple[str, ...]] = ()
     """Prefixes of those parameters of the student that a step need not reach."""
+    recordable: ClassVar[bool] = True
+    """Whether a GPU can repeat the steps from a recording, see `buarl.fast.recorder`."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Options that this method never looks at; any other value than their default is refused."""
 
     network: InitVar[nn.Module] = field(kw_only=False)
     """The network that learns: images (B, 1, *spatial) to logits (B, C, *spatial)."""
@@ -82,7 +86,9 @@ class Method(nn.Module, ABC):
     def __post_init__(self, network: nn.Module) -> None:
         super().__init__()
         _check_decorated(type(self))
-        check_options(self, vars(type(self)).get("name", type(self).__name__))
+        called = vars(type(self)).get("name", type(self).__name__)
+        check_options(self, called)
+        check_unused(self, called, self.unused)
         self.student = network
 
     @classmethod

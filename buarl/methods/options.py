@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
@@ -85,6 +85,45 @@ def check_options(owner: Any, name: str) -> None:
         value = getattr(owner, option)
         if not fits(value, kind):
             raise ValueError(f"{name}.{option} must be {described(kind)}, got {value!r}")
+
+
+def check_unused(owner: Any, name: str, unused: Sequence[str]) -> None:
+    """Refuse values for fields that are never looked at: they would be recorded and change nothing.
+
+    Args:
+        owner: The dataclass object whose fields are checked.
+        name: What the object is called in the message.
+        unused: Fields that must keep their default.
+    Raises:
+        ValueError: the first such field with another value; both are named.
+        TypeError: an unused field that the dataclass does not have.
+
+    >>> @dataclass
+    ... class Noise:
+    ...     std: float = 0.1
+    ...     seed: int = 0
+    >>> check_unused(Noise(std=2), "noise", ["seed"])
+    >>> check_unused(Noise(seed=1), "noise", ["seed"])
+    Traceback (most recent call last):
+    ...
+    ValueError: noise does not use seed, so it must stay 0, got 1
+    """
+    defaults = {field.name: field.default for field in fields(owner)}
+    for option in unused:
+        if option not in defaults:
+            raise TypeError(f"{name}.unused must name its options {list(defaults)}, got {option!r}")
+        default, value = defaults[option], getattr(owner, option)
+        if value != default:
+            raise ValueError(
+                f"{name} does not use {option}, so it must stay {_called(default)}, "
+                f"got {_called(value)}"
+            )
+
+
+def _called(value: Any) -> str:
+    """A rule by its name, as it stands in rows and on the command line; anything else as it is."""
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) else f"{value!r:.200}"
 
 
 @cache

@@ -21,7 +21,7 @@ from buarl.schedules import Poly, StepDecay
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Supervised(Method):
-    """Dice and cross-entropy on labeled images; the unlabeled rule has nothing to cut.
+    """Dice and cross-entropy on labeled images; a rule for unlabeled ones is refused.
 
     >>> import buarl
     >>> method = Supervised(buarl.networks.UNet(4, width=2), labeled_rule=buarl.url(95))
@@ -41,6 +41,7 @@ class Supervised(Method):
         Reference("HiLab-git/SSL4MIS", "06df604", "code/train_fully_supervised_2D.py", "2-D"),
         Reference("yulequan/UA-MT", "88ed29a", "code/train_LA.py", "3-D"),
     )
+    unused = ("unlabeled_rule", "unlabeled_reduction")
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step."""

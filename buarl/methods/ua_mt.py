@@ -62,6 +62,7 @@ class UaMt(NoisyTeacher):
             "yulequan/UA-MT", "88ed29a", "code/train_LA_meanteacher_certainty_unlabel.py", "3-D"
         ),
     )
+    recordable = False  # its threshold is another number at every step
 
     passes: Count = 8
     """T, the noisy teacher passes behind the mask.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
 from buarl.evaluation.scores import read_metrics, summary
-from buarl.results.table import COLUMNS, DECIMALS, markdown_table, score_text
+from buarl.results.table import COLUMNS, markdown_table, score_text, spread_text
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment
 from buarl.training.run import read_run
@@ -128,7 +127,7 @@ def spread_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
             entries = [entry for entry in of_row if _precision(entry) == precision]
             if len(entries) > 1:
                 scores = {key: [entry["summary"][key] for entry in entries] for key in COLUMNS}
-                cells = [_mean_and_spread(key, values) for key, values in scores.items()]
+                cells = [spread_text(key, values) for key, values in scores.items()]
                 seeds = ", ".join(str(entry["experiment"]["seed"]) for entry in entries)
                 lines.append([f"{_title(title, row)}, {precision}", *cells, seeds])
     return markdown_table(lines)
@@ -141,13 +140,6 @@ def _title(title: str, row: Experiment) -> str:
 def _precision(entry: Mapping[str, Any]) -> str:
     """The precision of a run; entries made before it was recorded are of CPUs without bf16."""
     return entry["environment"].get("precision", "fp32")
-
-
-def _mean_and_spread(key: str, values: Sequence[float | None]) -> str:
-    if None in values:
-        return "-"
-    mean, spread = statistics.mean(values), statistics.stdev(values)
-    return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:

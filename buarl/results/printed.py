@@ -12,6 +12,8 @@ import csv
 from dataclasses import dataclass
 from importlib.resources import files
 
+from buarl.arguments import counted
+
 SCORES = ("dice", "jaccard", "hd95", "asd")
 SLIPS = {
     (5, "95, 99", "hd95"): "printed 1.6; the same run stands as 1.63 in Tables 1, 3, 4 and 6",
@@ -86,5 +88,7 @@ def printed_row(table: int, row: str, labeled: int | None = None) -> PrintedRow:
     """
     found = [r for r in printed_rows(table) if r.row == row and labeled in (None, r.labeled)]
     if len(found) != 1:
-        raise ValueError(f"table {table} has {len(found)} rows {row!r} with labeled {labeled}")
+        raise ValueError(
+            f"table {table} has {counted(len(found), 'row')} {row!r} with labeled {labeled}"
+        )
     return found[0]

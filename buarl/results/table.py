@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -76,6 +77,23 @@ def score_text(key: str, value: float | None) -> str:
     ('0.777', '5.16', '-')
     """
     return "-" if value is None else f"{value:.{DECIMALS[key]}f}"
+
+
+def spread_text(key: str, values: Sequence[float | None]) -> str:
+    """Mean and standard deviation of a score over runs, with the decimals of `score_text`.
+
+    Args:
+        key: One of `COLUMNS`.
+        values: The scores of at least two runs; the deviation divides by one less than their
+            number. One None, as JSON writes NaN, makes a dash of all.
+
+    >>> spread_text("dice", [0.5, 0.75]), spread_text("asd", [1.0, None])
+    ('0.625 ± 0.177', '-')
+    """
+    if None in values:
+        return "-"
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], right: bool) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from buarl.arguments import counted
 from buarl.data.h5 import Sample
 from buarl.entropy import most_likely
 from buarl.methods.recipe import StagePlan
@@ -58,7 +59,7 @@ def check_samples(labeled: Sequence[Sample], unlabeled: Sequence[Sample]) -> Non
             break
     if len(classes) == 1:
         warn(
-            f"all {len(labeled)} labels hold class {classes.pop()} only",
+            f"all {counted(len(labeled), 'label')} hold class {classes.pop()} only",
             "a network learns to predict it everywhere: check the label files, or label other "
             "patients",
         )

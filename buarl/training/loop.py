@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from buarl.arguments import counted
 from buarl.data.batches import Batches, SemiBatch, no_unlabeled
 from buarl.data.source import Source
 from buarl.fast.memory import hold_memory
@@ -213,7 +214,9 @@ def _checked(method: Method, source: Source, config: Config, out: Path | None) -
     stages = method.stages()
     if len(stages) != len(config.stages):
         names = [stage.name for stage in stages]
-        raise ValueError(f"config must plan the stages {names}, got {len(config.stages)} plans")
+        raise ValueError(
+            f"config must plan the stages {names}, got {counted(len(config.stages), 'plan')}"
+        )
     method.check_plan(config.stages)
     unlabeled = max(plan.unlabeled_batch for plan in config.stages)
     if unlabeled and not source.split_labeled(config.labeled)[1]:

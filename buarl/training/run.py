@@ -128,7 +128,7 @@ def run_experiment(
                 progress=progress,
                 callback=callback,
             )
-        except (ValueError, OSError, FloatingPointError) as error:
+        except Exception as error:  # of whatever kind: code from outside may raise any
             _leave(out, error, ours=not resume)
             raise
         write_text(out / "history.csv", _history_csv(result.history))

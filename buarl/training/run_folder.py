@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from buarl.arguments import counted
 from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
 from buarl.data.text import read_text
@@ -222,7 +223,8 @@ def load_method(out: Path, num_classes: int, code: Code = ()) -> Method:
     steps = [plan.steps for plan in config_for(experiment, code).stages]
     if (position := position_in(path, state, steps)) != (len(steps), 0):
         raise ValueError(
-            f"{path}: stands in stage {position[0] + 1} after {position[1]} steps, though run.json "
+            f"{path}: stands in stage {position[0] + 1} after {counted(position[1], 'step')}, "
+            f"though run.json "
             f"says that the run is finished; `train --resume {out}` trains the rest"
         )
     load_weights(method, path, state)

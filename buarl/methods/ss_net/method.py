@@ -66,6 +66,7 @@ class SsNet(RampedMethod):
         Reference("ycwu1997/SS-Net", "c0a8bf6", "code/train_ss_2d.py", "2-D"),
         Reference("ycwu1997/SS-Net", "c0a8bf6", "code/train_ss_3d.py", "3-D"),
     )
+    recordable = False  # which features become prototypes is decided on the host
     # A selector learns when its class is in the batch and the memory, the others on request; and
     # until a foreground voxel is right the memory is empty and no head learns.
     untouched = ("projection.", "prediction.", "selectors.", "memory_selectors.")

@@ -157,13 +157,14 @@ class _Training:
             self.save(out, CHECKPOINT if last else f"{stage.name}.pt", callback)
 
     def save(self, out: Path | None, name: str, callback: Callback | None) -> None:
-        """Write a checkpoint and the curves so far where there is a folder, after what the callback
-        keeps."""
+        """Write a checkpoint where there is a folder, after the curves and what the callback keeps.
+
+        So whatever a checkpoint covers is on the disk before it."""
         if out is not None:
-            getattr(callback, "flush", lambda: None)()
-            self.state.save(out / name)
             if history := self.state.result.history:
                 write_text(out / HISTORY, csv_text(history))
+            getattr(callback, "flush", lambda: None)()
+            self.state.save(out / name)
 
     def check_predictions(self, stage: Stage, done: int) -> None:
         """Warn where the student, or a teacher that follows it, has collapsed to one class."""

@@ -21,15 +21,13 @@ from buarl.entropy import entropy_map, most_likely
 from buarl.evaluation.calibration import fit_temperature, reliability
 from buarl.evaluation.predict import predict_logits
 from buarl.evaluation.premise import premise_counts, premise_rows
-from buarl.evaluation.views import evenly_spaced
-from buarl.evaluation.watched import Watched, watched_training, watched_validation
+from buarl.evaluation.watched import PICTURES, Watched, watched_training, watched_validation
 from buarl.methods.base import Method, Step
 from buarl.training.checkpoint import write_atomic, write_text
 from buarl.training.config import Config
 from buarl.training.state import csv_text
 
 SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
-PICTURES = 4
 PREMISE_NOTE = (
     "# voxels and errors of {labeled} labeled and {unlabeled} unlabeled training images, evenly "
     "spaced in their lists, at training size, neither turned nor flipped; percentiles run over the "
@@ -109,7 +107,7 @@ class Monitor:
             name, network = pseudo_labeler(method, stage)
             logits = predict_logits(network, self.unlabeled.image)
             self._count({**place, "images": "unlabeled", "network": name}, self.unlabeled, logits)
-            shown = logits[evenly_spaced(range(len(logits)), PICTURES)]
+            shown = logits[:PICTURES]
             highest = math.log(logits.shape[1])
             entropy = (255 * entropy_map(shown) / highest).round().clamp(0, 255).byte()
             pictures = (_middle(array.numpy()) for array in (entropy, most_likely(shown).byte()))
@@ -158,12 +156,11 @@ class Monitor:
         return CALIBRATION_NOTE.format(**counts, measure=measured)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        chosen = evenly_spaced(range(len(self.unlabeled.names)), PICTURES)
-        image = _middle(self.unlabeled.image[chosen])
+        image = _middle(self.unlabeled.image[:PICTURES])
         low, high = (f(image, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
         gray = np.round(255 * (image - low) / np.where(high > low, high - low, 1))
         arrays = {
-            "names": np.array([self.unlabeled.names[i] for i in chosen]),
+            "names": np.array(self.unlabeled.names[:PICTURES]),
             "image": gray.astype(np.uint8),
             "num_classes": np.array(self.source.num_classes),
             "stages": np.array([moment.stage for moment in self.moments]),
@@ -173,7 +170,7 @@ class Monitor:
             "pseudo_label": np.stack([moment.pseudo_label for moment in self.moments]),
         }
         if self.unlabeled.label is not None:
-            arrays["label"] = _middle(self.unlabeled.label[chosen].byte().numpy())
+            arrays["label"] = _middle(self.unlabeled.label[:PICTURES].byte().numpy())
         return arrays
 
 

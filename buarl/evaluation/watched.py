@@ -15,8 +15,8 @@ from buarl.data.source import Source
 from buarl.evaluation.views import evenly_spaced, training_view
 from buarl.training.config import Config
 
-COUNT = {2: 12, 3: 4}  # training images of each side by rank of the data, as in a batch
-CASES, DEPTHS = {2: 8, 3: 4}, (0.25, 0.5, 0.75)  # validation volumes, and where they are cut
+PICTURES, MOST = 4, 12  # training images of each side: at least as many as are kept, at most these
+CASES, DEPTHS = {2: 8, 3: 4}, (0.35, 0.65)  # validation volumes by rank, and where they are cut
 
 
 class Watched(NamedTuple):
@@ -34,7 +34,7 @@ class Watched(NamedTuple):
 
 
 def watched_training(source: Source, config: Config, names: Sequence[str]) -> Watched | None:
-    """Training images of one side, evenly spaced in its list.
+    """Training images of one side of a batch.
 
     Args:
         source: The data set.
@@ -42,18 +42,24 @@ def watched_training(source: Source, config: Config, names: Sequence[str]) -> Wa
         names: All labeled, or all unlabeled training samples. Where some of them have labels, only
             those are taken.
     Returns:
-        12 slices or 4 patches, fewer where there are fewer; None without any.
+        As many as the labeled half of a batch has, so that percentiles run over as many voxels as
+        in training, but 4 to 12 of them; fewer where there are fewer, and None without any. The
+        first four stand at 1/8, 3/8, 5/8 and 7/8 of the list, the others at even distances among
+        the rest.
 
     >>> from buarl.data.source import open_source
     >>> from buarl.training.config import Experiment, config_for
     >>> source = open_source("phantom")
     >>> unlabeled = source.split_labeled(3)[1]
     >>> watched_training(source, config_for(Experiment()), unlabeled).image.shape
-    (12, 64, 64)
+    (8, 64, 64)
     """
     with_label = set(source.samples_with_label())
     ours = [name for name in names if name in with_label]
-    chosen = evenly_spaced(ours or names, COUNT[source.rank])
+    count = min(max(config.stages[-1].labeled_batch, PICTURES), MOST)
+    first = evenly_spaced(ours or names, PICTURES)
+    rest = [name for name in ours or names if name not in first]
+    chosen = first + evenly_spaced(rest, count - len(first))
     return _stacked(
         [source.training_sample(name, labeled=name in with_label) for name in chosen], config
     )
@@ -66,7 +72,7 @@ def watched_validation(source: Source, config: Config) -> tuple[Watched, Watched
         source: The data set.
         config: Numbers of the run, for the training size.
     Returns:
-        Up to 8 volumes, evenly spaced in the list, each cut at 1/4, 1/2 and 3/4 of its depth, or a
+        Up to 8 volumes, evenly spaced in the list, each cut at 35 % and 65 % of its depth, or a
         patch of up to 4 volumes. Every second volume is for the fit, the others for the measure;
         of a single volume both are the same. None where there is no validation volume.
     """

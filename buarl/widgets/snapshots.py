@@ -15,9 +15,10 @@ import numpy as np
 
 from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
-from buarl.evaluation.monitor import PICTURES, SHARES, pseudo_labeler
+from buarl.evaluation.monitor import SHARES, pseudo_labeler
 from buarl.evaluation.predict import predict_probs
 from buarl.evaluation.views import evenly_spaced, training_view
+from buarl.evaluation.watched import PICTURES
 from buarl.lessons.trained import LESSON_ROWS, fingerprint, lesson_row
 from buarl.methods import Method
 from buarl.methods.base import Step

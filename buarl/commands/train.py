@@ -11,6 +11,7 @@ import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.rules import make_rule
+from buarl.commands.show import page_of
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
 from buarl.data.source import Source, open_source, rank_of, source_names
 from buarl.methods import METHODS
@@ -184,12 +185,15 @@ class Train:
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
                 raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
-        watch.finish()
+            watch.finish()
+            page = page_of(folder, self.root, places)
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
         if self.root is not None and self.resume is not None:  # the folder knows another
             words.append(f"--root {quoted(self.root)}")
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
+        if page is not None:
+            print(page)
 
     def _new(self) -> tuple[Experiment, Source, Precision | None]:
         source, experiment = open_source(self.source, self.root), self.experiment()

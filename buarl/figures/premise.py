@@ -23,6 +23,7 @@ GRAY = "#808080"  # is seen on white and on black
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", "-.", ":")
 CUTS = (95, 99)
+FEW = 20  # voxels: a share of fewer says nothing and is not drawn
 TICKS = (0, 50, 80, 90, 95, 99, 100)
 
 
@@ -50,12 +51,15 @@ def error_by_percentile(
         class_names: C names, background first.
         title: Above the picture.
     Returns:
-        A closed figure. The axis of percentiles is stretched towards 100; lines mark 95 and 99.
+        A closed figure. The axis of percentiles is stretched towards 100; lines mark 95 and 99. A
+        point of fewer than 20 voxels is left out.
     """
     figure, axes = plt.subplots(figsize=SIZE, layout="constrained")
     centers = np.arange(len(EDGES) - 1) + 0.5
     for number, (name, chosen) in enumerate(rows.items()):
-        rates = 100 * error_rates(counts_of_rows(chosen, class_names))
+        counts = counts_of_rows(chosen, class_names)
+        enough = counts[..., 0].sum((1, 2)) >= FEW
+        rates = np.where(enough, 100 * error_rates(counts), np.nan)
         look = {"color": LINES[number % len(LINES)], "linestyle": STYLES[number % len(STYLES)]}
         axes.plot(centers, rates, marker="o", markersize=3, label=name, **look)
     for cut in CUTS:
@@ -163,6 +167,7 @@ def run_curves(histories: Mapping[str, Rows], key: str, ylabel: str, title: str 
         axes.axvline(step, color=GRAY, linewidth=1)
         place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
         axes.annotate(stage, (step, 1), xytext=(3, -9), fontsize=7.5, **place)
+    axes.set_xlim(left=0)
     axes.set_xlabel("step")
     _finish(axes, ylabel, title)
     return closed(figure)

@@ -22,6 +22,7 @@ from buarl.evaluation.watched import PICTURES
 from buarl.lessons.trained import LESSON_ROWS, fingerprint, lesson_row
 from buarl.methods import Method
 from buarl.methods.base import Step
+from buarl.outside import Code
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.loop import fit
@@ -59,17 +60,18 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
     return _sides(images, labels, names, probs, list(map(str, found["titles"])), source)
 
 
-def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
+def sides_of_run(folder: Path, root: str | Path | None = None, code: Code = ()) -> list[Side]:
     """Record both halves of a batch at the end of every stage of a finished run.
 
     Args:
         folder: Folder of the run.
         root: Where its data lie, if they have moved.
+        code: What the run may use from outside the package, see `load_run`.
     Raises:
         ValueError: no finished run there.
     """
-    row, source, method = load_run(folder, None if root is None else Path(root))
-    config = config_for(row)
+    row, source, method = load_run(folder, None if root is None else Path(root), code)
+    config = config_for(row, code)
     images, labels, names = few_slices(source, config)
     probs, titles = ([], []), []
     stages = method.stages()

@@ -35,6 +35,15 @@ from .parts import (
 ALWAYS = (IDS, HISTORY)  # every finished run has these; others may have been switched off
 NEEDED = ("experiment", "config", "data", "environment", "selection", "finished")
 RANGES = {"dice": 1.0, "jaccard": 1.0, "hd95": math.inf, "asd": math.inf}
+PREMISE_COLUMNS = (
+    *("stage", "step", "images", "network", "class", "where"),
+    *("percentile_from", "percentile_to", "voxels", "errors"),
+)
+CALIBRATION_COLUMNS = (
+    *("stage", "step", "temperature", "confidence_from", "confidence_to"),
+    *("voxels", "confidence", "accuracy"),
+)
+COUNTS = frozenset({"step", "voxels", "errors"})
 TEXTS = frozenset({"stage", "images", "network", "class", "where", "case", "role", "patient"})
 
 
@@ -109,8 +118,8 @@ def _read(folder: Path, unfinished: bool) -> Capsule:
         ids,
         history,
         read_table(folder / VALIDATION, ("stage", "step", "dice")),
-        read_table(folder / PREMISE, ("stage", "step", "voxels", "errors")),
-        read_table(folder / CALIBRATION, ("stage", "step", "temperature", "accuracy")),
+        read_table(folder / PREMISE, PREMISE_COLUMNS),
+        read_table(folder / CALIBRATION, CALIBRATION_COLUMNS),
         read_slices(folder / SLICES) if (folder / SLICES).is_file() else None,
         metrics,
         notes,
@@ -177,9 +186,12 @@ def read_table(path: Path, needed: tuple[str, ...]) -> Rows:
         table = csv.DictReader(lines, strict=True)
         if absent := [name for name in needed if name not in (table.fieldnames or ())]:
             raise ValueError(f"no column {absent[0]!r}")
-        return [
+        rows = [
             {name: _cell(name, text) for name, text in row.items() if text != ""} for row in table
         ]
+        if absent := [name for row in rows for name in needed if name not in row]:
+            raise ValueError(f"a row lacks {absent[0]!r}")
+        return rows
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise CapsuleError(f"{path}: damaged, no table of a run ({error})") from error
 
@@ -189,7 +201,7 @@ def _cell(name: str | None, text: str | None) -> str | int | float:
         raise ValueError("a row is longer or shorter than the head")
     if name in TEXTS or name == "name":
         return text
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    return int(text) if name in COUNTS or text.lstrip("-").isdigit() else float(text)
 
 
 def _by_role(rows: Rows) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from buarl.capsule import CALIBRATION, PREMISE, SLICES, Rows, read_slices, read_table
+from buarl.capsule.read import CALIBRATION_COLUMNS, PREMISE_COLUMNS
 from buarl.data.source import Source
 from buarl.entropy import entropy_map, most_likely
 from buarl.evaluation.calibration import fit_temperature, reliability
@@ -86,7 +87,8 @@ class Monitor:
         )
         self.validation = watched_validation(self.source, self.config)
         tables = (
-            read_table(self.folder / n, ("stage", "step", "voxels")) for n in (PREMISE, CALIBRATION)
+            read_table(self.folder / PREMISE, PREMISE_COLUMNS),
+            read_table(self.folder / CALIBRATION, CALIBRATION_COLUMNS),
         )
         self.premise, self.calibration = (
             [row for row in table if row["step"] <= done.get(row["stage"], 0)] for table in tables

@@ -85,7 +85,8 @@ def run_experiment(
         compiler: See `fit`.
         record: See `fit`.
         progress: See `fit`.
-        callback: See `fit`.
+        callback: See `fit`; `buarl.evaluation.watch.watch_run` makes the one that fills the
+            capsule.
         code: Method, network and rules from outside the package that the row may use, see
             `load_run`.
     Raises:

@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | export | release | convert | fetch | doctor`."""
+"""The command line: one class a command, and what every command has in common."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, 
 from buarl.commands.interruption import Interrupted, code_of, terminated_as_interrupted
 from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
+from buarl.commands.show import Show
 from buarl.commands.train import Train
 from buarl.commands.words import command_line, program, quoted
 from buarl.fast.memory import hold_memory
@@ -54,6 +55,7 @@ Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Release, tyro.conf.subcommand("release")]

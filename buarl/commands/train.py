@@ -11,6 +11,7 @@ import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.rules import check_given, make_rule
+from buarl.commands.show import page_of
 from buarl.commands.train_options import (
     LabeledRule,
     Method,
@@ -89,6 +90,8 @@ class Train:
     """auto, cpu, cuda, cuda:1, ..., mps."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
+    log: Literal["tensorboard"] | None = None
+    """Write the curves for TensorBoard too; they are always written as CSV."""
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
     give the same results."""
@@ -164,8 +167,8 @@ class Train:
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume
         experiment, source, precision = self._new() if self.out else self._begun(code)
-        curve = self._curve(experiment, source, code)
-        with StopOnSignal(curve) as stop:
+        watch = self._watch(experiment, source, code)
+        with StopOnSignal(watch) as stop:
             try:
                 result = run_experiment(
                     experiment,
@@ -183,13 +186,15 @@ class Train:
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
                 raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
-        if curve is not None:
-            curve.finish()
+            watch.finish()
+            page = page_of(folder, self.root, places)
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
         if self.root is not None and self.resume is not None:  # the folder knows another
             words.append(f"--root {quoted(self.root)}")
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
+        if page is not None:
+            print(page)
 
     def _new(self) -> tuple[Experiment, Source, Precision | None]:
         source, experiment = self._opened(self.source, self.root), self.experiment()
@@ -216,14 +221,12 @@ class Train:
         source.memory_budget = self.memory_budget
         return source
 
-    def _curve(self, experiment: Experiment, source: Source, code: Code) -> Any:
-        from buarl.evaluation.validation import DiceCurve
+    def _watch(self, experiment: Experiment, source: Source, code: Code) -> Any:
+        from buarl.evaluation.watch import watch_run
         from buarl.training.config import config_for
 
-        if not self.validate:
-            return None
-        path = (self.out or self.resume) / "validation.csv"
-        return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
+        config, folder = config_for(experiment, code), self.out or self.resume
+        return watch_run(source, config, folder, validate=self.validate, log=self.log)
 
     def interrupted(self, again: str) -> str:
         """What to say after an interruption outside the training itself."""
@@ -244,6 +247,7 @@ class Train:
             "device": None if self.device == "auto" else self.device,
             "validate": self.validate or None,
             "memory-budget": self.memory_budget,
+            "log": self.log,
             "threads": self.threads or None,
         }
         words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]

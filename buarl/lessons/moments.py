@@ -18,7 +18,7 @@ import numpy as np
 from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
 from buarl.evaluation.predict import predict_probs
-from buarl.figures.views import training_view
+from buarl.evaluation.views import training_view
 from buarl.lessons.demo import unlabeled_slice
 from buarl.lessons.rows import STUDY_ROWS, lesson_row
 from buarl.lessons.shipped import shipped_snapshots

@@ -9,6 +9,7 @@ import numpy as np
 from buarl.data.source import Source
 from buarl.lessons.moments import STAGES, few_slices, lesson_moments, predict_sides
 from buarl.lessons.rows import lesson_row
+from buarl.outside import Code
 from buarl.training.checkpoint import load_state
 from buarl.training.config import config_for
 from buarl.training.run import CHECKPOINT, load_run, stage_checkpoint
@@ -31,17 +32,18 @@ def sides_of_lesson(name: str, source: Source, *, progress: bool = False) -> lis
     return _sides(images, labels, names, probs, list(map(str, found["titles"])), source)
 
 
-def sides_of_run(folder: Path, root: str | Path | None = None) -> list[Side]:
+def sides_of_run(folder: Path, root: str | Path | None = None, code: Code = ()) -> list[Side]:
     """Record both halves of a batch at the end of every stage of a finished run.
 
     Args:
         folder: Folder of the run.
         root: Where its data lie, if they have moved.
+        code: What the run may use from outside the package, see `load_run`.
     Raises:
         ValueError: no finished run there.
     """
-    row, source, method = load_run(folder, None if root is None else Path(root))
-    config = config_for(row)
+    row, source, method = load_run(folder, None if root is None else Path(root), code)
+    config = config_for(row, code)
     images, labels, names = few_slices(source, config)
     probs, titles = ([], []), []
     stages = method.stages()

@@ -93,6 +93,7 @@ def run_experiment(
     """
     out = Path(out)
     config = _with_precision(experiment, config_for(experiment, code), precision)
+    source = source.drawn(config.labeled_draw)
     method = build_method(experiment, source.num_classes, code, config)
     description = describe(experiment, source, config)
     engine = choose_engine(device, config.precision)

@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
+"""`buarl demo | train | evaluate | predict | convert | fetch | doctor | table | plan`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from buarl.commands.console import print_whatever_comes, say, sentence
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
 from buarl.commands.runs import Demo, Evaluate
+from buarl.commands.tables import Plan, Table
 from buarl.commands.train import Train
 from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
@@ -46,6 +47,8 @@ Command = (
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[Table, tyro.conf.subcommand("table")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
 )
 
 

@@ -136,7 +136,7 @@ class Selection(DiceCurve):
         if self._weights is not None:
             (stage, step), weights = self._weights
             dice = self.rows[stage, step]["dice"]
-            if all(dice > other for other in before):
+            if all(dice > other or np.isnan(other) for other in before):
                 content = {"stage": stage, "step": step, "dice": dice, "student": weights}
                 save_state(self.folder / BEST, content)
             self._weights = None

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from buarl.controls import border_region, level, random_region
 from buarl.methods import METHODS
-from buarl.regions import crl, url, whole
+from buarl.regions import Rule, crl, url, whole
 from buarl.results.paper import Reading
 from buarl.training.config import Experiment
 
@@ -38,6 +38,36 @@ def total_weight(percentile: float, uncertain: float, certain: float, reduction:
     return round((100 - percentile) / 100 * uncertain + percentile / 100 * certain, 12)
 
 
+def control_rules(reading: Reading) -> dict[str, tuple[Rule, Rule]]:
+    """The rules that take the place of URL and CRL, by what is left of the idea.
+
+    Args:
+        reading: What the labeled and the unlabeled term are a mean over.
+
+    >>> labeled, unlabeled = control_rules(Reading("voxel", "voxel"))["total weight, no place"]
+    >>> labeled.weight, unlabeled.weight
+    (0.525, 0.995)
+    """
+    weights = (
+        total_weight(LABELED_Q, 1.0, ALPHA, reading.labeled),
+        total_weight(UNLABELED_Q, ALPHA, 1.0, reading.unlabeled),
+    )
+    pairs = {
+        "total weight, no place": (level(weights[0]), level(weights[1])),
+        "random place": (
+            random_region(LABELED_Q, 1.0, ALPHA),
+            random_region(UNLABELED_Q, ALPHA, 1.0),
+        ),
+        "border place": (
+            border_region(LABELED_Q, 1.0, ALPHA),
+            border_region(UNLABELED_Q, ALPHA, 1.0),
+        ),
+    }
+    if "region" in reading:  # per voxel, alpha = 1 is the plain method to the last bit
+        pairs["alpha = 1"] = (url(LABELED_Q, 1.0), crl(UNLABELED_Q, 1.0))
+    return pairs
+
+
 def control_rows(reading: Reading, base: Experiment | None = None) -> dict[str, Experiment]:
     """The controls under a reading, with the two rows they are controls of.
 
@@ -58,25 +88,8 @@ def control_rows(reading: Reading, base: Experiment | None = None) -> dict[str, 
         labeled_reduction=reading.labeled,
         unlabeled_reduction=reading.unlabeled,
     )
-    weights = (
-        total_weight(LABELED_Q, 1.0, ALPHA, reading.labeled),
-        total_weight(UNLABELED_Q, ALPHA, 1.0, reading.unlabeled),
-    )
-    pairs = {
-        "total weight, no place": (level(weights[0]), level(weights[1])),
-        "random place": (
-            random_region(LABELED_Q, 1.0, ALPHA),
-            random_region(UNLABELED_Q, ALPHA, 1.0),
-        ),
-        "border place": (
-            border_region(LABELED_Q, 1.0, ALPHA),
-            border_region(UNLABELED_Q, ALPHA, 1.0),
-        ),
-    }
-    if "region" in reading:  # per voxel, alpha = 1 is the plain method to the last bit
-        pairs["alpha = 1"] = (url(LABELED_Q, 1.0), crl(UNLABELED_Q, 1.0))
     rows = {"BCP": plain, "URL + CRL": ours}
-    for name, (labeled, unlabeled) in pairs.items():
+    for name, (labeled, unlabeled) in control_rules(reading).items():
         rows[name] = replace(ours, labeled_rule=labeled, unlabeled_rule=unlabeled)
     pseudo = {"method": "mean_teacher", "options": {"unsupervised": "pseudo_label"}}
     rows |= {

@@ -110,7 +110,7 @@ def rows_of(
             found = more(reading, shared)
             rows += [_row(what, title, name, row) for title, row in found.items()]
     if base is not None:
-        rows = [replace(row, experiment=_moved(row.experiment, base)) for row in rows]
+        rows = [_moved(row, base) for row in rows]
     order = list(dict.fromkeys(row.name for row in rows))
     unique = [row for i, row in enumerate(rows) if row not in rows[:i]]  # plain ones come twice
     return sorted(unique, key=lambda row: order.index(row.name))
@@ -174,17 +174,21 @@ def _rule(text: str) -> Rule:
     return {"url": url, "crl": crl}[name](int(percentile))
 
 
-def _moved(row: Experiment, base: Experiment) -> Experiment:
+def _moved(row: TableRow, base: Experiment) -> TableRow:
     """The row on other data, with the numbers of `base` and then its own."""
-    numbers = {**base.set, **row.set}
-    return replace(row, source=base.source, preset=base.preset, set=numbers)
+    ours = row.experiment
+    numbers = {**base.set, **ours.set}
+    moved = replace(ours, source=base.source, preset=base.preset, set=numbers)
+    return replace(
+        row, experiment=moved, printed=row.printed if ours.source == base.source else None
+    )
 
 
 def run_name(row: Experiment) -> str:
     """What a run of a row is called: readable, and different for every row and seed.
 
     >>> run_name(Experiment("bcp", url(95), crl(99), source="acdc", labeled=7, preset="mini"))
-    'acdc7_bcp_url95_crl99_voxel_mini_seed1337_7d8d99'
+    'acdc7_bcp_url95_crl99_voxel_mini_seed1337_ce0c3d'
     """
     rules = [row.labeled_rule, row.unlabeled_rule]
     names = [rule.as_dict()["name"].rpartition(":")[2] for rule in rules]

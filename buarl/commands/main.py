@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | convert | fetch | doctor | table | plan`."""
+"""The program `buarl` and its commands: one class each, one file a group."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 import tyro
 from torch import OutOfMemoryError
 
+from buarl.commands.compare import Compare, Leak
 from buarl.commands.console import print_whatever_comes, say, sentence
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
@@ -49,6 +50,8 @@ Command = (
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Table, tyro.conf.subcommand("table")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Leak, tyro.conf.subcommand("leak")]
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,8 +54,13 @@ class Table:
         if self.what == "verdicts":
             from buarl.results.verdicts import verdict_text, verdicts
 
-            found = verdicts(results.entries, preset=plan.preset, readings=plan.readings)
-            print(verdict_text(found, form=self.format))
+            for protocol in PROTOCOLS if self.protocol == "both" else (self.protocol,):
+                found = verdicts(
+                    results.entries, preset=plan.preset, readings=plan.readings, protocol=protocol
+                )
+                if protocol == "honest" or any(each.comparison for each in found):
+                    print(f"preset {plan.preset}, split {plan.split}, protocol {protocol}\n")
+                    print(verdict_text(found, form=self.format))
             return
         protocols = PROTOCOLS if self.protocol == "both" else (self.protocol,)
         lines = lines_of(plan.rows(), results, protocols)
@@ -64,19 +69,42 @@ class Table:
 
     def _plan(self):
         """What the folder says, and these options on top."""
-        from buarl.results.plan import PLAN, Plan, read_plan
-
-        kept = read_plan(self.runs) if (self.runs / PLAN).is_file() else Plan(("1",))
-        own = pairs(self.set, "--set") or dict(kept.set or {})
-        return Plan(
-            (self.what,) if self.what != "verdicts" else ("1",),
-            preset=self.preset or kept.preset,
-            readings=self.readings,
-            labeled=self.labeled or kept.labeled,
-            split=self.split or kept.split,
-            source=self.source or kept.source,
-            set=own,
+        what = self.what if self.what != "verdicts" else "1"
+        own = pairs(self.set, "--set")
+        plan = planned_in(self.runs, what, self.readings, self.preset, self.source, own)
+        return replace(
+            plan,
+            labeled=plan.labeled if self.labeled is None else self.labeled,
+            split=self.split or plan.split,
         )
+
+
+def planned_in(folder: Path, what: str, readings: Words, preset, source, own: dict):
+    """The rows to look for in a folder: those of its plan, if it has one, and options on top.
+
+    Args:
+        folder: Of runs.
+        what: One table.
+        readings: Names of readings.
+        preset, source, own: Of the rows; None and {} take what the plan says.
+    """
+    from buarl.results.plan import PLAN, Plan, read_plan
+
+    kept = read_plan(folder) if (folder / PLAN).is_file() else Plan((what,))
+    return replace(
+        kept,
+        what=(what,),
+        only=(),
+        readings=readings,
+        preset=preset or kept.preset,
+        source=source or kept.source,
+        set=own or kept.set,
+    )
+
+
+def rows_in(folder: Path, what: str, readings: Words, preset, source, own: dict) -> list:
+    """The rows of `planned_in`."""
+    return planned_in(folder, what, readings, preset, source, own).rows()
 
 
 @dataclass

@@ -160,7 +160,7 @@ def test_resume_goes_before_begin_from(source, straight, tmp_path):
 
 def test_checkpoints_hold_tensors_and_plain_types(straight):
     _, _, out = straight(4)
-    assert sorted(path.name for path in out.iterdir()) == ["last.pt", "pretrain.pt"]
+    assert sorted(path.name for path in out.iterdir()) == ["history.csv", "last.pt", "pretrain.pt"]
     for name, position in (("pretrain.pt", [1, 0]), ("last.pt", [2, 0])):
         state = torch.load(out / name, weights_only=True)
         assert state["position"] == position

@@ -147,6 +147,7 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
     assert sorted(p.name for p in out.iterdir()) == [
         ".lock",
         "history.csv",
+        "ids.csv",
         "last.pt",
         "pretrain.pt",
         "run.json",

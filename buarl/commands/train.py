@@ -104,6 +104,8 @@ class Train:
     """auto, cpu, cuda, cuda:1, ..."""
     validate: int = 0
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
+    log: Literal["tensorboard"] | None = None
+    """Write the curves for TensorBoard too; they are always written as CSV."""
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
     give the same results."""
@@ -163,8 +165,8 @@ class Train:
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume
         experiment, source, precision = self._new() if self.out else self._begun(code)
-        curve = self._curve(experiment, source, code)
-        with StopOnSignal(curve) as stop:
+        watch = self._watch(experiment, source, code)
+        with StopOnSignal(watch) as stop:
             try:
                 result = run_experiment(
                     experiment,
@@ -182,8 +184,7 @@ class Train:
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
                 raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
-        if curve is not None:
-            curve.finish()
+        watch.finish()
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
         if self.root is not None and self.resume is not None:  # the folder knows another
@@ -210,14 +211,12 @@ class Train:
             without_removed_precision(self.resume, begun, precision)  # says how to go on
         return experiment, open_source(experiment.source, root), precision
 
-    def _curve(self, experiment: Experiment, source: Source, code: Code) -> Any:
-        from buarl.evaluation.validation import DiceCurve
+    def _watch(self, experiment: Experiment, source: Source, code: Code) -> Any:
+        from buarl.evaluation.watch import watch_run
         from buarl.training.config import config_for
 
-        if not self.validate:
-            return None
-        path = (self.out or self.resume) / "validation.csv"
-        return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
+        config, folder = config_for(experiment, code), self.out or self.resume
+        return watch_run(source, config, folder, validate=self.validate, log=self.log)
 
     def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
         """What to say to whoever interrupted: where it stands, and the command that goes on."""
@@ -230,6 +229,7 @@ class Train:
             "pretrained": None if saved else self.pretrained,
             "device": None if self.device == "auto" else self.device,
             "validate": self.validate or None,
+            "log": self.log,
             "threads": self.threads or None,
         }
         words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]

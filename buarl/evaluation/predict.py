@@ -41,6 +41,26 @@ def predict_probs(network: nn.Module, images: np.ndarray) -> Tensor:
     )
 
 
+@torch.no_grad()
+def predict_logits(network: nn.Module, images: np.ndarray) -> Tensor:
+    """Predict what `predict_probs` does, before the softmax.
+
+    Args:
+        network: It is put into evaluation mode.
+        images: float32 (N, *spatial), all of one size.
+    Returns:
+        float32 (N, C, *spatial) on the CPU.
+
+    >>> network = nn.Conv2d(1, 3, 1)
+    >>> predict_logits(network, np.zeros((2, 8, 8), np.float32)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    stack = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
+    return torch.cat([network(part.to(device)).float().cpu() for part in stack.split(BATCH)])
+
+
 def predict_slices(
     network: nn.Module, volume: np.ndarray, image_size: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
@@ -13,7 +14,7 @@ from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
-from buarl.training.run import SELECTION, load_run
+from buarl.training.run import SELECTION, load_run, read_run
 
 
 class Scored(NamedTuple):
@@ -92,7 +93,7 @@ def score_run(
     volumes = len({scores["case"] for scores in rows})
     note = (
         f"split {split}, {volumes} volumes; {SELECTION}; seed {row.seed}; preset {row.preset}; "
-        f"labeled {row.labeled}"
+        f"labeled {row.labeled}; {run_tag(read_run(folder))}"
     )
     if row.changes:
         note = f"{note}; set {row.changes}"

@@ -9,36 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from buarl.data import augment
-from buarl.data.batches import working_sample
-from buarl.data.h5 import Sample
 from buarl.data.source import Source
+from buarl.evaluation.views import View, training_view
 from buarl.figures.draw import to_slice
 from buarl.training.config import Config
 
 TRIES = 10  # patches per volume
 LEAST = 20  # pixels of every class in a picture
 
-View = tuple[np.ndarray, np.ndarray]
-
-
-def training_view(sample: Sample, config: Config, seed: int = 0) -> View:
-    """Cut a sample to training size.
-
-    Args:
-        sample: A slice or volume with its label.
-        config: Numbers of a run; the training size and how volumes are scaled are taken from it.
-        seed: Decides where the patch of a volume lies. A slice has one view, whatever the seed.
-    Returns:
-        Image float32 and label uint8, both (*config.image_size).
-    """
-    stay, size = augment.Augmentation(), config.image_size
-    if sample.image.ndim == 2:
-        return augment.apply_2d(sample.image, sample.label, stay, size)
-    sample = working_sample(sample, config.shrink, config.standardise)
-    shape = augment.turned_shape(sample.image.shape, stay, size)
-    start = augment.sample_crop(np.random.default_rng(seed), shape, size)
-    return augment.apply_3d(sample.image, sample.label, stay, start, size)
+__all__ = ["planes", "training_view", "unlabeled_views", "view_with_all_classes"]
 
 
 def unlabeled_views(source: Source, config: Config, count: int = 120) -> View:

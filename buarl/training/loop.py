@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from buarl.capsule import HISTORY
 from buarl.data.batches import Batches, SemiBatch, no_unlabeled
 from buarl.data.source import Source
 from buarl.fast.memory import hold_memory
 from buarl.fast.recorder import make_recordable, recorded
 from buarl.fast.resident import ResidentBatches
 from buarl.methods.base import Method, Stage, Step, StepOutput
+from buarl.training.checkpoint import write_text
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
 from buarl.training.health import (
@@ -27,7 +29,7 @@ from buarl.training.health import (
     check_prediction,
     check_samples,
 )
-from buarl.training.state import LOG_EVERY, FitResult, TrainingState
+from buarl.training.state import LOG_EVERY, FitResult, TrainingState, csv_text
 
 CHECKPOINT = "last.pt"
 Callback = Callable[[str, Step, Method], None]
@@ -65,7 +67,8 @@ def fit(
         method: Fresh, with its networks.
         source: Where the training samples come from.
         config: Every number of the run.
-        out: Existing folder for `last.pt` and the end of each earlier stage, `<stage>.pt`.
+        out: Existing folder for `last.pt`, the end of each earlier stage, `<stage>.pt`, and the
+            curves, `history.csv`, which are written with every checkpoint.
         run: What tells this run from others; stands in its checkpoints and is compared on resume.
         resume: Go on from `out/last.pt`.
         begin_from: Start after the stage that this checkpoint ended, unless resumed.
@@ -154,8 +157,12 @@ class _Training:
             self.save(out, CHECKPOINT if last else f"{stage.name}.pt", callback)
 
     def save(self, out: Path | None, name: str, callback: Callback | None) -> None:
-        """Write a checkpoint where there is a folder, after what the callback keeps."""
+        """Write a checkpoint where there is a folder, after the curves and what the callback keeps.
+
+        So whatever a checkpoint covers is on the disk before it."""
         if out is not None:
+            if history := self.state.result.history:
+                write_text(out / HISTORY, csv_text(history))
             getattr(callback, "flush", lambda: None)()
             self.state.save(out / name)
 

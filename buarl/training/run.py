@@ -1,13 +1,11 @@
 """A run folder: one experiment trained, with all that is needed to know how its numbers came about.
 
-`run.json` (row, numbers, environment, rules), `history.csv`, `last.pt`, `<stage>.pt`, and after an
-evaluation `metrics_<split>.csv`.
+What lies there stands in `buarl.capsule`, which reads it; a run is resumed and evaluated from the
+checkpoints `last.pt` and `<stage>.pt`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 
 import torch
 
+from buarl.capsule import HISTORY
 from buarl.data.source import Source
 from buarl.methods import Method
 from buarl.outside import Code
@@ -30,14 +29,17 @@ from buarl.training.older_runs import without_removed_precision
 from buarl.training.run_folder import (
     SELECTION,
     describe,
+    end_run,
     environment,
     fingerprint,
+    keep_ids,
     load_method,
     load_run,
     read_run,
     row_of_run,
     stage_checkpoint,
 )
+from buarl.training.state import csv_text
 
 __all__ = [
     "CHECKPOINT",
@@ -116,6 +118,7 @@ def run_experiment(
                 engine = _go_on(out, description, config.precision, engine)
             else:
                 write_json(out / "run.json", description)
+            keep_ids(out, source, experiment.labeled)
             result = fit(
                 method,
                 source,
@@ -133,9 +136,8 @@ def run_experiment(
         except (ValueError, OSError, FloatingPointError) as error:
             _leave(out, error, ours=not resume)
             raise
-        write_text(out / "history.csv", _history_csv(result.history))
-        end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
-        write_json(out / "run.json", {**read_run(out), **end})
+        write_text(out / HISTORY, csv_text(result.history))
+        end_run(out, seconds=result.seconds, peak_mib=_peak_mib())
     return result
 
 
@@ -252,12 +254,3 @@ def _peak_mib() -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
-
-
-def _history_csv(history: list[dict]) -> str:
-    columns = list(dict.fromkeys(key for row in history for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()

@@ -9,26 +9,26 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from buarl.capsule import IDS, ROLES, VERSION, digests, fingerprint
 from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
 from buarl.data.text import read_text
 from buarl.methods import Method
 from buarl.outside import Code, require_code
-from buarl.training.checkpoint import load_state
+from buarl.training.checkpoint import load_state, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.experiment import rule_name
 from buarl.training.lock import trained_by
 from buarl.training.loop import CHECKPOINT
-from buarl.training.state import load_weights, position_in, require_run
+from buarl.training.state import csv_text, load_weights, position_in, require_run
 
 SELECTION = "last checkpoint; no validation or test case takes part in training or selection"
 
@@ -83,19 +83,40 @@ def environment() -> dict[str, Any]:
     }
 
 
-def fingerprint(run: Mapping[str, Any]) -> str:
-    """What tells a run from others: row, numbers and data, as its checkpoints carry it.
-
-    Where the data lie, the precision and how often is saved do not count: they may change when a
-    run is resumed on another machine.
+def keep_ids(out: Path, source: Source, labeled: int | None) -> None:
+    """Write `ids.csv`, who is used for what; a resumed run must find the same.
 
     Args:
-        run: As `read_run` returns it.
+        out: The run folder. source: Its data. labeled: Labeled patients, None for all.
+    Raises:
+        ValueError: the folder has an `ids.csv`, and it says something else.
     """
-    config = {k: v for k, v in run["config"].items() if k not in ("precision", "checkpoint_every")}
-    data = {k: v for k, v in run["data"].items() if k not in ("root", "licence")}
-    content = {"experiment": run["experiment"], "config": config, "data": data}
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    roles = dict(zip(ROLES, source.split_labeled(labeled), strict=False))
+    with suppress(DataError):  # data without a validation list can be trained on
+        roles["validation"] = source.listed("val")
+    rows = [
+        {"role": role, "patient": source.patient(name), "name": name}
+        for role, names in roles.items()
+        for name in names
+    ]
+    text, path = csv_text(rows), out / IDS
+    if path.is_file() and read_text(path) != text:
+        raise ValueError(
+            f"{path}: the labeled, unlabeled or validation images are no longer those that this "
+            "run began with; bring back the data it knows, or train into a new folder"
+        )
+    write_text(path, text)
+
+
+def end_run(out: Path, **facts: Any) -> None:
+    """Mark a run as finished, and list its files with their checksums, see `buarl.capsule`.
+
+    Args:
+        out: The run folder. facts: More for `run.json`.
+    """
+    run = read_run(out)
+    seal = {"capsule": VERSION, "fingerprint": fingerprint(run), "parts": digests(out)}
+    write_json(out / "run.json", {**run, "finished": True, **facts, **seal})
 
 
 _PARTS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +152,20 @@ class TrainingState:
                 optimizer.load_state_dict({**fresh, "state": moved})
         self.result.history, self.result.seconds = state["history"], state["seconds"]
         self.pending = list(state.get("pending", []))  # absent in older checkpoints
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV: a column for every key of any row, and an empty cell where a row lacks it.
+
+    >>> csv_text([{"step": 10, "loss": 0.5}, {"step": 20, "lr": 0.01}]).splitlines()
+    ['step,loss,lr', '10,0.5,', '20,,0.01']
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def position_in(path: Path, state: Mapping[str, Any], steps: Sequence[int]) -> tuple[int, int]:

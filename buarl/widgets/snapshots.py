@@ -15,8 +15,10 @@ import numpy as np
 
 from buarl.data.cache import cache_root, made_once
 from buarl.data.source import Source
+from buarl.evaluation.monitor import SHARES, pseudo_labeler
 from buarl.evaluation.predict import predict_probs
-from buarl.figures.views import training_view
+from buarl.evaluation.views import evenly_spaced, training_view
+from buarl.evaluation.watched import PICTURES
 from buarl.lessons.trained import LESSON_ROWS, fingerprint, lesson_row
 from buarl.methods import Method
 from buarl.methods.base import Step
@@ -26,8 +28,7 @@ from buarl.training.loop import fit
 from buarl.training.run import CHECKPOINT, load_run, stage_checkpoint
 from buarl.widgets.scrub_pack import Side
 
-SHARES = (0.1, 0.4, 1.0)  # of every stage: early, halfway in effect, its end
-SLICES = 4  # per side
+SLICES = PICTURES  # per side
 STAGES = {"pretrain": "pre-training", "selftrain": "self-training"}
 
 
@@ -97,7 +98,7 @@ def few_slices(
     """
     images, labels, names = [], [], []
     for listed in source.split_labeled(config.labeled):
-        chosen = [listed[(2 * i + 1) * len(listed) // (2 * count)] for i in range(count)]
+        chosen = evenly_spaced(listed, count)
         views = [
             training_view(source.training_sample(name), config, seed)
             for seed, name in enumerate(chosen)
@@ -127,9 +128,7 @@ def _record(row: Experiment, source: Source, images: list, progress: bool) -> di
 def _predict(method: Method, stage: str, images: list[np.ndarray]) -> list[np.ndarray]:
     """Whose entropy cuts: the student's on labeled images, the teacher's, once it is taught, on
     unlabeled ones. In eval mode, on whole images."""
-    taught = next(s.after_step for s in method.stages() if s.name == stage) is not None
-    teacher = getattr(method, "teacher", method.student) if taught else method.student
-    networks = (method.student, teacher)
+    networks = (method.student, pseudo_labeler(method, stage)[1])
     return [
         predict_probs(network, stack).numpy()
         for network, stack in zip(networks, images, strict=True)

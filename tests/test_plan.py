@@ -15,10 +15,12 @@ import pytest
 import torch
 from tiny import cut_after, write_tiny
 
+from buarl.capsule import read_capsule
 from buarl.commands.main import main
 from buarl.evaluation.protocols import BEST, CASES, Selection, read_validated, score_selected
 from buarl.evaluation.scores import summary
 from buarl.results import work
+from buarl.results.measured import read_results
 from buarl.results.plan import Plan, chains, read_plan, states_of, write_plan
 from buarl.results.work import failures, work_on, write_summary
 from buarl.training.checkpoint import load_state
@@ -280,7 +282,7 @@ def test_an_interrupted_plan_saves_and_goes_on(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["table", "7"], "table must be \"1\" or"),
+        (["table", "7"], 'table must be "1" or'),
         (["table"], "plan needs tables 1 to 6, controls or methods, got none"),
         (["table", "3", "--jobs", "0"], "jobs and threads must be at least 1, got 0 and 1"),
         (["table", "3", "--seeds", "1", "1"], "seeds must be different numbers, got [1, 1]"),
@@ -348,3 +350,22 @@ def test_a_stopped_run_is_left_to_go_on_and_the_next_is_not_begun(plan, tmp_path
     states = list(states_of(out, plan).values())
     assert states.count("cut off") == 1
     assert states.count("missing") == 3
+
+
+def test_a_run_of_a_plan_is_a_whole_capsule_and_a_spoiled_one_is_left_out(plan, tmp_path):
+    out = tmp_path / "out"
+    plan = replace(plan, only=("BCP", "CRL"))
+    do(out, plan)
+    first, second = plan.runs()
+    for name in (first, second):
+        capsule = read_capsule(out / name)
+        assert set(capsule.metrics) == {"val", "val_paper"}
+        (out / f"{name}.json").unlink()  # the folders alone tell all of it
+    results = read_results(out)
+    assert {entry["name"] for entry in results.entries} == {first, second}
+    assert results.left_out == []
+    path = out / first / CASES
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    results = read_results(out)
+    assert [entry["name"] for entry in results.entries] == [second]
+    assert CASES in results.left_out[0]

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.data.text import read_text
 from buarl.evaluation.evaluate import evaluate
@@ -28,7 +29,7 @@ from buarl.outside import Code
 from buarl.training.checkpoint import load_state, save_state, write_text
 from buarl.training.config import Config, config_for
 from buarl.training.engine import choose_engine
-from buarl.training.run import load_run
+from buarl.training.run import load_run, read_run
 
 Protocol = Literal["honest", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("honest", "paper")
@@ -224,7 +225,7 @@ def score_selected(
     note = (
         f"split {split}, {len({r['case'] for r in rows})} volumes; protocol paper: student with "
         f"the best validation Dice ({dice:.4f}), after step {step} of stage {stage}{same}; "
-        f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}"
+        f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
     )
     write_metrics(Path(folder) / f"metrics_{split}_paper.csv", rows, (note,), "diagonal", "voxels")
     return rows, note

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from buarl.capsule import read_capsule
 from buarl.evaluation.protocols import Protocol
 from buarl.evaluation.scores import SCORES, summary
 from buarl.results.ledger import entry_of_run, read_entry
@@ -56,7 +57,9 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
     entries, left_out = [], []
     for path, name in _places(folder):
         try:
-            entry = read_entry(path) if path.suffix == ".json" else entry_of_run(path, split=split)
+            if path.is_dir():
+                read_capsule(path)  # whole, and of one run
+            entry = entry_of_run(path, split=split) if path.is_dir() else read_entry(path)
             _check(entry)
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")

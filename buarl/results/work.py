@@ -15,6 +15,7 @@ from filelock import FileLock
 from buarl.data.source import Source, open_source
 from buarl.evaluation.protocols import BEST, Selection, score_selected
 from buarl.evaluation.score import score_run
+from buarl.evaluation.watch import watch_run
 from buarl.methods.base import Method, Step
 from buarl.results.ledger import add_to_ledger
 from buarl.results.measured import read_results
@@ -152,7 +153,10 @@ def train_and_score(
     selection = None
     if plan.validate != 0:
         selection = Selection(source, config, folder, every=plan.validate)
-    callback: Callback = Progress(folder, selection)
+    watch = watch_run(source, config, folder)
+    if selection is not None:
+        watch.callbacks.append(selection)
+    callback: Callback = Progress(folder, watch)
     run_experiment(
         row,
         source,
@@ -162,8 +166,7 @@ def train_and_score(
         device=plan.device,
         callback=wrap(callback) if wrap else callback,
     )
-    if selection is not None:
-        selection.finish()
+    watch.finish()
     score_run(folder, source.root, split=plan.split, device=plan.device)
     if selection is not None:
         score_selected(folder, source.root, split=plan.split, device=plan.device)

@@ -136,7 +136,7 @@ def test_as_many_seeds_as_are_said_to_be_needed_see_half_a_point_in_four_of_five
     rng = np.random.default_rng(6)
     studies = rng.normal(0.005, spread, (20_000, count))
     seen = (stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05).mean()
-    assert 0.79 < seen < 0.9 if count < 5 else 0.79 < seen < 0.83
+    assert seen > 0.79
     if count > 2:
         fewer = (stats.ttest_1samp(studies[:, :-1], 0, axis=1).pvalue < 0.05).mean()
         assert fewer < 0.81

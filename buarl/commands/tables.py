@@ -226,6 +226,7 @@ class Plan:
 
     def _list(self, work, states, out: Path, plan) -> None:
         from buarl.results.plan import duration, seconds_left, shown
+        from buarl.results.work import failures
 
         for chain in work:
             for place, name in enumerate(chain):
@@ -235,6 +236,8 @@ class Plan:
         print(
             f"{len(states)} runs in {len(work)} lists: {shown(list(states.values()))}; left: {left}"
         )
+        for line in failures(out, states):
+            print(f"failed: {line}")
         print(f"next: {program()} plan ... without --dry-run fills {quoted(self.out)}")
 
 

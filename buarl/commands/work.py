@@ -18,19 +18,17 @@ from buarl.fast.memory import hold_memory
 
 
 @dataclass(frozen=True)
-class Task:
-    """One list of runs of a plan, as a call that can be sent to another machine.
+class Work:
+    """The lists of runs of a plan, as a call that can be sent to another machine.
 
     Args:
         out: The folder of the plan, which every machine sees under the same path.
-        number: Number of the list, see `buarl.results.plan.chains`.
     """
 
     out: str
-    number: int
 
-    def __call__(self) -> int:
-        """Do the work; the number of runs that failed."""
+    def __call__(self, task: int) -> int:
+        """Do the list of this number, see `chains`; returns how many of its runs failed."""
         import torch
 
         from buarl.results.plan import read_plan
@@ -39,13 +37,13 @@ class Task:
         print_whatever_comes()
         hold_memory()
         torch.set_num_threads(read_plan(Path(self.out)).threads)
-        return work_on(Path(self.out), self.number, say=_say)
+        return work_on(Path(self.out), task, say=_say)
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self, task: int) -> Any:
         """What submitit asks for when a job is pre-empted: the same call again, which resumes."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self)
+        return DelayedSubmission(self, task)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,13 +14,16 @@ EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test fuzz lab app book bench figures lesson-networks lesson-study notebooks lint dist clean
+.PHONY: demo test test-slurm fuzz lab app book bench figures lesson-networks lesson-study notebooks lint dist clean
 
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)  # TQDM_DISABLE: a bar of a first training is no output that a lesson promises
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+
+test-slurm: $(READY)  # a real Slurm of one node for a minute: root, and Debian's slurm-wlm and munge
+	OMP_NUM_THREADS=1 BUARL_SLURM=1 $(BIN)/python -m pytest tests/slurm
 
 fuzz: $(READY)  # FUZZ_SECONDS=60 FUZZ_SEED=7 make fuzz; spoiled files and wrong calls, see SECURITY.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from buarl.arguments import check_choice, check_number, short
+from buarl.controls import BorderRegion, Level, RandomRegion, border_region, level, random_region
 from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
 from buarl.outside import Code, find_code, is_outside
 from buarl.rule import Region, Rule, within
@@ -227,6 +228,9 @@ RULES: dict[str, Callable[..., Rule]] = {
     "drop": drop,
     "soft_certainty": soft_certainty,
     "confidence": confidence,
+    "level": level,
+    "random_region": random_region,
+    "border_region": border_region,
 }
 """What makes a rule, by the name that stands in rows and on the command line."""
 
@@ -271,7 +275,7 @@ def _kind_of(name: object, code: Code) -> Callable[..., Rule]:
         return find_code(name, code, "rule")
     if isinstance(name, str) and name in PERCENTILE_RULES:
         return PercentileRule
-    for kind in (SoftCertainty, Confidence):
+    for kind in (SoftCertainty, Confidence, Level, RandomRegion, BorderRegion):
         if isinstance(name, str) and name == kind.name:
             return kind
     raise ValueError(f'rule must be one of {sorted(RULES)} or "file.py:Class", got {name!r}')

@@ -42,6 +42,7 @@ def plan(row=SLICES, **own):
         ("eval_stride", [9, 9, 2], "eval_stride", (9, 9, 2)),
         ("shrink", 2, "shrink", 2),
         ("standardise", True, "standardise", True),
+        ("labeled_draw", 3, "labeled_draw", 3),
     ],
 )
 def test_a_plain_key_changes_its_number_and_no_other(key, value, field, becomes):
@@ -207,6 +208,7 @@ values = {
     "shrink": st.integers(1, 4),
     "standardise": st.booleans(),
     "checkpoint_every": st.integers(1, 1000),
+    "labeled_draw": st.integers(0, 99),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "optimizer": st.sampled_from(["sgd", "adam"]),
     "lr": st.floats(0, 1, exclude_min=True),

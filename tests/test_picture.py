@@ -15,9 +15,9 @@ def test_words_go_with_the_picture_and_stand_alone():
 
 
 def test_a_wide_picture_is_shown_as_wide_as_a_notebook():
-    assert picture(Figure(figsize=(12, 6)), WORDS)._repr_mimebundle_()[1]["image/png"][
-        "width"
-    ] == (9 * 96)
+    assert picture(Figure(figsize=(12, 6)), WORDS)._repr_mimebundle_()[1]["image/png"]["width"] == (
+        9 * 96
+    )
 
 
 @pytest.mark.parametrize("size", [(9, 6.6), (4, 7), (12, 9)])

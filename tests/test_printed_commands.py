@@ -57,7 +57,7 @@ def commands_in(text):
     joined = re.sub(r"\\\n(\s*#[^\n]*\n)*\s*", " ", text)
     start = r"(?:\S*python3?(?:\.exe)? -m |[^\s`\"]*[/\\])?"
     found = re.findall(rf"(?:^|[\s`\"])({start}buarl [a-z]+[^\n`]*)", joined)
-    known = ("demo", "train", "evaluate", "predict", "convert", "fetch", "doctor")
+    known = ("demo", "train", "evaluate", "predict", "convert", "fetch", "doctor", "table", "plan")
     return [line.strip() for line in found if line.split("buarl ")[1].split()[0] in known]
 
 
@@ -121,6 +121,7 @@ def test_the_phantoms(here, capsys, source):
 NOT_RUN = {
     "fetch": "asks a server; tests/test_fetch_command.py runs it against one of its own",
     "demo": "trains for a minute; tests/test_lessons.py runs it",
+    "plan": "starts processes that train; tests/test_plan.py runs it",
 }
 
 
@@ -141,7 +142,7 @@ def test_the_readme_from_top_to_bottom(here, capsys, monkeypatch):
             words = [{"FOLDER": f"FOLDER {words[1]}"}.get(word, word) for word in words]
         said(capsys, words)
         seen.add(words[0])
-    assert seen == {"convert", "doctor", "train", "evaluate", "predict"}
+    assert seen == {"convert", "doctor", "train", "evaluate", "predict", "table"}
 
 
 def test_every_other_printed_command_can_be_parsed():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import pkgutil
 import re
-import runpy
 import subprocess
 import sys
 import tokenize
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import buarl
+from buarl.results.page import ROWS, SECTIONS, ledger_rows
 from buarl.results.paper import READINGS, table_rows
 from buarl.training.config import build_method, config_for
 
@@ -168,11 +168,9 @@ def test_unknown_table():
 
 
 def test_every_row_of_the_ledger_becomes_a_method():
-    tool = runpy.run_path(str(PACKAGE.parent / "tools" / "run_ledger.py"), run_name="tool")
-    assert set(tool["SECTIONS"]) == set(tool["ROWS"])
+    assert set(SECTIONS) == set(ROWS)
     for source, labeled, classes in (("acdc", 7, 4), ("la", 8, 2)):
-        for name in tool["ROWS"][source]:
-            row = tool["experiment"](name)
+        for row in ledger_rows(source).values():
             found = (row.source, row.preset, row.labeled, row.seed)
             assert found == (source, "mini", labeled, 1337)
             assert len(build_method(row, classes).stages()) == len(config_for(row).stages)

@@ -15,7 +15,8 @@ import numpy as np
 VERSION = 1  # "capsule" in run.json; folders of before do not have it
 RUN, IDS, HISTORY, VALIDATION = "run.json", "ids.csv", "history.csv", "validation.csv"
 PREMISE, CALIBRATION, SLICES = "premise.csv", "calibration.csv", "slices.npz"
-PARTS = (IDS, HISTORY, VALIDATION, PREMISE, CALIBRATION, SLICES)
+CASES = "validation_cases.csv"
+PARTS = (IDS, HISTORY, VALIDATION, CASES, PREMISE, CALIBRATION, SLICES)
 ROLES = ("labeled", "unlabeled", "validation")
 Rows = list[dict[str, Any]]
 

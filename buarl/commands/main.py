@@ -16,6 +16,7 @@ import tyro
 from torch import OutOfMemoryError
 
 import buarl
+from buarl.commands.compare import Compare, Leak
 from buarl.commands.console import own_sentence, print_whatever_comes, say, sentence
 from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
@@ -23,6 +24,7 @@ from buarl.commands.interruption import Interrupted, code_of, terminated_as_inte
 from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.show import Show
+from buarl.commands.tables import Plan, Table
 from buarl.commands.train import Train
 from buarl.commands.words import command_line, program, quoted
 from buarl.fast.memory import hold_memory
@@ -62,6 +64,10 @@ Command = (
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[Table, tyro.conf.subcommand("table")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Leak, tyro.conf.subcommand("leak")]
 )
 
 

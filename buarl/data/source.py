@@ -7,9 +7,12 @@ A data set is one file: a class below `Source` under `@register_source`. Its nam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
+
+import numpy as np
 
 from buarl.data.errors import AccessError, access_cause
 from buarl.data.h5 import DataError, Sample
@@ -32,6 +35,7 @@ class Source(ABC):
         class_names: Names of the classes, background first.
         licence: One line about the terms, printed beside everything made from the data.
         tree: What the folder must look like, printed where it does not.
+        labeled_draw: None labels the first patients of the list; a number draws them, see `drawn`.
     Raises:
         DataError: there is no such folder.
     """
@@ -41,6 +45,7 @@ class Source(ABC):
     class_names: tuple[str, ...]
     licence: str
     tree: str
+    labeled_draw: int | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -150,6 +155,8 @@ class Source(ABC):
         """
         names, with_label = self.training_names(), self.samples_with_label()
         patients = list(dict.fromkeys(map(self.patient, with_label)))
+        if self.labeled_draw is not None:
+            np.random.default_rng([self.labeled_draw, len(patients)]).shuffle(patients)
         count = len(patients) if labeled is None else labeled
         if not 1 <= count <= len(patients):
             raise DataError(
@@ -159,6 +166,24 @@ class Source(ABC):
         chosen = set(patients[:count])
         ours = {name: None for name in with_label if self.patient(name) in chosen}
         return list(ours), [name for name in names if name not in ours]
+
+    def drawn(self, labeled_draw: int | None) -> Self:
+        """The same data with other labeled patients: a lottery over who is labeled.
+
+        Args:
+            labeled_draw: None labels the first patients of the list, as published; a whole number
+                of at least 0 draws which ones are labeled, and the same number the same ones.
+        Returns:
+            A copy; the files are the same.
+
+        >>> source = open_source("phantom")
+        >>> first, other = (s.split_labeled(3)[0][0] for s in (source, source.drawn(1)))
+        >>> source.patient(first) == source.patient(other)
+        False
+        """
+        ours = copy(self)
+        ours.labeled_draw = labeled_draw
+        return ours
 
     def samples_with_label(self) -> list[str]:
         """Names of the training samples that have a label, in the order of the list: here all."""

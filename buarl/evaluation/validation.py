@@ -116,14 +116,22 @@ class DiceCurve:
         return np.split(label, np.cumsum([len(s.image) for s in self.samples])[:-1])
 
     def _score(self, labels: list[np.ndarray]) -> dict[str, float]:
+        means = np.nanmean(self.dice_of_cases(labels), 0)  # (C-1,)
+        names = self.source.class_names[1:]
+        return {"dice": float(means.mean()), **dict(zip(names, means.tolist(), strict=True))}
+
+    def dice_of_cases(self, labels: list[np.ndarray]) -> np.ndarray:
+        """Dice of every volume and foreground class, float64 (cases, C-1), see `dice_of_classes`.
+
+        Args:
+            labels: As predicted, uint8; those of slices at training size.
+        """
         scores = []
         for sample, label in zip(self.samples, labels, strict=True):
             if self.source.rank == 2:
                 label = resize_nearest(label, sample.label.shape[1:])
             scores.append(dice_of_classes(label, sample.label, self.source.num_classes))
-        means = np.nanmean(np.stack(scores), 0)  # (C-1,)
-        names = self.source.class_names[1:]
-        return {"dice": float(means.mean()), **dict(zip(names, means.tolist(), strict=True))}
+        return np.stack(scores)
 
 
 def dice_of_classes(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:

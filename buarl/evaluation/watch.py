@@ -69,6 +69,7 @@ def watch_run(
     Raises:
         ValueError: TensorBoard is asked for and not installed, or a negative `validate`.
     """
+    source = source.drawn(config.labeled_draw)  # the patients that are labeled in this run
     callbacks: list[Any] = [Monitor(source, config, folder)]
     if validate:
         path = Path(folder) / "validation.csv"

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
+from buarl.evaluation.protocols import CASES
 from buarl.evaluation.scores import read_metrics, summary
+from buarl.results.leak import TooFew, leak_of_run
 from buarl.results.table import COLUMNS, markdown_table, score_text, spread_text
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment
@@ -25,6 +28,7 @@ KEYS = (
     *("started", "seconds", "summary", "cases"),
 )
 OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
+LATER = ("pretrained", "paper", "leak")  # of runs of `buarl plan`
 NOT_YET = "not yet run"
 
 
@@ -43,27 +47,56 @@ def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "va
         ValueError: an unfinished run, no evaluation, or an entry of this name that tells of another
             experiment; the message names the file.
     """
+    entry, path = entry_of_run(run_folder, split=split), Path(folder) / f"{name}.json"
+    if path.is_file() and read_entry(path)["experiment"] != entry["experiment"]:
+        raise ValueError(f"{path}: holds another experiment; choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, entry)
+    return path
+
+
+def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
+    """What a ledger says of a finished and evaluated run, read without its weights.
+
+    Args:
+        run_folder: As in `add_to_ledger`.
+        split: Which evaluation.
+    Returns:
+        The keys `KEYS`, and those of `OPTIONAL` and `LATER` that the run has: "paper" is the
+        evaluation of the checkpoint that did best on validation, "leak" what selecting on the test
+        set would have flattered it by, see `buarl.results.leak`.
+    Raises:
+        ValueError: an unfinished run, no evaluation, or a damaged file; the message names it.
+    """
     run, scores = read_run(run_folder), Path(run_folder) / f"metrics_{split}.csv"
     if not run["finished"]:
         raise ValueError(f"{run_folder}: the run is not finished; resume it before it is entered")
     if not scores.is_file():
         raise ValueError(f"{scores}: no such file; evaluate the run on split {split!r} first")
-    metric, *notes = [line[2:] for line in read_text(scores).splitlines() if line[:2] == "# "]
-    rows = read_metrics(scores)
-    entry = {key: run[key] for key in KEYS + OPTIONAL if key in run} | {
+    metric, notes, rows = _evaluation(scores)
+    entry = {key: run[key] for key in (*KEYS, *OPTIONAL, *LATER) if key in run} | {
         "data": {"licence": run["data"]["licence"]},  # a path tells of a machine, not of a run
         "split": split,
         "metric": metric,
         "notes": notes,
-        "summary": _plain(summary(rows)),
-        "cases": [_plain(row) for row in rows],
+        **rows,
     }
-    path = Path(folder) / f"{name}.json"
-    if path.is_file() and _read(path)["experiment"] != entry["experiment"]:
-        raise ValueError(f"{path}: holds another experiment; choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {key: entry[key] for key in KEYS + OPTIONAL if key in entry})
-    return path
+    selected = Path(run_folder) / f"metrics_{split}_paper.csv"
+    if selected.is_file():
+        _, notes, rows = _evaluation(selected)
+        entry["paper"] = {"notes": notes, **rows}
+    if (Path(run_folder) / CASES).is_file():
+        with suppress(TooFew):
+            entry["leak"] = leak_of_run(run_folder)
+    return {key: entry[key] for key in (*KEYS, *OPTIONAL, *LATER) if key in entry}
+
+
+def _evaluation(path: Path) -> tuple[str, list[str], dict[str, Any]]:
+    """The metric's definition, further notes, and summary and cases of a file of scores."""
+    metric, *notes = [line[2:] for line in read_text(path).splitlines() if line[:2] == "# "]
+    rows = read_metrics(path)
+    scores = {"summary": _plain(summary(rows)), "cases": [_plain(row) for row in rows]}
+    return metric, notes, scores
 
 
 def read_ledger(folder: Path) -> list[dict[str, Any]]:
@@ -79,7 +112,7 @@ def read_ledger(folder: Path) -> list[dict[str, Any]]:
     >>> read_ledger(Path("no such ledger"))
     []
     """
-    return [{"name": path.stem, **_read(path)} for path in sorted(Path(folder).glob("*.json"))]
+    return [{"name": path.stem, **read_entry(path)} for path in sorted(Path(folder).glob("*.json"))]
 
 
 def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
@@ -150,7 +183,12 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
     return [*scores, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_entry(path: Path) -> dict[str, Any]:
+    """One entry of a ledger.
+
+    Raises:
+        ValueError: a JSON file that is no entry; the message names it and what it lacks.
+    """
     try:
         entry = json.loads(read_text(path))
     except DataError:

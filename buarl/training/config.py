@@ -61,6 +61,7 @@ class Config:
         shrink: 3-D volumes are taken at 1/shrink of their resolution, predictions are sent back.
         standardise: 3-D volumes are brought to mean 0, deviation 1 once more. LA's files are scaled
             over the uncropped scan, so a left atrium's mean runs from 0.3 to 3.9 between scans.
+        labeled_draw: Which patients are labeled, see `Source.drawn`.
     """
 
     preset: str
@@ -75,6 +76,7 @@ class Config:
     checkpoint_every: int = 200
     shrink: int = 1
     standardise: bool = False
+    labeled_draw: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_every", "width", "shrink"):

@@ -66,6 +66,7 @@ KEYS: dict[str, _Rule] = {
     "shrink": replace(_COUNT, volumes_only=True),
     "standardise": _Rule("True or False", lambda v: isinstance(v, bool), volumes_only=True),
     "checkpoint_every": _COUNT,
+    "labeled_draw": _Rule("a whole number, at least 0", lambda v: _is_count(v, 0)),
     "precision": _Rule(f"one of {get_args(Precision)}", lambda v: v in get_args(Precision)),
     "optimizer": _Rule(f"one of {sorted(OPTIMIZERS)}", lambda v: v in list(OPTIMIZERS)),
     "lr": _Rule("a number > 0", lambda v: _is_number(v) and v > 0),

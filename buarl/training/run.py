@@ -46,6 +46,7 @@ __all__ = [
     "SELECTION",
     "describe",
     "environment",
+    "first_stage",
     "load_method",
     "load_run",
     "read_run",
@@ -96,6 +97,7 @@ def run_experiment(
     """
     out = Path(out)
     config = _with_precision(experiment, config_for(experiment, code), precision)
+    source = source.drawn(config.labeled_draw)
     method = build_method(experiment, source.num_classes, code, config)
     description = describe(experiment, source, config)
     engine = choose_engine(device, config.precision)
@@ -201,7 +203,7 @@ def _stage_end(folder: Path, description: dict[str, Any], method: Method) -> Pat
         raise ValueError(
             f"pretrained needs two stages, got {description['experiment']['method']!r}"
         )
-    parts = [{"first stage": _first_stage(run)} for run in (description, read_run(folder))]
+    parts = [{"first stage": first_stage(run)} for run in (description, read_run(folder))]
     _check_same(folder, *parts, ("first stage",))
     return stage_checkpoint(folder, 0, method)
 
@@ -225,8 +227,12 @@ def _check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | No
         )
 
 
-def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
-    """What decides the weights after the first stage."""
+def first_stage(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the weights after the first stage: runs in which it is equal may share them.
+
+    Args:
+        run: What `run.json` says, or will say: "experiment", "config" and "data" with its "root".
+    """
     keys = ("method", "labeled_rule", "labeled_reduction", "source", "labeled", "preset", "seed")
     row = {key: run["experiment"].get(key) for key in keys}
     row |= {key: run["experiment"].get(key) for key in ("network", "network_options")}

@@ -220,6 +220,7 @@ def load_run(
         source = open_source(experiment.source, root)
     except DataError as error:
         raise DataError(f"{out}: {error}") from error
+    source = source.drawn(config_for(experiment, code).labeled_draw)
     return experiment, source, load_method(out, source.num_classes, code)
 
 

@@ -1,0 +1,182 @@
+"""What was measured: the runs of a folder, checked, and grouped into the seeds of a row.
+
+Read are small JSON files of a ledger and whole run folders, side by side. Nothing here loads
+weights. A file or a folder that is damaged, unfinished or does not agree with itself is named and
+left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from buarl.capsule import read_capsule
+from buarl.evaluation.protocols import Protocol
+from buarl.evaluation.scores import SCORES, summary
+from buarl.results.ledger import entry_of_run, read_entry
+from buarl.training.config import Experiment
+
+SUBFOLDERS = ("", "seeds")
+FULL = "fp32"
+
+
+class Results(NamedTuple):
+    """The runs of a folder.
+
+    entries: As `read_entry` returns them, with "name", one for every row, seed and split.
+    left_out: What was not taken, each with the reason.
+
+    >>> Results([], ["a.json: damaged"]).left_out
+    ['a.json: damaged']
+    """
+
+    entries: list[dict[str, Any]]
+    left_out: list[str]
+
+
+def read_results(folder: Path, *, split: str = "val") -> Results:
+    """All runs in a folder: JSON files of a ledger (also in `seeds/`) and run folders.
+
+    Where a row and a seed were run more than once, the newest run counts and the others are named.
+    Runs in another precision than fp32 are named and left out.
+
+    Args:
+        folder: A ledger such as `results/`, or the `--out` of `buarl plan`.
+        split: Whose evaluation counts.
+    Raises:
+        ValueError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; name one that holds runs or their JSON files")
+    entries, left_out = [], []
+    for path, name in _places(folder):
+        try:
+            if path.is_dir():
+                read_capsule(path)  # whole, and of one run
+            entry = entry_of_run(path, split=split) if path.is_dir() else read_entry(path)
+            _check(entry)
+        except (ValueError, OSError) as error:
+            left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            continue
+        if entry["split"] == split:
+            entries.append({"name": name, **entry})
+        else:
+            left_out.append(f"{path}: was evaluated on split {entry['split']}, not {split}")
+    return _newest(entries, left_out)
+
+
+def _places(folder: Path) -> list[tuple[Path, str]]:
+    """Entries and run folders with their names; a run whose entry lies beside it is read there."""
+    found = []
+    for below in SUBFOLDERS:
+        paths = sorted((folder / below).glob("*.json"))
+        found += [(path, f"{below}/{path.stem}".strip("/")) for path in paths if _is_entry(path)]
+    known = {name for _, name in found}
+    runs = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    for run in runs:
+        if (run / "run.json").is_file() and run.name not in known:
+            found.append((run, run.name))
+    return found
+
+
+def _is_entry(path: Path) -> bool:
+    return path.name not in ("run.json", "plan.json") and not path.name.startswith(".")
+
+
+def _check(entry: Mapping[str, Any]) -> None:
+    """Refuse what does not agree with itself, such as a file put together from two runs."""
+    try:
+        row, config = entry["experiment"], entry["config"]
+        for key in ("seed", "preset", "labeled"):
+            if row[key] != config[key]:
+                raise ValueError(
+                    f"mixed: its row has {key} {row[key]}, its numbers have {config[key]}"
+                )
+        for part in (entry, *([entry["paper"]] if "paper" in entry else [])):
+            again = summary([_with_nan(case) for case in part["cases"]])
+            for score in SCORES:
+                said = _number(part["summary"][score])
+                if not math.isclose(said, again[score], rel_tol=1e-6, abs_tol=1e-6) and not (
+                    math.isnan(said) and math.isnan(again[score])
+                ):
+                    raise ValueError(
+                        f"mixed: its {score} is {said}, that of its cases {again[score]}"
+                    )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"damaged, {type(error).__name__}: {error}") from error
+
+
+def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
+    kept: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        precision = entry["environment"].get("precision", FULL)
+        if precision != FULL:
+            left_out.append(f"{entry['name']}: was trained in {precision}, not in {FULL}")
+            continue
+        key = json.dumps(entry["experiment"], sort_keys=True)
+        other = kept.get(key)
+        if other is not None:
+            older, entry = sorted((other, entry), key=lambda each: str(each["started"]))
+            left_out.append(f"{older['name']}: {entry['name']} is newer, of the same row and seed")
+        kept[key] = entry
+    return Results(list(kept.values()), left_out)
+
+
+def runs_of(row: Experiment, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The runs of a row, whatever their seed, in the order of the seeds.
+
+    Args:
+        row: Its seed does not matter; every other field must be equal.
+        entries: From `read_results`.
+    """
+    wanted = json.loads(json.dumps(replace(row, seed=0).as_dict()))
+    ours = [entry for entry in entries if {**entry["experiment"], "seed": 0} == wanted]
+    return sorted(ours, key=lambda entry: entry["experiment"]["seed"])
+
+
+def part_of(entry: Mapping[str, Any], protocol: Protocol) -> Mapping[str, Any] | None:
+    """Summary, cases and notes of a run under a protocol; None where it was not evaluated so."""
+    return entry if protocol == "honest" else entry.get("paper")
+
+
+class Measured(NamedTuple):
+    """A score over seeds.
+
+    mean: Mean over seeds, NaN where a seed has no such score.
+    spread: Standard deviation between seeds (n - 1); NaN for one seed.
+
+    >>> mean_and_spread([0.5, 0.7])
+    Measured(mean=0.6, spread=0.14142135623730948)
+    """
+
+    mean: float
+    spread: float
+
+
+def mean_and_spread(values: Sequence[float | None]) -> Measured:
+    """Mean and standard deviation (n - 1) of one score over seeds.
+
+    Args:
+        values: One per seed; None, as JSON has NaN, makes both NaN.
+
+    >>> mean_and_spread([0.5]).spread
+    nan
+    """
+    if not values or None in values:
+        return Measured(math.nan, math.nan)
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Measured(statistics.mean(values), spread)
+
+
+def _with_nan(case: Mapping[str, Any]) -> dict[str, Any]:
+    return {**case, **{score: _number(case[score]) for score in SCORES}}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,123 @@
+"""The page of the committed ledger, `results/README.md`, made from its files and from nothing else.
+
+Its rows are those that were run before whole tables could be planned; `buarl table N` lays the same
+files out as the paper's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from buarl.methods import METHODS
+from buarl.regions import crl, url
+from buarl.results.ledger import ledger_table, read_ledger, spread_table
+from buarl.training.config import Experiment
+
+URL_CRL = {"labeled_rule": url(95), "unlabeled_rule": crl(99)}
+REGION = {"labeled_reduction": "region", "unlabeled_reduction": "region"}
+PSEUDO = {"method": "mean_teacher", "options": {"unsupervised": "pseudo_label"}}
+ACDC_ROWS: dict[str, dict] = {
+    "supervised": {"method": "supervised"},
+    "bcp": {"method": "bcp"},
+    "bcp_url_crl_voxel": {"method": "bcp", **URL_CRL},
+    "bcp_url_crl_region": {"method": "bcp", **URL_CRL, **REGION},
+    "mean_teacher": {"method": "mean_teacher"},
+    "mean_teacher_pseudo_label": PSEUDO,
+    "mean_teacher_url_crl_voxel": {**PSEUDO, **URL_CRL},
+    "mean_teacher_url_crl_region": {**PSEUDO, **URL_CRL, **REGION},
+    "bcp_crl_region": {
+        "method": "bcp",
+        "unlabeled_rule": crl(99),
+        "unlabeled_reduction": "region",
+    },
+    "bcp_url_voxel_crl_region": {"method": "bcp", **URL_CRL, "unlabeled_reduction": "region"},
+}
+for name in METHODS:  # those that have no rows above are compared plain, and with both rules
+    if name not in ACDC_ROWS:
+        ACDC_ROWS |= {name: {"method": name}, f"{name}_url_crl_voxel": {"method": name, **URL_CRL}}
+URL_CRL_LA = {"labeled_rule": url(95), "unlabeled_rule": crl(95)}
+LA_ROWS: dict[str, dict] = {
+    "la_supervised": {"method": "supervised"},
+    "la_supervised_url_voxel": {"method": "supervised", "labeled_rule": url(95)},
+    "la_mean_teacher": {"method": "mean_teacher"},
+    "la_mean_teacher_pseudo_label": PSEUDO,
+    "la_mean_teacher_url_crl_voxel": {**PSEUDO, **URL_CRL_LA},
+    "la_bcp": {"method": "bcp"},
+    "la_bcp_url_crl_voxel": {"method": "bcp", **URL_CRL_LA},
+}
+ROWS = {"acdc": ACDC_ROWS, "la": LA_ROWS}
+LABELED = {"acdc": 7, "la": 8}
+HEAD = """# Ledger of runs
+
+One file per finished run, as `buarl plan` enters it: the row, its numbers, the environment, the
+selection rule, the metric definition, seconds per stage, every case. `python -m tools.make_results`
+writes this page from them. The paper's full schedules stand in notebook 08. **One seed a row**, so
+no difference here is called a gain; the last section says how far seeds lie apart, where that has
+been measured. Hours are of a shared machine;
+MiB are the most that the training process held, data included, "-" where it was not recorded.
+"""
+SECTIONS = {
+    "acdc": """## ACDC, preset mini, 7 labeled patients, seed 1337
+
+128x128, batch 12+12, 1000 steps a stage. 20 validation volumes; last checkpoint, nothing selected;
+Dice and Jaccard 0-1 in 3-D, mean over cases, then over 3 classes; 95HD and ASD in voxels (MedPy's
+definitions), a missed structure counts as the image diagonal. "region" and "voxel" name the
+normaliser of both terms; url at q = 95, crl at q = 99, alpha 0.5.
+""",
+    "la": """## LA, preset mini, 8 labeled scans, seed 1337
+
+Half resolution, every volume standardised once more, patch 64x64x32, V-Net of width 8, 400 steps a
+stage, Adam, polynomial decay (the published step decay would leave a run this short 70 steps at its
+full rate). Trained on the first 70 scans of the public training list, 8 of them labeled; evaluated
+on its last 10, whole volumes at full resolution, sliding window with a stride of half a patch, no
+largest component; last checkpoint, nothing selected. The public files are cropped around the label.
+The preset's numbers (resolution, standardising) were chosen with plain supervision on these same
+10 scans, as there are no others. Metrics as above; url and crl at q = 95, alpha 0.5.
+""",
+}
+
+
+SPREAD = """## Between seeds
+
+Mean and standard deviation (n - 1) between seeds of a row; all else as in its table above. Their
+files lie in [seeds](seeds), made by one commit each, later than the tables': the random stream of
+dropout is another one since. A difference between two rows above that is within this spread says
+nothing. The precision bf16_backward, gradients of convolutions in bf16, was removed since: no
+machine was a fifth faster with it. Its row stays as history.
+"""
+
+
+def ledger_rows(source: str, seed: int = 1337) -> dict[str, Experiment]:
+    """The rows of the committed ledger on a data set, by the names of their files.
+
+    Args:
+        source: "acdc" or "la".
+        seed: Of every row.
+
+    >>> list(ledger_rows("acdc"))[:2]
+    ['supervised', 'bcp']
+    """
+    shared = {"source": source, "preset": "mini", "labeled": LABELED[source], "seed": seed}
+    return {name: Experiment(**shared, **row) for name, row in ROWS[source].items()}
+
+
+def ledger_page(results: Path, ceilings: Mapping[str, str] | None = None) -> str:
+    """The whole page.
+
+    Args:
+        results: The committed ledger.
+        ceilings: By data set what stands under "Ceiling", which needs the data; sections that are
+            not named keep what they have.
+    """
+    page = Path(results) / "README.md"
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    ledger, parts, given = read_ledger(results), [HEAD], dict(ceilings or {})
+    for source, head in SECTIONS.items():
+        title = head.partition(",")[0]  # "## ACDC"
+        kept = old.partition(title)[2].partition("### Ceiling\n\n")[2].partition("\n## ")[0].strip()
+        table = ledger_table(ledger_rows(source), ledger)
+        parts.append(f"{head}\n{table}\n\n### Ceiling\n\n{given.get(source, kept)}\n")
+    rows = {name: row for source in ROWS for name, row in ledger_rows(source).items()}
+    parts.append(f"{SPREAD}\n{spread_table(rows, read_ledger(Path(results) / 'seeds'))}\n")
+    return "\n".join(parts)

@@ -1,0 +1,277 @@
+"""Paired statistics against SciPy and by hand, and verdicts by the rule that was fixed before."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from scipy import stats
+from test_tables import RESULTS, entry_of, put
+
+from buarl.commands.main import main
+from buarl.results.measured import read_results
+from buarl.results.printed import printed_row
+from buarl.results.rows import rows_of
+from buarl.results.statistics import compare, interval, needed, summarize, wilcoxon
+from buarl.results.verdicts import CLAIMS, judge, verdict_text, verdicts
+
+ROWS = {row.title: row.experiment for row in rows_of("3")}
+BCP, OURS = ROWS["BCP"], ROWS["URL + CRL, voxel"]
+
+
+def group(row, table, first=0):
+    return [
+        {"name": f"{i}", **entry_of(replace(row, seed=first + i), list(scores))}
+        for i, scores in enumerate(table)
+    ]
+
+
+def test_differences_are_paired_by_seed_and_case_whatever_their_order():
+    a = group(BCP, [[0.5, 0.6, 0.7, 0.8], [0.4, 0.5, 0.6, 0.7]])
+    b = group(OURS, [[0.6, 0.6, 0.9, 0.8], [0.5, 0.7, 0.6, 0.6]])
+    for entry in b:
+        entry["cases"].reverse()
+    found = compare(a, b[::-1])
+    np.testing.assert_allclose(
+        found.differences, [[0.1, 0, 0.2, 0], [0.1, 0.2, 0, -0.1]], atol=1e-12
+    )
+    assert found.seeds == [0, 1]
+    assert found.mean == pytest.approx(0.5 / 8)
+    assert found.seed_spread == pytest.approx(np.std([0.3 / 4, 0.2 / 4], ddof=1))
+    by_patient = [(0.1 + 0.0 + 0.1 + 0.2) / 4, (0.2 + 0.0 + 0.0 - 0.1) / 4]
+    assert found.patient_spread == pytest.approx(np.std(by_patient, ddof=1))
+    assert found.patients == ["patient00", "patient00", "patient01", "patient01"]
+    assert found.unpaired == []
+
+
+def test_what_only_one_group_has_is_left_out_and_named():
+    a = group(BCP, [[0.5] * 4, [0.4] * 4, [0.3] * 4])
+    b = group(OURS, [[0.6] * 4, [0.7] * 4], first=1)
+    del b[0]["cases"][0]
+    found = compare(a, b)
+    assert found.seeds == [1, 2]
+    assert len(found.cases) == 3
+    assert found.unpaired == ["seed 0", "patient00_frame01"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [
+        ([], group(OURS, [[0.5] * 4]), "group A must have at least one run, got none"),
+        (group(BCP, [[0.5] * 4]), group(OURS, [[0.5] * 4], 9), "must have seeds in common"),
+        (group(BCP, [[0.5] * 4]) * 2, group(OURS, [[0.5] * 4]), "every seed once, got \\[0\\]"),
+        (group(replace(BCP, source="la"), [[0.5] * 4]), group(OURS, [[0.5] * 4]), "one data set"),
+    ],
+)
+def test_groups_that_cannot_be_paired_are_refused(a, b, says):
+    with pytest.raises(ValueError, match=says):
+        compare(a, b)
+
+
+def test_the_interval_of_one_seed_is_scipy_s_bootstrap_over_patients():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.01, 0.03, 20)
+    ours = interval(values[None], [str(i) for i in range(20)], seed=1)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    np.testing.assert_allclose(ours, theirs, atol=0.001)
+
+
+def test_the_interval_of_one_patient_is_scipy_s_bootstrap_over_seeds():
+    values = np.random.default_rng(3).normal(0.0, 0.02, (12, 1))
+    ours = interval(values, ["only"], seed=1)
+    theirs = stats.bootstrap(
+        (values[:, 0],),
+        np.mean,
+        n_resamples=20_000,
+        method="percentile",
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    np.testing.assert_allclose(ours, theirs, atol=0.001)
+
+
+def test_the_variance_of_both_together_is_that_of_the_crossed_design():
+    """Of additive effects the resampled mean has the variance of both parts, added."""
+    rng = np.random.default_rng(4)
+    seeds, patients = rng.normal(0, 0.02, (30, 1)), rng.normal(0, 0.03, (1, 40))
+    low, high = interval(seeds + patients, [str(i) for i in range(40)])
+    spread = math.sqrt(seeds.var() / 30 + patients.var() / 40)
+    assert (high - low) / (2 * 1.96) == pytest.approx(spread, rel=0.05)
+
+
+def test_two_frames_of_a_patient_are_drawn_together():
+    values = np.array([[0.1, 0.1, -0.1, -0.1]])
+    together = interval(values, ["a", "a", "b", "b"])
+    apart = interval(values, list("abcd"))
+    assert together == (-0.1, 0.1)
+    assert apart[1] - apart[0] <= together[1] - together[0]
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 4), st.integers(1, 6), st.floats(-0.2, 0.2))
+def test_an_interval_moves_with_its_differences_and_holds_their_range(seeds, cases, shift):
+    values = np.random.default_rng(seeds * 10 + cases).normal(0, 0.05, (seeds, cases))
+    names = [str(i) for i in range(cases)]
+    low, high = interval(values, names)
+    assert values.min() - 1e-12 <= low <= high <= values.max() + 1e-12
+    np.testing.assert_allclose(
+        interval(values + shift, names), (low + shift, high + shift), atol=1e-9
+    )
+    assert interval(values, names) == (low, high)
+
+
+def test_wilcoxon_is_scipy_s_and_the_smallest_case_by_hand():
+    values = np.random.default_rng(5).normal(0.01, 0.03, 20)
+    assert wilcoxon(values) == stats.wilcoxon(values).pvalue
+    assert wilcoxon(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0])) == pytest.approx(2 / 2**5)
+
+
+@pytest.mark.parametrize("spread", [0.003, 0.006, 0.01, 0.02])
+def test_as_many_seeds_as_are_said_to_be_needed_see_half_a_point_in_four_of_five_studies(spread):
+    count = needed(spread)
+    rng = np.random.default_rng(6)
+    studies = rng.normal(0.005, spread, (20_000, count))
+    seen = (stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05).mean()
+    assert seen > 0.79
+    if count > 2:
+        fewer = (stats.ttest_1samp(studies[:, :-1], 0, axis=1).pvalue < 0.05).mean()
+        assert fewer < 0.81
+
+
+def test_twenty_volumes_of_ten_patients_cannot_carry_half_a_point():
+    """On the committed runs of BCP with and without the rules."""
+    entries = {e["name"]: e for e in read_results(RESULTS).entries}
+    names = [f"seeds/bcp_{seed}" for seed in (1337, 1338, 1339)]
+    ours = [f"seeds/bcp_url_crl_voxel_{seed}" for seed in (1337, 1338, 1339)]
+    found = compare([entries[n] for n in names], [entries[n] for n in ours])
+    assert (len(found.cases), len(set(found.patients))) == (20, 10)
+    assert found.visible > 0.02
+    assert found.patients_needed > 100
+
+
+def test_a_case_without_a_score_is_left_out():
+    found = summarize(np.array([[0.1, np.nan], [0.1, 0.2]]), [0, 1], ["a", "b"], ["a", "b"])
+    assert (found.cases, found.unpaired) == (["a"], ["b"])
+    assert math.isnan(found.patient_spread)
+    assert found.patients_needed is None
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "gain", "seeds", "word"),
+    [
+        (0.01, 3, 1.56, 3, "holds"),
+        (0.01, 0.5, 1.56, 3, "holds"),  # above 0, though below half the gain
+        (0, 3, 1.56, 3, "undecided"),
+        (-1, 0.779, 1.56, 3, "refuted"),
+        (-1, 0.781, 1.56, 3, "undecided"),
+        (-3, -1, 1.56, 3, "refuted"),
+        (-3, -1, 1.56, 2, "undecided"),
+        (1, 3, 1.56, 1, "undecided"),
+    ],
+)
+def test_the_rule(low, high, gain, seeds, word):
+    assert judge(low, high, gain, seeds) == word
+
+
+def test_every_claim_is_a_printed_gain():
+    assert len(CLAIMS) == 8 + 5 + 3 + 2 + 1
+    for claim in CLAIMS:
+        rows = (printed_row(claim.table, n, claim.labeled) for n in (claim.better, claim.other))
+        better, other = rows
+        assert claim.gain == better.dice - other.dice > 0
+    gains = [round(claim.gain, 2) for claim in CLAIMS[:4]]
+    assert gains == [12.44, 0.83, 2.54, 1.56]
+
+
+def test_verdicts_come_from_runs_and_name_them(tmp_path):
+    rng = np.random.default_rng(7)
+    for seed in range(3):
+        plain = rng.uniform(0.7, 0.8, 20)
+        put(tmp_path, f"bcp_{seed}", entry_of(replace(BCP, seed=seed), list(plain)))
+        better = list(plain + rng.normal(0.02, 0.002, 20))
+        put(tmp_path, f"ours_{seed}", entry_of(replace(OURS, seed=seed), better))
+        worse = list(plain - 0.01)
+        put(tmp_path, f"url_{seed}", entry_of(replace(ROWS["URL, voxel"], seed=seed), worse))
+    found = {
+        (v.claim.table, v.claim.better, v.claim.other, v.reading): v
+        for v in verdicts(read_results(tmp_path).entries)
+    }
+    both = found[3, "URL + CRL", "BCP", "voxel"]
+    assert both.word == "holds"
+    assert both.runs == (("ours_0", "ours_1", "ours_2"), ("bcp_0", "bcp_1", "bcp_2"))
+    assert both.comparison.mean == pytest.approx(0.02, abs=0.001)
+    assert found[3, "URL", "BCP", "voxel"].word == "refuted"
+    assert found[1, "Ours(BCP)", "BCP", "voxel"].word in ("holds", "not run")
+    assert found[3, "URL + CRL", "BCP", "region"].word == "not run"
+    assert found[6, "weigh down", "remove", "voxel"].why == "not run: remove"
+    text = verdict_text(list(found.values()))
+    assert "lies above 0" in text
+    assert f"{sum(v.word == 'not run' for v in found.values())} not run" in text
+
+
+def test_no_committed_claim_is_settled_by_fewer_than_three_seeds():
+    for verdict in verdicts(read_results(RESULTS).entries):
+        if verdict.word in ("holds", "refuted"):
+            assert len(verdict.comparison.seeds) >= 3
+
+
+# The command
+
+
+def test_two_rows_of_the_ledger_are_compared(capsys):
+    assert main(["compare", "bcp", "bcp_url_crl_voxel"]) == 0
+    said = capsys.readouterr().out
+    assert "bcp_url_crl_voxel minus bcp" in said
+    assert "seeds 1337 1338 1339; 20 volumes of 10 patients" in said
+    assert "left out, in one group only or without a score: seed 1340, seed 1341" in said
+    assert "arXiv 2307.10926" in said
+    assert main(["compare", "3:BCP", "3:URL + CRL, voxel"]) == 0
+    again = capsys.readouterr().out
+    assert said.splitlines()[1:] == again.splitlines()[1:]
+
+
+def test_folders_of_runs_are_compared(tmp_path, capsys):
+    for name, row, dice in (("a", BCP, 0.7), ("b", OURS, 0.75)):
+        for seed in range(2):
+            put(tmp_path / name, f"{seed}", entry_of(replace(row, seed=seed), [dice] * 4))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert (
+        "difference of dice: +5.00 points, 95 % interval +5.00 to +5.00" in capsys.readouterr().out
+    )
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--score", "hd95"]) == 0
+    assert "+0.00 voxels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bcp", "nothing"], "nothing: neither a folder nor a row"),
+        (["bcp", "3:Ours"], "table 3 has the rows BCP; URL"),
+        (["bcp", "9:BCP"], "table must be"),
+        (["bcp", "dtc"], "dtc: no run yet on split val"),
+        (["bcp", "bcp", "--protocol", "paper"], "none evaluated under protocol paper"),
+        (["bcp", "bcp", "--seed", "-1"], "seed must be at least 0"),
+        (["la_bcp", "bcp"], "both groups must be of one data set"),
+        (["bcp", "."], "no runs"),
+    ],
+)
+def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", *words]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_the_leak_of_a_run_without_validations_is_one_sentence(capsys, tmp_path):
+    assert main(["leak", str(RESULTS / "bcp.json")]) == 2
+    assert "was trained without validations" in capsys.readouterr().err
+    assert main(["leak", str(tmp_path)]) == 2
+    assert "is not a run folder" in capsys.readouterr().err

@@ -52,7 +52,7 @@ HEAD = """# Ledger of runs
 
 One file per finished run, as `buarl plan` enters it: the row, its numbers, the environment, the
 selection rule, the metric definition, seconds per stage, every case. `python -m tools.make_results`
-writes this page from them. The paper's full schedules stand in notebook 08. **One seed a row**, so
+writes this page from them. The paper's full schedules stand in lesson 14. **One seed a row**, so
 no difference here is called a gain; the last section says how far seeds lie apart, where that has
 been measured. Hours are of a shared machine;
 MiB are the most that the training process held, data included, "-" where it was not recorded.

@@ -106,7 +106,7 @@ class Train:
     """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
-    give the same results."""
+    give the same results; bf16_logits_fp32 loses less by it."""
     record: bool = False
     """GPU only: repeat steps as a CUDA graph; all methods but ua_mt and ss_net."""
     compile: bool = False

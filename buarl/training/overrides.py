@@ -55,8 +55,8 @@ def _is_schedule(value: Any) -> bool:
 
 _COUNT = _Rule("a whole number, at least 1", _is_count)
 _SCHEDULE = (
-    "constant, poly:POWER with POWER > 0, step_decay:SHARE with SHARE in 0-1, or "
-    "one_cycle:WARM_UP with WARM_UP between 0 and 1"
+    "constant, poly:POWER with POWER > 0, one_cycle:WARM_UP with WARM_UP between 0 and 1, or "
+    "step_decay:SHARE with SHARE in 0-1"
 )
 _SIZE = "a whole number, at least 1, per axis, such as 192,192"
 KEYS: dict[str, _Rule] = {

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from buarl.methods.base import Adam
+from buarl.data.strong_views import StrongViews
+from buarl.methods.base import Adam, Sgd
 from buarl.methods.recipe import StagePlan
-from buarl.schedules import Poly, Schedule
+from buarl.schedules import OneCycle, Poly, Schedule
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Preset:
     """How a preset shortens the published schedule; learning rates and ramps scale with the steps.
 
     Args:
-        steps: Of every stage; None keeps the published number.
+        steps: Of every stage; None keeps the published number, or a share of it.
+        share: Part of the published steps that every stage takes, where `steps` says nothing.
         labeled_batch: Samples of each half of a batch of slices; None keeps the published number.
             Volumes keep their small batches.
         width: Channels of the network's first level.
@@ -31,6 +33,7 @@ class Preset:
     """
 
     steps: int | None = None
+    share: float = 1.0
     labeled_batch: int | None = None
     width: int = 16
     image_size: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Preset:
         batch = self.labeled_batch if rank == 2 else None  # 3-D keeps its small batches
         return replace(
             plan,
-            steps=self.steps or plan.steps,
+            steps=self.steps or max(round(self.share * plan.steps), 1),
             schedule=self.schedule or plan.schedule,
             labeled_batch=batch or plan.labeled_batch,
             unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
@@ -76,6 +79,21 @@ PRESETS: dict[str, Preset] = {
         labeled_batch=12,
         image_size={2: (128, 128), 3: (64, 64, 32)},
         variants={3: {"steps": 400, "width": 8, "shrink": 2, "standardise": True, **_SHORT_3D}},
+    ),
+    # Every change is explained, and what was tried is told, in docs/quick.md.
+    "quick": Preset(
+        share=1 / 5,
+        image_size={2: (128, 128), 3: (64, 64, 32)},
+        schedule=OneCycle(),
+        settings={"optimizer": Sgd(0.03), "strong_views": StrongViews()},
+        variants={
+            3: {  # a first guess, not measured
+                "share": 1 / 10,
+                "shrink": 2,
+                "standardise": True,
+                "settings": {"optimizer": Adam(0.004), "strong_views": StrongViews()},
+            }
+        },
     ),
     "paper": Preset(image_size={2: (256, 256), 3: (112, 112, 80)}, eval_stride={3: (18, 18, 4)}),
 }

@@ -1,4 +1,4 @@
-"""`buarl demo | train | evaluate | predict | convert | fetch | doctor`."""
+"""`buarl demo | train | evaluate | speedrun | predict | convert | fetch | doctor`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from buarl.commands.console import print_whatever_comes, say, sentence
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
 from buarl.commands.runs import Demo, Evaluate
+from buarl.commands.speedrun import Speedrun
 from buarl.commands.train import Train
 from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
@@ -42,6 +43,7 @@ Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Speedrun, tyro.conf.subcommand("speedrun")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Fetch, tyro.conf.subcommand("fetch")]

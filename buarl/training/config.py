@@ -113,7 +113,8 @@ def config_for(experiment: Experiment, code: Code = ()) -> Config:
         raise ValueError(
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
         )
-    stages = tuple(preset.shortened(plan, rank) for plan in recipe.stages)
+    last = len(recipe.stages) - 1
+    stages = tuple(preset.shortened(p, rank, last - i) for i, p in enumerate(recipe.stages))
     settings = {**recipe.settings, **preset.settings}
     if any(key in own for key in OF_OPTIMIZER):
         ours = settings.get("optimizer", kind.defaults().get("optimizer", Sgd()))

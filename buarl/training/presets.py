@@ -17,8 +17,8 @@ class Preset:
     """How a preset shortens the published schedule; learning rates and ramps scale with the steps.
 
     Args:
-        steps: Of every stage; None keeps the published number, or a share of it.
-        share: Part of the published steps that every stage takes, where `steps` says nothing.
+        steps: Of every stage, or of each; a method of fewer stages takes the last of those. None
+            keeps the published number.
         labeled_batch: Samples of each half of a batch of slices; None keeps the published number.
             Volumes keep their small batches.
         width: Channels of the network's first level.
@@ -32,8 +32,7 @@ class Preset:
         variants: By rank, other numbers than those above.
     """
 
-    steps: int | None = None
-    share: float = 1.0
+    steps: int | tuple[int, ...] | None = None
     labeled_batch: int | None = None
     width: int = 16
     image_size: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -49,12 +48,20 @@ class Preset:
         """The preset with the numbers it has for images of a rank, 2 or 3."""
         return replace(self, **self.variants.get(rank, {}))
 
-    def shortened(self, plan: StagePlan, rank: int) -> StagePlan:
-        """A stage of the published schedule as the preset has it."""
+    def shortened(self, plan: StagePlan, rank: int, left: int = 0) -> StagePlan:
+        """A stage of the published schedule as the preset has it.
+
+        Args:
+            plan: The published numbers.
+            rank: Of the images, 2 or 3.
+            left: How many stages come after this one.
+        """
         batch = self.labeled_batch if rank == 2 else None  # 3-D keeps its small batches
+        several = isinstance(self.steps, tuple)
+        steps = self.steps[max(-1 - left, -len(self.steps))] if several else self.steps
         return replace(
             plan,
-            steps=self.steps or max(round(self.share * plan.steps), 1),
+            steps=steps or plan.steps,
             schedule=self.schedule or plan.schedule,
             labeled_batch=batch or plan.labeled_batch,
             unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
@@ -82,13 +89,13 @@ PRESETS: dict[str, Preset] = {
     ),
     # Every change is explained, and what was tried is told, in docs/quick.md.
     "quick": Preset(
-        share=1 / 5,
+        steps=(2000, 4000),
         image_size={2: (128, 128), 3: (64, 64, 32)},
         schedule=OneCycle(),
         settings={"optimizer": Sgd(0.03), "strong_views": StrongViews()},
         variants={
             3: {  # a first guess, not measured
-                "share": 1 / 10,
+                "steps": (200, 1000),
                 "shrink": 2,
                 "standardise": True,
                 "settings": {"optimizer": Adam(0.004), "strong_views": StrongViews()},

@@ -250,7 +250,7 @@ def test_the_teacher_is_scored_on_request_and_a_method_without_one_is_refused(
 
 def test_volumes_are_not_resampled_linearly():
     image = np.zeros((16, 16, 16), np.float32)
-    with pytest.raises(ValueError, match="resampling must be \"nearest\", got 'linear'"):
+    with pytest.raises(ValueError, match='resampling of volumes must be "nearest", got \'lin'):
         predict_volume(Threshold(), image, 3, tiny_config("supervised"), resampling="linear")
     with pytest.raises(ValueError, match='resampling must be "nearest" or "linear", got'):
         predict_volume(Threshold(), image, 2, tiny_config("supervised"), resampling="cubic")

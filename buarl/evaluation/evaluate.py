@@ -53,7 +53,7 @@ def predict_volume(
     Raises:
         ValueError: a resampling that is unknown or not for volumes.
     """
-    check_choice("resampling", resampling, get_args(Resampling) if rank == 2 else ("nearest",))
+    _check_resampling(resampling, rank)
     if rank == 2:
         label, entropy = predict_slices(network, volume, config.image_size, resampling)
         if keep_largest:
@@ -103,9 +103,12 @@ def evaluate(
         One dict for each case and foreground class, in order: "case", "class", "dice", "jaccard",
         "hd95", "asd", "missed".
     Raises:
+        ValueError: a resampling that is unknown or not for volumes.
         DataError: a file that breaks a rule, or that has no spacing with unit "mm".
         CaseError: any other failure in a case.
     """
+
+    _check_resampling(resampling, source.rank)
 
     def predict(sample: Sample) -> np.ndarray:
         options = {"keep_largest": keep_largest, "resampling": resampling}
@@ -146,6 +149,11 @@ def ceiling(
 
     cases = source.cases(split) if cases is None else cases
     return _score(there_and_back, source, cases, "diagonal", unit, None)
+
+
+def _check_resampling(resampling: str, rank: int) -> None:
+    words = get_args(Resampling) if rank == 2 else ("nearest",)
+    check_choice("resampling" if rank == 2 else "resampling of volumes", resampling, words)
 
 
 def _score(

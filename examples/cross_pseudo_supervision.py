@@ -90,6 +90,7 @@ class CrossPseudoSupervision(RampedMethod):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step, the sum of both students' losses."""
         require_unlabeled(self, batch)
+        batch = self.student_sees(batch)  # strong views, where a row asks for them
         first = self.student(batch.image)  # (B_l + B_u, C, *spatial)  uses Eq. 1
         second = self.other_student(batch.image)
         labeled_first, unlabeled_first = batch.split(first)

@@ -10,11 +10,13 @@ import torch
 from hypothesis import given, strategies as st
 from tiny import PRESET, same_weights
 
+from buarl.data.strong_views import StrongViews
 from buarl.dice import DICE_BCP_LA, DICE_SSL4MIS, DICE_UA_MT_LA
 from buarl.methods import METHODS, Bcp, MeanTeacher, Supervised
+from buarl.methods.base import Sgd
 from buarl.networks import UNet, VNet
 from buarl.regions import PercentileRule, confidence, crl, drop, soft_certainty, url, whole
-from buarl.schedules import Constant, Poly, StepDecay
+from buarl.schedules import Constant, OneCycle, Poly, StepDecay
 from buarl.training.config import (
     PRESETS,
     Experiment,
@@ -126,6 +128,24 @@ def test_a_preset_scales_steps_and_batch_and_nothing_else(source):
     assert supervised.stages == (StagePlan(6, 4, 0, Poly()),)
 
 
+def test_quick_is_the_published_method_with_other_steps_rate_size_and_views():
+    row = Experiment("bcp", source="acdc", preset="quick", labeled=7)
+    quick, published = config_for(row), config_for(replace(row, preset="paper"))
+    assert quick.stages == (
+        StagePlan(2000, 12, 0, OneCycle()),
+        StagePlan(4000, 12, 12, OneCycle()),
+    )
+    added = {"optimizer": Sgd(0.03), "strong_views": StrongViews()}
+    assert quick.settings == {**published.settings, **added}
+    assert quick.image_size == (128, 128)
+    same = {"preset": "paper", "stages": published.stages, "settings": published.settings}
+    assert replace(quick, image_size=(256, 256), **same) == published
+    (plan,) = config_for(replace(row, method="mean_teacher")).stages
+    assert plan.steps == 4000  # a method of one stage takes the last number
+    first, second = config_for(replace(row, source="la")).stages
+    assert (first.steps, second.steps) == (200, 1000)
+
+
 @pytest.mark.parametrize("name", ["toy", "mini"])
 def test_small_presets_are_small(name):
     config = config_for(Experiment(preset=name))
@@ -217,7 +237,7 @@ experiments = st.builds(
     options=st.dictionaries(st.text(max_size=5), st.booleans() | st.floats(0, 1) | st.text()),
     source=st.sampled_from(["phantom", "acdc", "own_2d", "la", "phantom_la", "own_3d"]),
     labeled=st.none() | st.integers(1, 70),
-    preset=st.sampled_from(["toy", "lesson", "mini", "paper"]),
+    preset=st.sampled_from(["toy", "lesson", "mini", "quick", "paper"]),
     seed=st.integers(0, 2**32),
 )
 
@@ -229,7 +249,7 @@ def test_a_row_survives_json(experiment):
 
 
 def test_a_config_becomes_json():
-    for preset in ("toy", "lesson", "mini", "paper"):
+    for preset in ("toy", "lesson", "mini", "quick", "paper"):
         text = json.dumps(asdict(config_for(Experiment(preset=preset))))
         assert json.loads(text)["preset"] == preset
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from tiny import tiny_config, tiny_method, write_tiny
@@ -9,6 +11,7 @@ from torch import nn
 
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches
+from buarl.methods import METHODS
 from buarl.networks import UNet, VNet
 from buarl.regions import whole
 from buarl.training.checkpoint import load_state, save_state, write_atomic, write_json, write_text
@@ -56,10 +59,33 @@ def test_placing_changes_the_layout_and_not_the_result(network, rank):
 
 def test_autocast_only_with_bf16():
     convolution, image = nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 8)
-    for precision in ("bf16", "fp32"):
+    for precision in ("bf16", "bf16_logits_fp32", "fp32"):
         with Engine(CPU, precision).autocast():
             low = convolution(image).dtype == torch.bfloat16
-            assert low == (precision == "bf16")
+            assert low == (precision != "fp32")
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("rank", [2, 3])
+def test_logits_can_stay_in_float32_in_every_network_of_every_method(name, rank):
+    """Weights, names and fp32 results stay; only the last convolution leaves autocast."""
+    image = torch.rand(2, 1, *(16,) * rank)
+    method = METHODS[name](UNet(4, 2) if rank == 2 else VNet(2, 2)).eval()
+    names, exact = list(method.state_dict()), method.student(image)
+    low, high = Engine(CPU, "bf16"), Engine(CPU, "bf16_logits_fp32")
+    with low.autocast():
+        assert method.student(image).dtype == torch.bfloat16
+    placed = copy.deepcopy(high.place(method))
+    assert list(placed.state_dict()) == names
+    with high.autocast():
+        for network in (placed.student, getattr(placed, "teacher", placed.student)):
+            assert network(image).dtype == torch.float32
+    torch.testing.assert_close(placed.student(image), exact, atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_without_a_head_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"last convolution is called head, found none in Conv2d"):
+        Engine(CPU, "bf16_logits_fp32").place(nn.Conv2d(1, 4, 1))
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +105,11 @@ def test_losses_are_float32_under_bf16(source, name):
         assert all(p.grad.dtype == torch.float32 for p in method.student.parameters())
 
 
+@pytest.mark.parametrize("precision", ["bf16", "bf16_logits_fp32"])
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher", "bcp"])
-def test_training_in_bf16_runs_and_keeps_float32_weights(source, name):
+def test_training_in_bf16_runs_and_keeps_float32_weights(source, name, precision):
     method = tiny_method(name)
-    result = fit(method, source, tiny_config(name, precision="bf16"))
+    result = fit(method, source, tiny_config(name, precision=precision))
     assert all(t.dtype in (torch.float32, torch.int64) for t in method.state_dict().values())
     assert all(torch.isfinite(p).all() for p in method.parameters())
     exact = fit(tiny_method(name), source, tiny_config(name))

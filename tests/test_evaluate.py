@@ -199,10 +199,16 @@ def test_the_largest_component_is_that_of_the_whole_volume():
         ({"unit": "mm"}, "metrics_val_mm.csv", "distances in mm (spacing of each case);"),
         ({"keep_largest": True}, "metrics_val_largest.csv", "only the largest component per class"),
         ({"precision": "bf16"}, "metrics_val_bf16.csv", "predicted in bf16"),
+        ({"resampling": "linear"}, "metrics_val_linear.csv", "probabilities sent back, linear"),
         (
             {"unit": "mm", "keep_largest": True, "empty": "nan", "workers": 0},
             "metrics_val_mm_largest_nan.csv",
             "'nan'",
+        ),
+        (
+            {"keep_largest": True, "resampling": "linear"},
+            "metrics_val_linear_largest.csv",
+            "sent back, linear; only the largest component per class is kept",
         ),
     ],
 )
@@ -222,6 +228,32 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     scoring = {k: v for k, v in options.items() if k not in ("workers", "precision")}
     again = evaluate(network.student, volumes, "val", config_for(row), **scoring)
     np.testing.assert_equal(scored.rows, again)
+
+
+def test_the_teacher_is_scored_on_request_and_a_method_without_one_is_refused(
+    volumes, tmp_path, monkeypatch
+):
+    row, method = Experiment(method="bcp", source="acdc"), nn.Module()
+    method.student = Threshold()
+    monkeypatch.setattr(
+        buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, method)
+    )
+    with pytest.raises(ValueError, match="method bcp has no teacher to evaluate"):
+        score_run(tmp_path, teacher=True)
+    method.teacher = Threshold()
+    method.teacher.scale.data.neg_()  # takes the dark for class 1
+    student, teacher = score_run(tmp_path), score_run(tmp_path, teacher=True)
+    assert teacher.path == tmp_path / "metrics_val_teacher.csv"
+    assert "the teacher is evaluated" in teacher.path.read_text()
+    assert summary(student.rows)["dice"] != summary(teacher.rows)["dice"]
+
+
+def test_volumes_are_not_resampled_linearly():
+    image = np.zeros((16, 16, 16), np.float32)
+    with pytest.raises(ValueError, match='resampling of volumes must be "nearest", got \'lin'):
+        predict_volume(Threshold(), image, 3, tiny_config("supervised"), resampling="linear")
+    with pytest.raises(ValueError, match='resampling must be "nearest" or "linear", got'):
+        predict_volume(Threshold(), image, 2, tiny_config("supervised"), resampling="cubic")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

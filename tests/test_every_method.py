@@ -34,6 +34,7 @@ PARAMETERS = {  # docs/protocol.md 3.5: student at width 16; URPC without the he
     "urpc": (1_831_060 - 9_220, 9_448_866 + 454),
     "ss_net": (1_826_828, 9_457_318),
     "bcp": (1_813_764, 9_448_866),
+    "unimatch": (1_813_764, 9_448_866),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 every_unlabeled = pytest.mark.parametrize("name", UNLABELED)
@@ -123,7 +124,7 @@ def test_a_step_is_finite_and_reaches_the_whole_student(name, rank, rules, reduc
 @pytest.mark.parametrize("rules", ["whole", "url+crl"])
 def test_the_unlabeled_term_alone_moves_the_student(name, rank, rules, semi):
     method = build(name, rank, rules)
-    weight = "unlabeled_weight" if name == "bcp" else "consistency_weight"
+    weight = "unlabeled_weight" if name in ("bcp", "unimatch") else "consistency_weight"
     grads = []
     for value in (1.0, 0.0):
         setattr(method, weight, value)

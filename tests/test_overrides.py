@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from buarl.methods.base import Adam, Sgd
-from buarl.schedules import Constant, Poly, StepDecay
+from buarl.schedules import Constant, OneCycle, Poly, StepDecay
 from buarl.training.config import Config, Experiment, StagePlan, build_method, config_for
 from buarl.training.overrides import KEYS
 
@@ -38,6 +38,7 @@ def plan(row=SLICES, **own):
         ("image_size", (192, 192), "image_size", (192, 192)),
         ("width", 32, "width", 32),
         ("precision", "bf16", "precision", "bf16"),
+        ("precision", "bf16_logits_fp32", "precision", "bf16_logits_fp32"),
         ("checkpoint_every", 7, "checkpoint_every", 7),
         ("eval_stride", [9, 9, 2], "eval_stride", (9, 9, 2)),
         ("shrink", 2, "shrink", 2),
@@ -59,6 +60,8 @@ def test_a_plain_key_changes_its_number_and_no_other(key, value, field, becomes)
         ("schedule", "constant", {"schedule": Constant()}),
         ("schedule", "poly:0.5", {"schedule": Poly(0.5)}),
         ("schedule", "step_decay:0.4", {"schedule": StepDecay(0.4)}),
+        ("schedule", "one_cycle", {"schedule": OneCycle()}),
+        ("schedule", "one_cycle:0.3", {"schedule": OneCycle(0.3)}),
     ],
 )
 def test_a_key_of_a_stage_changes_the_plan_and_nothing_else(key, value, changed):
@@ -158,6 +161,7 @@ def test_every_number_of_the_config_can_be_set():
         ({"schedule": "cosine"}, "schedule must be constant, poly:POWER .* got 'cosine'"),
         ({"schedule": "step_decay"}, "schedule must be constant, .* got 'step_decay'"),
         ({"schedule": "step_decay:2"}, "schedule must be .*SHARE in 0-1, got 'step_decay:2'"),
+        ({"schedule": "one_cycle:1"}, "schedule must be .*between 0 and 1, .*, got 'one_cycle:1'"),
         ({"schedule": "poly:-1"}, "schedule must be .*, got 'poly:-1'"),
         ({"schedule": "poly:nan"}, "schedule must be .*, got 'poly:nan'"),
         ({"schedule": "poly:0.9:1"}, "schedule must be .*, got 'poly:0.9:1'"),
@@ -196,7 +200,9 @@ def test_what_does_not_fit_method_or_data_is_named_before_anything_is_built(row,
 # JSON
 
 sizes = st.lists(st.integers(1, 64).map(lambda n: 16 * n), min_size=2, max_size=3)
-schedules = st.sampled_from(["constant", "poly", "poly:0.5", "step_decay:0.25"])
+schedules = st.sampled_from(
+    ["constant", "poly:0.5", "step_decay:0.25", "one_cycle", "one_cycle:0.5"]
+)
 values = {
     "steps": st.integers(1, 10**6) | st.lists(st.integers(1, 9), min_size=1, max_size=3),
     "labeled_batch": st.integers(1, 64),

@@ -80,6 +80,8 @@ TABLE = {
             "ema_buffers": False,
         },
     ),
+    ("unimatch", 2): ((StagePlan(29_400, 12, 12, Poly()),), {}),
+    ("unimatch", 3): ((PATCHES,), {}),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from buarl.schedules import Constant, Poly, StepDecay, ramp
+from buarl.schedules import Constant, OneCycle, Poly, StepDecay, ramp
 
 
 def test_ramp_is_the_references_sigmoid(parity):
@@ -91,6 +91,39 @@ def test_the_rate_never_rises_and_never_stops(schedule):
     assert all(after <= before for before, after in pairwise(rates))
 
 
+def test_one_cycle_climbs_a_line_and_falls_a_cosine():
+    cycle = OneCycle(warm_up=0.5, first=0.2, last=0.1)
+    rates = [cycle(step, 8) for step in range(8)]  # at 1/16, 3/16, ... of the run
+    up = [0.2 + 0.8 * place / 8 for place in (1, 3, 5, 7)]
+    down = [0.1 + 0.9 * (1 + math.cos(math.pi * place / 8)) / 2 for place in (1, 3, 5, 7)]
+    assert rates == pytest.approx(up + down)
+
+
+@given(st.integers(1, 3_000), st.floats(0.01, 0.99))
+def test_one_cycle_rises_once_falls_once_and_stays_in_its_range(steps, warm_up):
+    cycle = OneCycle(warm_up)
+    rates = [cycle(step, steps) for step in range(0, steps, max(steps // 50, 1))]
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert all(0.002 <= rate <= 1 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"warm_up": 0}, "warm_up must lie between 0 and 1, got 0"),
+        ({"warm_up": 1}, "warm_up must lie between 0 and 1, got 1"),
+        ({"warm_up": 1.5}, "warm_up of a one-cycle schedule must lie in 0-1, got 1.5"),
+        ({"first": -0.1}, "first of a one-cycle schedule must lie in 0-1, got -0.1"),
+        ({"last": math.nan}, "last of a one-cycle schedule must lie in 0-1, got nan"),
+    ],
+)
+def test_a_one_cycle_out_of_range_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        OneCycle(**arguments)
+
+
 # --- What is refused ------------------------------------------------------------------------------
 
 
@@ -110,7 +143,7 @@ def test_a_ramp_out_of_range_is_named(arguments, message):
         ramp(*arguments)
 
 
-@pytest.mark.parametrize("schedule", [Constant(), Poly(), StepDecay(0.4)], ids=str)
+@pytest.mark.parametrize("schedule", [Constant(), Poly(), StepDecay(0.4), OneCycle()], ids=str)
 def test_a_step_outside_the_run_has_no_rate(schedule):
     """Beyond the end, Poly would be a complex number."""
     with pytest.raises(ValueError, match="step must lie in 0-10, got 11"):

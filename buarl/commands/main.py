@@ -24,6 +24,7 @@ from buarl.commands.interruption import Interrupted, code_of, terminated_as_inte
 from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.show import Show
+from buarl.commands.speedrun import Speedrun
 from buarl.commands.tables import Plan, Table
 from buarl.commands.train import Train
 from buarl.commands.words import command_line, program, quoted
@@ -58,6 +59,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Speedrun, tyro.conf.subcommand("speedrun")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Release, tyro.conf.subcommand("release")]

@@ -34,6 +34,10 @@ class Evaluate:
     """Of the distances; mm needs files that say their spacing."""
     keep_largest: bool = False
     """Keep only the largest component per class of each predicted volume."""
+    teacher: bool = False
+    """Score the teacher of the method instead of its student."""
+    resampling: Literal["nearest", "linear"] = "nearest"
+    """Slices to training size and back: nearest sends labels back, linear the probabilities."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
     workers: int | None = None
@@ -84,6 +88,8 @@ class Evaluate:
             empty=self.empty,
             unit=self.unit,
             keep_largest=self.keep_largest,
+            teacher=self.teacher,
+            resampling=self.resampling,
             workers=self.workers,
             device=self.device,
             precision=self.precision,

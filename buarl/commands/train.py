@@ -94,7 +94,7 @@ class Train:
     """Write the curves for TensorBoard too; they are always written as CSV."""
     precision: Precision | None = None
     """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
-    give the same results."""
+    give the same results; bf16_logits_fp32 loses less by it."""
     record: Record = False
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""

@@ -11,6 +11,7 @@ from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
+from buarl.evaluation.predict import Resampling
 from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
@@ -46,6 +47,8 @@ def score_run(
     empty: str = "diagonal",
     unit: Unit = "voxels",
     keep_largest: bool = False,
+    teacher: bool = False,
+    resampling: Resampling = "nearest",
     cases: Sequence[str] | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -62,6 +65,8 @@ def score_run(
         empty: What an empty mask scores, see `case_metrics`.
         unit: Unit of the distances, see `evaluate`.
         keep_largest: Keep only the largest component of each class.
+        teacher: Score the method's teacher instead of its student.
+        resampling: How slices come to training size and back, see `predict_volume`.
         cases: Score these volumes only; None scores all of the split.
         workers: Threads that score while the next volume is predicted, see `evaluate`.
         device: Where to predict; "auto" is the GPU if there is one.
@@ -72,41 +77,47 @@ def score_run(
     Returns:
         The scores, and where they were written.
     Raises:
-        ValueError: no run there, an unfinished one, or no such device.
+        ValueError: no run there, an unfinished one, no such device, or no teacher.
         DataError, CaseError: As `evaluate` raises them.
     """
     empty = policy_name(empty)
     row, source, method = load_run(folder, root, code)
     config = config_for(row, code)
+    if teacher and not hasattr(method, "teacher"):
+        raise ValueError(f"{folder}: method {row.method} has no teacher to evaluate")
     engine = choose_engine(device, precision)
     with engine.autocast():
         rows = evaluate(
-            method.student.to(engine.device),
+            (method.teacher if teacher else method.student).to(engine.device),
             source,
             split,
             config,
             empty=empty,
             unit=unit,
             keep_largest=keep_largest,
+            resampling=resampling,
             cases=cases,
             workers=workers,
         )
+    differs = {  # from the defaults: what is added to the name of the file, and to its note
+        "teacher": "the teacher is evaluated" if teacher else "",
+        resampling: f"probabilities sent back, {resampling}" if resampling != "nearest" else "",
+        unit: f"distances in {unit}, with the spacing of each case" if unit != "voxels" else "",
+        "largest": "only the largest component per class is kept" if keep_largest else "",
+        engine.precision: f"predicted in {engine.precision}" if engine.precision != "fp32" else "",
+    }
+    differs = {word: said for word, said in differs.items() if said}
+    note = "; ".join([_first_note(row, split, rows), *differs.values()])
+    name = "_".join(["metrics", split, *differs, *([] if empty == "diagonal" else [empty])])
+    path = Path(folder) / f"{name}.csv"
+    write_metrics(path, rows, (note,), empty, unit)
+    return Scored(rows, note, path, row, source, config)
+
+
+def _first_note(row: Experiment, split: str, rows: Sequence[dict]) -> str:
     volumes = len({scores["case"] for scores in rows})
     note = (
         f"split {split}, {counted(volumes, 'volume')}; {SELECTION}; seed {row.seed}; "
         f"preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
     )
-    if row.changes:
-        note = f"{note}; set {row.changes}"
-    name = f"metrics_{split}"
-    if unit != "voxels":
-        name, note = f"{name}_{unit}", f"{note}; distances in {unit}, with the spacing of each case"
-    if keep_largest:
-        name, note = f"{name}_largest", f"{note}; only the largest component per class is kept"
-    if engine.precision != "fp32":
-        name, note = f"{name}_{engine.precision}", f"{note}; predicted in {engine.precision}"
-    if empty != "diagonal":
-        name = f"{name}_{empty}"
-    path = Path(folder) / f"{name}.csv"
-    write_metrics(path, rows, (note,), empty, unit)
-    return Scored(rows, note, path, row, source, config)
+    return f"{note}; set {row.changes}" if row.changes else note

@@ -9,6 +9,7 @@ from buarl.methods.sassnet.method import SassNet as SassNet
 from buarl.methods.ss_net.method import SsNet as SsNet
 from buarl.methods.supervised import Supervised as Supervised
 from buarl.methods.ua_mt import UaMt as UaMt
+from buarl.methods.unimatch import UniMatch as UniMatch
 from buarl.methods.urpc.method import Urpc as Urpc
 
 _IMPORTED = [

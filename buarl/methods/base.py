@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from buarl.data.batches import SemiBatch
+from buarl.data.strong_views import StrongViews, apply_views, sample_views
 from buarl.dice import DICE_SSL4MIS, Dice
 from buarl.losses import Reduction, region_loss
 from buarl.methods.copies import fresh_copy as fresh_copy, frozen_copy as frozen_copy
@@ -82,6 +83,9 @@ class Method(nn.Module, ABC):
     """Part of the labeled term that is cross-entropy; the rest is Dice."""
     optimizer: Optimizer = Sgd()
     """The optimizer of the student."""
+    strong_views: StrongViews | None = None
+    """Other intensities of the unlabeled images that the student sees; a teacher sees them as they
+    are. None, as every published method has it, changes nothing."""
 
     def __post_init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -142,6 +146,23 @@ class Method(nn.Module, ABC):
         step = Step(index, steps)
         return step._replace(numbers=self.numbers(step))
 
+    def student_view(self, unlabeled_image: Tensor) -> Tensor:
+        """Unlabeled images as the student sees them: as they are, or as strong views, drawn anew.
+
+        Args:
+            unlabeled_image: (B_u, 1, *spatial).
+        """
+        if self.strong_views is None or not len(unlabeled_image):
+            return unlabeled_image
+        return apply_views(unlabeled_image, sample_views(unlabeled_image, self.strong_views))
+
+    def student_sees(self, batch: SemiBatch) -> SemiBatch:
+        """The batch as the student sees it, see `student_view`; labeled images never change."""
+        if self.strong_views is None:
+            return batch
+        view = self.student_view(batch.unlabeled_image)
+        return SemiBatch.from_parts(batch.labeled_image, batch.label, view)
+
     def labeled_and_unlabeled_logits(self, batch: SemiBatch) -> tuple[Tensor, Tensor]:
         """What the student says of all images, in one pass.
 
@@ -156,7 +177,7 @@ class Method(nn.Module, ABC):
             Logits of the labeled images, (B_l, C, *spatial), and of the unlabeled ones,
             (B_u, C, *spatial).
         """
-        logits = self.student(batch.image)  # Eq. 1
+        logits = self.student(self.student_sees(batch).image)  # Eq. 1
         return batch.split(logits)
 
     def labeled_loss(

@@ -197,7 +197,7 @@ class Bcp(Method):
             unlabeled_place: Where the unlabeled image lies, bool (*spatial).
         """
         pseudo = self.pseudo_label(unlabeled_image)
-        mixed = copy_paste(unlabeled_image, image, unlabeled_place)
+        mixed = copy_paste(self.student_view(unlabeled_image), image, unlabeled_place)
         logits = self.student(mixed)  # (B_l/2, C, *spatial)  uses Eq. 1
         probs = detached_probs(logits)  # uses Eq. 2
         labeled_regions = within(self.stage2_labeled_rule(probs), ~unlabeled_place)

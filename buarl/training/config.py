@@ -15,6 +15,7 @@ import torch
 
 from buarl.arguments import short
 from buarl.data.source import rank_of
+from buarl.data.strong_views import strong_views_from
 from buarl.dice import dice_by_name
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Sgd
@@ -114,7 +115,8 @@ def config_for(experiment: Experiment, code: Code = ()) -> Config:
         raise ValueError(
             f"preset {experiment.preset!r} has no image size for {experiment.source!r}"
         )
-    stages = tuple(preset.shortened(plan, rank) for plan in recipe.stages)
+    last = len(recipe.stages) - 1
+    stages = tuple(preset.shortened(p, rank, last - i) for i, p in enumerate(recipe.stages))
     settings = {**recipe.settings, **preset.settings}
     if any(key in own for key in OF_OPTIMIZER):
         ours = settings.get("optimizer", kind.defaults().get("optimizer", Sgd()))
@@ -208,6 +210,8 @@ def build_method(
     _check_options(experiment, kind)
     if isinstance(arguments.get("dice"), str):
         arguments["dice"] = dice_by_name(arguments["dice"])
+    if "strong_views" in arguments:
+        arguments["strong_views"] = strong_views_from(arguments["strong_views"])
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = build_network(

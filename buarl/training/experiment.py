@@ -31,7 +31,8 @@ class Experiment:
         options: More arguments of the method.
         source: Name of the data set.
         labeled: Labeled patients, the first of the list; None for all.
-        preset: "toy", "lesson", "mini" or "paper": how far the published schedule is shortened.
+        preset: "toy", "lesson", "mini", "quick" or "paper": how far the published schedule is
+            shortened.
         seed: Decides weights, batches, dropout, noise and boxes.
         set: Numbers that this row sets for itself, such as {"steps": 2000, "lr": 0.03}; every key
             and what its value must be stands in `buarl.training.overrides.KEYS`.

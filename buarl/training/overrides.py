@@ -15,11 +15,12 @@ from typing import Any, get_args
 from buarl.arguments import short
 from buarl.methods.base import Adam, Optimizer, Sgd
 from buarl.methods.recipe import StagePlan
-from buarl.schedules import Constant, Poly, Schedule, StepDecay
+from buarl.schedules import Constant, OneCycle, Poly, Schedule, StepDecay
 from buarl.training.engine import Precision
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
-SCHEDULES = {"constant": Constant, "poly": Poly, "step_decay": StepDecay}
+SCHEDULES = {"constant": Constant, "poly": Poly, "step_decay": StepDecay, "one_cycle": OneCycle}
+_UP_TO_1 = ("step_decay", "one_cycle")  # whose numbers are shares
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def _is_schedule(value: Any) -> bool:
 
 
 _COUNT = _Rule("a whole number, at least 1", _is_count)
-_SCHEDULE = "constant, poly:POWER with POWER > 0, or step_decay:SHARE with SHARE in 0-1"
+_SCHEDULE = (
+    "constant, poly:POWER with POWER > 0, one_cycle:WARM_UP with WARM_UP between 0 and 1, or "
+    "step_decay:SHARE with SHARE in 0-1"
+)
 _SIZE = "a whole number, at least 1, per axis, such as 192,192"
 KEYS: dict[str, _Rule] = {
     "steps": replace(_COUNT, per_stage=True),
@@ -121,7 +125,8 @@ def schedule_named(text: str) -> Schedule:
     """A schedule by its name and argument.
 
     Args:
-        text: "constant", "poly", "poly:POWER" or "step_decay:SHARE".
+        text: "constant", "poly", "poly:POWER", "step_decay:SHARE", "one_cycle" or
+            "one_cycle:WARM_UP".
     Raises:
         ValueError: no such schedule, or an argument out of range.
 
@@ -130,7 +135,7 @@ def schedule_named(text: str) -> Schedule:
     """
     name, *rest = text.split(":")
     numbers = [float(number) for number in rest]
-    most = 1.0 if name == "step_decay" else math.inf
+    most = 1.0 if name in _UP_TO_1 else math.inf
     known = name in SCHEDULES and len(numbers) <= len(fields(SCHEDULES[name]))
     if not known or not all(0 < number <= most and math.isfinite(number) for number in numbers):
         raise ValueError(f"schedule must be {_SCHEDULE}, got {text!r}")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from buarl.methods.base import Adam
+from buarl.data.strong_views import StrongViews
+from buarl.methods.base import Adam, Sgd
 from buarl.methods.recipe import StagePlan
-from buarl.schedules import Poly, Schedule
+from buarl.schedules import OneCycle, Poly, Schedule
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Preset:
     """How a preset shortens the published schedule; learning rates and ramps scale with the steps.
 
     Args:
-        steps: Of every stage; None keeps the published number.
+        steps: Of every stage, or of each; a method of fewer stages takes the last of those. None
+            keeps the published number.
         labeled_batch: Samples of each half of a batch of slices; None keeps the published number.
             Volumes keep their small batches.
         width: Channels of the network's first level.
@@ -30,7 +32,7 @@ class Preset:
         variants: By rank, other numbers than those above.
     """
 
-    steps: int | None = None
+    steps: int | tuple[int, ...] | None = None
     labeled_batch: int | None = None
     width: int = 16
     image_size: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -46,12 +48,20 @@ class Preset:
         """The preset with the numbers it has for images of a rank, 2 or 3."""
         return replace(self, **self.variants.get(rank, {}))
 
-    def shortened(self, plan: StagePlan, rank: int) -> StagePlan:
-        """A stage of the published schedule as the preset has it."""
+    def shortened(self, plan: StagePlan, rank: int, left: int = 0) -> StagePlan:
+        """A stage of the published schedule as the preset has it.
+
+        Args:
+            plan: The published numbers.
+            rank: Of the images, 2 or 3.
+            left: How many stages come after this one.
+        """
         batch = self.labeled_batch if rank == 2 else None  # 3-D keeps its small batches
+        several = isinstance(self.steps, tuple)
+        steps = self.steps[max(-1 - left, -len(self.steps))] if several else self.steps
         return replace(
             plan,
-            steps=self.steps or plan.steps,
+            steps=steps or plan.steps,
             schedule=self.schedule or plan.schedule,
             labeled_batch=batch or plan.labeled_batch,
             unlabeled_batch=(batch or plan.unlabeled_batch) if plan.unlabeled_batch else 0,
@@ -84,6 +94,21 @@ PRESETS: dict[str, Preset] = {
         labeled_batch=12,
         image_size={2: (128, 128), 3: (64, 64, 32)},
         variants={3: {"steps": 400, "width": 8, "shrink": 2, "standardise": True, **_SHORT_3D}},
+    ),
+    # Every change is explained, and what was tried is told, in docs/quick.md.
+    "quick": Preset(
+        steps=(2000, 4000),
+        image_size={2: (128, 128), 3: (64, 64, 32)},
+        schedule=OneCycle(),
+        settings={"optimizer": Sgd(0.03), "strong_views": StrongViews()},
+        variants={
+            3: {  # a first guess, not measured
+                "steps": (200, 1000),
+                "shrink": 2,
+                "standardise": True,
+                "settings": {"optimizer": Adam(0.004), "strong_views": StrongViews()},
+            }
+        },
     ),
     "paper": Preset(image_size={2: (256, 256), 3: (112, 112, 80)}, eval_stride={3: (18, 18, 4)}),
 }

@@ -53,7 +53,10 @@ __all__ = [
     "row_of_run",
     "run_experiment",
 ]
-SECOND_STAGE_OPTIONS = ("entropy_from", "url_in_stage2", "unlabeled_weight", "ema_decay")
+SECOND_STAGE_OPTIONS = (
+    *("entropy_from", "url_in_stage2", "unlabeled_weight", "ema_decay"),
+    "strong_views",
+)
 
 
 def run_experiment(

@@ -76,6 +76,7 @@ class McNet(RampedMethod):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step; what is logged as labeled has its factor."""
         require_unlabeled(self, batch)
+        batch = self.student_sees(batch)
         outputs = self.student.all_logits(batch.image)  # decoders x (B_l + B_u, C, *)  uses Eq. 1
         labeled = [self.labeled_loss(batch.split(logits)[0], batch.label) for logits in outputs]
         labeled_loss = self.labeled_weight * torch.stack(labeled).sum()

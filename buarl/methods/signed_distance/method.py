@@ -49,7 +49,8 @@ class SignedDistanceMethod(RampedMethod):
     def answers(self, batch: SemiBatch) -> Answers:
         """Both answers of the student to a batch, and the loss of the labeled images."""
         require_unlabeled(self, batch)
-        logits, distance = self.student.logits_and_distance(batch.image)  # uses Eq. 1
+        seen = self.student_sees(batch).image
+        logits, distance = self.student.logits_and_distance(seen)  # uses Eq. 1
         labeled_logits, _ = batch.split(logits)
         labeled_distance, _ = batch.split(distance)
         distance_loss = signed_distance_loss(labeled_distance, batch.label, logits.shape[1])

@@ -103,6 +103,7 @@ class SsNet(RampedMethod):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step; both parts of the unlabeled term are logged as well."""
         require_unlabeled(self, batch)
+        batch = self.student_sees(batch)
         logits, embedding = self.student.logits_and_embedding(batch.image)  # uses Eq. 1
         labeled_logits, _ = batch.split(logits)
         labeled_loss = self.labeled_loss(labeled_logits, batch.label)  # uses Eq. 7

@@ -71,7 +71,8 @@ class Urpc(RampedMethod):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step."""
         require_unlabeled(self, batch)
-        scales = [batch.split(logits) for logits in self.student.scales(batch.image)]  # uses Eq. 1
+        seen = self.student_sees(batch).image
+        scales = [batch.split(logits) for logits in self.student.scales(seen)]  # uses Eq. 1
         labeled = [self.labeled_loss(logits, batch.label) for logits, _ in scales]  # uses Eq. 7
         labeled_loss = torch.stack(labeled).mean()
         unlabeled_loss = self.unlabeled_loss([logits for _, logits in scales])

@@ -1,0 +1,74 @@
+"""`buarl speedrun`: how fast a row reaches a Dice, under the rules of results/speedrun.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from buarl.commands.train import LabeledRule, Method, PresetName, Set, Train, UnlabeledRule
+from buarl.commands.words import Pairs, Places
+from buarl.data.source import open_source
+from buarl.outside import load_code
+from buarl.training.engine import Precision
+
+
+@dataclass
+class Speedrun:
+    """Train a row with every seed of a track, and print its line for the table of records."""
+
+    out: Path
+    """Folder of the runs; the same command goes on where it was interrupted."""
+    track: Literal["acdc7", "la8", "phantom"] = "phantom"
+    """acdc7 and la8: Dice 0.85 with 7 labeled patients or 8 labeled scans; phantom: to try it."""
+    root: Path | None = None
+    """Folder of the data; the phantom needs none."""
+    method: Method = "bcp"
+    preset: PresetName = "quick"
+    set: Set = ()
+    option: Pairs = ()
+    """Any switch of the method."""
+    labeled_rule: LabeledRule = "whole"
+    unlabeled_rule: UnlabeledRule = "whole"
+    network: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME|PACKAGE.MODULE:NAME")] = None
+    """Another network; without weights from elsewhere."""
+    network_option: Pairs = ()
+    """More arguments of that network."""
+    code: Places = ()
+    """Other code of your own that the row needs."""
+    teacher: bool = False
+    """Score the teacher of the method; said before the first step."""
+    resampling: Literal["nearest", "linear"] = "nearest"
+    """How slices come to training size and back; said before the first step."""
+    precision: Precision | None = None
+    """Of the training, see `train`."""
+    seeds: int | None = None
+    """Fewer seeds than a record needs, to try."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads, 0 leaves torch's choice."""
+
+    def run(self) -> None:
+        """Train, score, print one line of Markdown."""
+        from buarl.results.speedrun import COLUMNS, TRACKS, Entry, run_speedrun
+
+        track = TRACKS[self.track]
+        shared = ("method", "preset", "set", "option", "labeled_rule", "unlabeled_rule")
+        shared += ("network", "network_option", "code")
+        words = {name: getattr(self, name) for name in shared}
+        asked = Train(source=track.source, labeled=track.labeled, **words)
+        code = [load_code(place) for place in dict.fromkeys(asked.places())]
+        line = run_speedrun(
+            self.track,
+            Entry(asked.experiment(), self.teacher, self.resampling, self.precision),
+            open_source(track.source, self.root),
+            self.out,
+            seeds=self.seeds,
+            device=self.device,
+            progress=True,
+            code=code,
+        )
+        print(f"| {' | '.join(line[column] for column in COLUMNS)} |")

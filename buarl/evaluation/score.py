@@ -107,17 +107,17 @@ def score_run(
         engine.precision: f"predicted in {engine.precision}" if engine.precision != "fp32" else "",
     }
     differs = {word: said for word, said in differs.items() if said}
-    note = "; ".join([_first_note(row, split, rows), *differs.values()])
+    note = "; ".join([_first_note(row, split, rows, run_tag(read_run(folder))), *differs.values()])
     name = "_".join(["metrics", split, *differs, *([] if empty == "diagonal" else [empty])])
     path = Path(folder) / f"{name}.csv"
     write_metrics(path, rows, (note,), empty, unit)
     return Scored(rows, note, path, row, source, config)
 
 
-def _first_note(row: Experiment, split: str, rows: Sequence[dict]) -> str:
+def _first_note(row: Experiment, split: str, rows: Sequence[dict], tag: str) -> str:
     volumes = len({scores["case"] for scores in rows})
     note = (
         f"split {split}, {counted(volumes, 'volume')}; {SELECTION}; seed {row.seed}; "
-        f"preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
+        f"preset {row.preset}; labeled {row.labeled}; {tag}"
     )
     return f"{note}; set {row.changes}" if row.changes else note

@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 FILE = Path(__file__).with_name("study.json")
+CHECKPOINTS = Path(__file__).with_name("checkpoints.json")
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Student's t, 97.5th percentile, by number of seeds (one more than the degrees of freedom)."""
 
@@ -189,6 +190,28 @@ def lesson_study(path: Path = FILE) -> Study:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read as a study ({reason})") from error
     return Study(content)
+
+
+def checkpoint_scores(path: Path = CHECKPOINTS) -> dict[int, dict[int, list[float]]]:
+    """Read how the supervised row of the lessons scored while it trained.
+
+    Args:
+        path: The file, made by tools/run_lesson_checkpoints.py.
+    Returns:
+        Per seed and step the mean Dice of each of six validation patients.
+    Raises:
+        ValueError: the file is missing or damaged; the message names it.
+
+    >>> runs = checkpoint_scores()
+    >>> len(runs), {len(dice) for steps in runs.values() for dice in steps.values()}
+    (5, {6})
+    """
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        return {run["seed"]: dict(zip(run["steps"], run["dice"], strict=True)) for run in runs}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: cannot be read as scores of checkpoints ({reason})") from error
 
 
 def _of_network(run: dict[str, Any], network: str) -> dict[str, float | None]:

@@ -182,7 +182,7 @@ def test_evaluate_takes_several_runs_and_prints_classes_and_what_seeds_make(
         title, *cells = [cell.strip() for cell in line.strip("| ").split("|")]
         parent = title if title not in ("RV", "myocardium", "LV") else parent
         table[parent, "" if parent == title else title] = cells
-    spread = "mean ± deviation of 2 runs like a (seeds 1, 2)"
+    spread = "mean ± deviation, seeds 1, 2, as a"
     titles = ["a", "b", "c", spread]
     assert list(dict.fromkeys(key[0] for key in table))[:4] == titles  # c is another row
     for title in titles:

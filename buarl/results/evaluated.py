@@ -68,7 +68,8 @@ def _lines_of_spread(
     titles: Sequence[str], runs: Mapping[str, tuple[Experiment, Rows]]
 ) -> list[list[str]]:
     seeds = ", ".join(str(runs[title][0].seed) for title in titles)
-    head = f"mean ± deviation of {len(titles)} runs like {titles[0]} (seeds {seeds})"
+    which = "" if len(titles) == len(runs) else f", as {titles[0]}"
+    head = f"mean ± deviation, seeds {seeds}{which}"
     found = [by_class(runs[title][1]) for title in titles]
     return [
         [_label(head, name), *(spread_text(key, [f[name][key] for f in found]) for key in COLUMNS)]

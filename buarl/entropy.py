@@ -25,7 +25,7 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
     """How unsure a prediction is at every voxel: the paper's entropy map U (Eq. 3), in nats.
 
     Eq. 3  printed:  U = p log p
-           read:     H = - sum over classes c of p_c ln p_c,  with 0 ln 0 = 0
+           read:     U = - sum over classes c of p_c ln p_c,  with 0 ln 0 = 0
 
     Paper note: the print has neither the minus sign nor the sum. Both are used here: without the
     sign the percentile would select the most certain voxels, and the mask M of Eq. 4 has no class
@@ -161,7 +161,7 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
     flat, percentile = _flatten(entropy, percentile, scope), float(percentile)
     rank, _ = _rank(flat.shape[1], percentile)
     # No value lies strictly between the order statistic at floor(position) and the interpolated
-    # threshold, so H > mu is H > that statistic: one selection, no rounding, any number of voxels.
+    # threshold, so U > mu is U > that statistic: one selection, no rounding, any number of voxels.
     lower = _order_statistic(flat, rank)
     certain = flat <= lower  # False for NaN
     return ~certain.view(entropy.shape)  # Eq. 4

@@ -69,7 +69,7 @@ def test_the_place_of_a_pixel_lies_in_view_and_its_bars_beside_it(corner):
     assert high < place.row < low
     assert right - left == low - high == 2 * undecided.AROUND + 1
     assert [patch.get_height() for patch in bars.patches] == probs.tolist()
-    assert "H = 1.28 nats" in bars.get_title()
+    assert "U = 1.28 nats" in bars.get_title()
 
 
 # Fig. 3

@@ -86,7 +86,7 @@ def test_same_slices_and_palette_in_every_column():
 
 def test_bars_and_curves():
     bars = plots.class_probabilities({"reliable": np.array([0.0, 1.0, 0.0, 0.0])}, NAMES)
-    assert "H = 0.00 nats" in texts(bars)
+    assert "U = 0.00 nats" in texts(bars)
     history = [{"stage": s, "step": n, "loss": n} for s in ("a", "b") for n in (10, 20)]
     line = plots.curves({"run": history}, "loss", "loss").axes[0].lines[0]
     assert list(line.get_xdata()) == [10, 20, 30, 40]

@@ -43,7 +43,7 @@ def test_every_stop_shows_the_mask_and_the_read_outs_of_the_library(scene):
         capture = error_capture(error, batch, percentile)
         assert list(view.line.get_xdata()) == [threshold, threshold]
         assert view.title.get_text() == (
-            f"q = {percentile:g}: H > {threshold:.3f} nats marks "
+            f"q = {percentile:g}: U > {threshold:.3f} nats marks "
             f"{100 * mask.float().mean():.1f} % of pixels, {100 * capture.precision:.1f} % of them "
             f"wrong (of all: {100 * error.float().mean():.1f} %), {100 * capture.recall:.1f} % of "
             f"errors (at most {100 * min(1, mask.sum() / error.sum()):.1f} %)"

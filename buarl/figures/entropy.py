@@ -36,7 +36,7 @@ def entropy_spread(
     axes.set_ylim(0.05, 110)
     axes.set_xlim(0, 1.03 * highest)
     axes.set_yticks([0.1, 1, 5, 10, 100], ["0.1", "1", "5", "10", "100"])
-    axes.set_xlabel("entropy H (nats)")
+    axes.set_xlabel("entropy U (nats)")
     axes.set_ylabel("% of pixels above H")
     axes.legend(fontsize=8, loc="lower left")
     return closed(figure)

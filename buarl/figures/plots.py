@@ -85,7 +85,7 @@ def entropy_cuts(
         if colors == "paper":
             draw_mask(panel, ~mask, PAPER_LOW, 0.35)
         draw_mask(panel, mask, PAPER_HIGH if colors == "paper" else UNCERTAIN)
-        title = f"q = {percentile:g}: {100 * mask.mean():.1f} % of pixels\nH > {threshold:.3f} nats"
+        title = f"q = {percentile:g}: {100 * mask.mean():.1f} % of pixels\nU > {threshold:.3f} nats"
         panel.set_title(title, fontsize=9)
     return closed(figure)
 
@@ -154,7 +154,7 @@ def class_probabilities(probs: Mapping[str, np.ndarray], class_names: Sequence[s
         bars = panel.bar(class_names, values, color=("#999999", *PALETTE[1:]))
         panel.bar_label(bars, fmt="%.2f", fontsize=8)
         entropy = float(torch.special.entr(torch.as_tensor(values)).sum())
-        panel.set_title(f"{title}\nH = {entropy:.2f} nats", fontsize=9)
+        panel.set_title(f"{title}\nU = {entropy:.2f} nats", fontsize=9)
         panel.set_ylim(0, 1.1)
     np.atleast_1d(axes)[0].set_ylabel("probability")
     return closed(figure)

@@ -123,7 +123,7 @@ def pixels_and_places(
         bars.tick_params(axis="x", labelsize=8)
         bars.set_ylim(0, 1.12)
         bars.set_ylabel("probability", fontsize=9)
-        bars.set_title(f"{title}\nH = {place.entropy:.2f} nats", fontsize=9)
+        bars.set_title(f"{title}\nU = {place.entropy:.2f} nats", fontsize=9)
         around.set_title(f"row {place.row}, column {place.column}\nof its slice", fontsize=9)
     return closed(figure)
 

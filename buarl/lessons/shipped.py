@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from torch import Tensor
 from buarl.data.source import Source
 from buarl.data.synthetic import PhantomFine
 from buarl.methods import Method
-from buarl.training.config import Experiment, build_method
+from buarl.training.config import Config, Experiment, build_method
 from buarl.training.run import describe
 
 FOLDER = Path(__file__).with_name("networks")
@@ -97,7 +98,7 @@ def shipped_snapshots(
 
     def load_it() -> Content | None:
         entry = index(folder)["snapshots"]
-        if entry["numbers"] != numbers(experiment, source):
+        if not same_numbers(entry["numbers"], numbers(experiment, source)):
             return None
         content = checked(entry, folder)
         try:
@@ -195,6 +196,29 @@ def numbers(experiment: Experiment, source: Source) -> dict[str, Any]:
     return {key: said[key] for key in ("experiment", "config")}
 
 
+def same_numbers(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether two rows decide the same, though one may be older than an option of the other.
+
+    Args:
+        kept: As an index keeps them.
+        wanted: As `numbers` returns them.
+    Returns:
+        True if all that `kept` says is equal, and all that it does not know is left at its default.
+
+    >>> same_numbers({"experiment": {}, "config": {"seed": 1}}, {
+    ...     "experiment": {}, "config": {"seed": 1, "labeled_draw": None}})
+    True
+    """
+    for part, kind in (("experiment", Experiment), ("config", Config)):
+        defaults = {field.name: field.default for field in fields(kind)}
+        new = {key: value for key, value in wanted[part].items() if key not in kept[part]}
+        if kept[part] != {k: v for k, v in wanted[part].items() if k not in new}:
+            return False
+        if any(value != defaults.get(key, value is None) for key, value in new.items()):
+            return False
+    return True
+
+
 def packed(method: Method, *, only_student: bool = False) -> bytes:
     """Write the weights of a method as safetensors, numbers with a fraction as float16.
 
@@ -243,4 +267,4 @@ def _entry(experiment: Experiment, source: Source, folder: Path) -> dict[str, An
     """What the index says of a row, or None where no such row is shipped."""
     wanted = numbers(experiment, source)
     found = index(folder)["networks"].values()
-    return next((entry for entry in found if entry["numbers"] == wanted), None)
+    return next((entry for entry in found if same_numbers(entry["numbers"], wanted)), None)

@@ -37,7 +37,7 @@ class Reading(NamedTuple):
 
     def text(self) -> str:
         """The read-outs in one line."""
-        head = f"H > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels"
+        head = f"U > {self.threshold:.3f} nats marks {100 * self.share:.1f} % of pixels"
         if np.isnan(self.caught):
             return f"{head}, no errors"
         rest = f"{100 * self.caught:.1f} % of errors (at most {100 * self.ceiling:.1f} %)"
@@ -55,7 +55,7 @@ def read_threshold(error: np.ndarray, entropy: np.ndarray, percentile: float) ->
 
     >>> entropy = np.arange(100.0).reshape(10, 10) / 100
     >>> read_threshold(entropy > 0.85, entropy, 90).text()
-    'H > 0.891 nats marks 10.0 % of pixels, 100.0 % of them wrong (of all: 14.0 %), 71.4 % of \
+    'U > 0.891 nats marks 10.0 % of pixels, 100.0 % of them wrong (of all: 14.0 %), 71.4 % of \
 errors (at most 71.4 %)'
     """
     batch = torch.from_numpy(np.ascontiguousarray(entropy))[None]  # (1, H, W)

@@ -55,7 +55,7 @@ def percentile_cut(
     mask, top = scene.uncertain(percentile), ROW + SIDE / 2 + 0.2
     left, right = 1.8, 10.2
     sheet.picture(mapped(scene.entropy), (left, ROW), SIDE)
-    sheet.words((left, top), "entropy $H$ of every pixel", NORMAL, va="baseline")
+    sheet.words((left, top), "entropy $U$ of every pixel", NORMAL, va="baseline")
     marked = paint(pale(scene.image), mask, UNCERTAIN, 1)
     sheet.picture(marked, (right, ROW), SIDE)
     share = f"mask $M$: {100 * mask.mean():.2g} % of the pixels"
@@ -63,7 +63,7 @@ def percentile_cut(
     threshold = _histogram(sheet, scene, percentile)
     muted, low = sheet.theme.muted, ROW - SIDE / 2 - 0.42
     sheet.words((left, low), "dark: sure, bright: unsure", SMALLEST, color=muted, va="baseline")
-    rule = f"$M = 1$ where $H > \\mu = {threshold:.2f}$ nats"
+    rule = f"$M = 1$ where $U > \\mu = {threshold:.2f}$ nats"
     sheet.words((right, low), rule, SMALLEST, color=muted, va="baseline")
     for start, end in ((left + SIDE / 2, 3.92), (8.22, right - SIDE / 2)):
         sheet.arrow([(start + 0.08, ROW), (end - 0.08, ROW)])
@@ -88,7 +88,7 @@ def _histogram(sheet: Sheet, scene: Scene, percentile: float) -> float:
     words, place = f"$\\mu$: percentile {percentile:g}", axes.get_xaxis_transform()
     style = {"fontsize": LARGE - 3, "color": theme.ink, "ha": "center", "va": "baseline"}
     axes.text(threshold, 1.04, words, transform=place, **style)
-    axes.set_xlabel("entropy $H$ (nats)", fontsize=NORMAL, color=theme.ink)
+    axes.set_xlabel("entropy $U$ (nats)", fontsize=NORMAL, color=theme.ink)
     axes.set_ylabel("pixels", fontsize=NORMAL, color=theme.ink)
     axes.tick_params(labelsize=SMALLEST, colors=theme.ink)
     axes.patch.set_alpha(0)

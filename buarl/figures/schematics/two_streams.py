@@ -113,7 +113,7 @@ def _stream(sheet: Sheet, scene: Scene, row: float, percentile: float, color: st
             "prediction $P^l$" if labeled else "pseudo-label $Y^u$",
             "Eq. 2",
         ),
-        (mapped(scene.entropy), "entropy $H$", "Eq. 3"),
+        (mapped(scene.entropy), "entropy $U$", "Eq. 3"),
         (
             paint(pale(scene.image), mask, UNCERTAIN, 1),
             "mask $M$" if labeled else "mask $M\\,^{\\prime}$",

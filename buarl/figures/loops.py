@@ -189,7 +189,13 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
             errors,
             f"of all pixels {_percent(errors)} are wrong",
         ),
-        (0, "recall", capture.recall, most, f"at most {_percent(most)}: no more fit"),
+        (
+            0,
+            "recall",
+            capture.recall,
+            most,
+            f"at most {_percent(most)}{': no more fit' if most < 1 else ''}",
+        ),
     )
     for row, name, value, beside, words in rows:
         panel.barh(row, 1, 0.5, color="#E6E9ED")

@@ -181,6 +181,7 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
     panel.set_position((0.705, 0.2, 0.275, 0.56))
     panel.set(xlim=(0, 1), ylim=(-1, 3.2))
     most = ceiling(capture.share, errors)
+    fit = f"at most {_percent(most)}" + (": no more fit" if most < 1 else "")
     rows = (
         (
             2.1,
@@ -194,7 +195,7 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
             "recall",
             capture.recall,
             most,
-            f"at most {_percent(most)}{': no more fit' if most < 1 else ''}",
+            fit,
         ),
     )
     for row, name, value, beside, words in rows:

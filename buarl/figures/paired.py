@@ -36,7 +36,7 @@ def paired_differences(
         2, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=[3, 1], layout="constrained"
     )
     colors = ("#0072B2", *PALETTE[1:], "#009E73")
-    for row, (seed, values) in enumerate(zip(seeds, differences, strict=True)):
+    for row, values in enumerate(differences):
         spread = np.full(len(values), -row, float)
         look = {"marker": MARKERS[row % 5], "s": 26, "alpha": 0.75, "linewidths": 0}
         above.scatter(values, spread, color=colors[row % len(colors)], **look)
@@ -72,7 +72,9 @@ def forest(
     figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.42 * len(names)), layout="constrained")
     for row, (interval, mean, gain) in enumerate(zip(intervals, means, printed, strict=True)):
         _interval(axes, -row, interval, mean)
-        axes.plot([gain], [-row], "d", color=GAIN, markersize=8, label="" if row else "printed gain")
+        axes.plot(
+            [gain], [-row], "d", color=GAIN, markersize=8, label="" if row else "printed gain"
+        )
     axes.axvline(0, color=ZERO, linewidth=1, linestyle=":")
     axes.set_yticks(-np.arange(len(names)), names)
     axes.set_ylim(-len(names) + 0.4, 0.6)

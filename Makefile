@@ -45,6 +45,7 @@ bench: $(READY)  # BENCH='--json FILE' make bench
 
 figures: $(READY)
 	$(BIN)/python tools/make_figures.py
+	$(BIN)/python tools/make_explorer_pages.py
 
 lesson-networks: $(READY)  # the networks that come with the package; ten minutes of one thread
 	OMP_NUM_THREADS=1 $(BIN)/python tools/make_lesson_networks.py

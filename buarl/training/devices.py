@@ -1,0 +1,297 @@
+"""One training on several devices or machines: Lightning Fabric joins the processes.
+
+Every process has one device and an equal part of every batch, and together they do what one process
+does with the whole batch: sums over it are those of all parts (`buarl.whole_batch`), gradients are
+averaged by the wrapper around the student, and the teacher, which is not wrapped, follows the same
+student in every process. The first process writes, prints and validates.
+
+`buarl train --devices 4` starts the processes; so do `srun` and `torchrun`. A notebook cannot.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, distributed, nn
+
+from buarl.arguments import check_choice, check_count
+from buarl.data.batches import SemiBatch
+from buarl.methods.base import Learner, Method, Stage, Step, StepOutput
+from buarl.methods.recipe import StagePlan
+from buarl.training.batch_norm import over_the_whole_batch
+from buarl.training.group import ALONE, Group
+from buarl.whole_batch import batch_in_parts
+
+BatchNorm = Literal["synchronized", "per_device"]
+LAUNCHED = "BUARL_LAUNCHED"  # set for the processes that `buarl train --devices N` starts
+LONG = timedelta(days=1)  # the first process may validate while the others wait
+LOST = ("connection", "gloo", "nccl", "socket", "broken pipe", "peer")  # words of such errors
+_joined: dict[Devices, Group] = {}
+
+
+class PeerLost(Exception):
+    """Another process of this training has ended, so this one cannot go on."""
+
+
+class NotStarted(ValueError):
+    """Several devices were asked for where no processes can be started for them."""
+
+    def _render_traceback_(self) -> list[str]:
+        """A notebook shows the sentence alone."""
+        return [str(self)]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """How many devices train one run.
+
+    Args:
+        devices: Of every machine.
+        nodes: How many machines.
+        device: "auto", "cpu" (then a device is a process) or "cuda".
+        batch_norm: Over what batch normalization takes its statistics while training.
+            "synchronized": the whole batch, as one process does. "per_device": the part of each
+            device, which spares some exchanges; running statistics are averaged after every step.
+    Raises:
+        TypeError, ValueError: an argument out of its range.
+
+    >>> Devices(devices=4, nodes=2).count
+    8
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    device: str = "auto"
+    batch_norm: BatchNorm = "synchronized"
+
+    def __post_init__(self) -> None:
+        check_count("devices", self.devices, 1, 1024)
+        check_count("nodes", self.nodes, 1, 4096)
+        check_choice("batch_norm", self.batch_norm, get_args(BatchNorm))
+        if self.count > 1 and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"device must be auto, cpu or cuda where several are used, got {self.device!r}"
+            )
+
+    @property
+    def count(self) -> int:
+        """All devices, and as many processes."""
+        return self.devices * self.nodes
+
+    def join(self) -> Group:
+        """The group of this training, in a process that was started for it.
+
+        Raises:
+            NotStarted: this process was started alone.
+            ValueError: the extra is not installed, or there are not so many devices.
+        """
+        if self.count == 1:
+            return ALONE
+        if not started():
+            raise NotStarted(f"{self.count} devices need a process each, and this one is alone")
+        if self not in _joined:
+            _joined[self] = _Several(self)
+        return _joined[self]
+
+
+def started() -> bool:
+    """Whether this process was started as one of several, by us, `torchrun` or `srun`."""
+    by_slurm = "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    return "LOCAL_RANK" in os.environ or by_slurm
+
+
+class _Several(Group):
+    """Processes joined by Lightning Fabric, one for each device."""
+
+    def __init__(self, devices: Devices) -> None:
+        self.fabric = _fabric(devices)
+        self.parts, self.number = devices.count, self.fabric.global_rank
+        self.device, self.batch_norm = str(self.fabric.device), devices.batch_norm
+        if self.fabric.world_size != self.parts:
+            raise ValueError(
+                f"{self.parts} processes must be started for {devices.devices} devices on "
+                f"{devices.nodes} nodes, got {self.fabric.world_size}"
+            )
+        # What processes agree on between steps lies on the host: no device waits for it.
+        self.host = distributed.new_group(backend="gloo", timeout=LONG)
+
+    def check(self, method: Method, stages: Sequence[StagePlan], **asked: object) -> None:
+        """See `Group.check`."""
+        if method.one_device_only:
+            raise ValueError(
+                f"{type(method).__name__} trains on one device only: {method.one_device_only}"
+            )
+        for option in (name for name, value in asked.items() if value):
+            raise ValueError(f"{option} is for one device only, got {self.parts} devices")
+        for name in ("labeled_batch", "unlabeled_batch"):
+            for size in (getattr(plan, name) for plan in stages):
+                if size % self.parts:
+                    raise ValueError(
+                        f"{name} must be a multiple of the {self.parts} devices, got {size}; "
+                        f"--set {name}={-(-size // self.parts) * self.parts} is one"
+                    )
+        try:
+            method.check_plan([self._part(plan) for plan in stages])
+        except ValueError as error:
+            raise ValueError(f"on each of {self.parts} devices {error}") from error
+
+    def _part(self, plan: StagePlan) -> StagePlan:
+        sizes = plan.labeled_batch // self.parts, plan.unlabeled_batch // self.parts
+        return replace(plan, labeled_batch=sizes[0], unlabeled_batch=sizes[1])
+
+    @contextmanager
+    def joined(self, method: Method) -> Iterator[None]:
+        """See `Group.joined`; an error because another process is gone becomes `PeerLost`."""
+        self.method = method
+        with ExitStack() as stack:
+            if self.batch_norm == "synchronized":
+                stack.enter_context(over_the_whole_batch(method, self.number))
+            stack.enter_context(warnings.catch_warnings())
+            # Which parameters a step reaches is up to the method; torch comments on both cases.
+            warnings.filterwarnings("ignore", message=".*find_unused_parameters.*")
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
+            stack.enter_context(_peers_may_go())
+            yield
+
+    def step(self) -> AbstractContextManager:
+        """See `Group.step`."""
+        return batch_in_parts(self)
+
+    def total(self, part: Tensor) -> Tensor:
+        """See `WholeBatch.total`; the gradient that comes back is summed over the parts too."""
+        if part.requires_grad and torch.is_grad_enabled():
+            return distributed.nn.functional.all_reduce(part)
+        return _reduced(part, distributed.ReduceOp.SUM)
+
+    def least(self, part: Tensor) -> Tensor:
+        """See `WholeBatch.least`."""
+        return _reduced(part, distributed.ReduceOp.MIN)
+
+    def drawn_once(self, drawn: Tensor) -> Tensor:
+        """See `WholeBatch.drawn_once`."""
+        drawn = drawn.contiguous()
+        distributed.broadcast(drawn, src=0)
+        return drawn
+
+    def wrapped(self, stage: Stage) -> Stage:
+        """See `Group.wrapped`; every process begins with the weights of the first."""
+        learners = tuple(
+            replace(each, training_step=self.fabric.setup_module(_StepOf(each), False))
+            for each in stage.learners
+        )
+        after_step = stage.after_step
+        if self.batch_norm == "per_device":
+            after_step = partial(self._average_statistics, stage.after_step)
+        return replace(stage, learners=learners, after_step=after_step)
+
+    def _average_statistics(self, after_step: Any, step: Step) -> None:
+        floats = [each for each in self.method.buffers() if each.is_floating_point()]
+        if floats:
+            flat = torch.cat([each.flatten().double() for each in floats])
+            parts = (self.total(flat) / self.parts).split([each.numel() for each in floats])
+            for each, part in zip(floats, parts, strict=True):
+                each.copy_(part.view_as(each))
+        if after_step is not None:
+            after_step(step)
+
+    def any(self, stop: bool) -> bool:
+        """See `Group.any`."""
+        asked = torch.tensor(int(stop))
+        distributed.all_reduce(asked, distributed.ReduceOp.MAX, group=self.host)
+        return bool(asked)
+
+    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """See `Group.mean`."""
+        values = torch.tensor(list(numbers.values()), dtype=torch.float64)
+        distributed.all_reduce(values, group=self.host)
+        return dict(zip(numbers, (values / self.parts).tolist(), strict=True))
+
+    def wait(self) -> None:
+        """See `Group.wait`."""
+        with _peers_may_go():
+            self.any(False)
+
+    def check_alike(self, module: nn.Module) -> None:
+        """See `Group.check_alike`; compares a sum of the bits of all weights and buffers."""
+        whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+        state = [each.detach() for each in (*module.parameters(), *module.buffers())]
+        bits = [each.contiguous().view(whole[each.element_size()]).long().sum() for each in state]
+        total = int(torch.stack(bits).sum())
+        bounds = torch.tensor([total, -total])
+        distributed.all_reduce(bounds, distributed.ReduceOp.MIN, group=self.host)
+        if int(bounds.sum()):
+            raise ValueError(
+                "the processes of this training hold different weights; a step of the method must "
+                "do the same in each of them, whichever images it sees"
+            )
+
+
+class _StepOf(nn.Module):
+    """A learner's module whose forward pass is its training step: what the wrapper goes around.
+
+    So gradients are averaged whatever parts of the module a step calls, and how often.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.module, self.training_step = learner.module, learner.training_step
+
+    def forward(self, batch: SemiBatch, step: Step) -> StepOutput:
+        return self.training_step(batch, step)
+
+
+def _reduced(part: Tensor, how: Any) -> Tensor:
+    part = part.detach().clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(part, how)
+    return part
+
+
+@contextmanager
+def _peers_may_go() -> Iterator[None]:
+    """Turn what torch says of a connection that was closed into `PeerLost`."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).lower()
+        if isinstance(error, distributed.DistError) or any(word in said for word in LOST):
+            raise PeerLost("another process of this training has ended") from error
+        raise
+
+
+def _fabric(devices: Devices) -> Any:
+    """Fabric with its processes joined, silent about it."""
+    try:
+        from lightning.fabric import Fabric
+        from lightning.fabric.plugins.environments import LightningEnvironment
+        from lightning.fabric.strategies import DDPStrategy
+    except ImportError as error:
+        raise ValueError(
+            "several devices need Lightning Fabric: pip install --require-hashes --no-deps "
+            "-r requirements-devices.txt, or the extra buarl[devices]"
+        ) from error
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    kind = devices.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and (there := torch.cuda.device_count()) < devices.devices:
+        raise ValueError(f"devices must be at most the {there} GPUs here, got {devices.devices}")
+    own = LightningEnvironment() if LAUNCHED in os.environ else None
+    # Networks from outside may have parts that no step reaches.
+    strategy = DDPStrategy(
+        cluster_environment=own, find_unused_parameters=True, broadcast_buffers=False
+    )
+    fabric = Fabric(
+        accelerator=kind, strategy=strategy, devices=devices.devices, num_nodes=devices.nodes
+    )
+    with _peers_may_go():
+        fabric.launch()
+    return fabric

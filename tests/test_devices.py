@@ -15,6 +15,7 @@ from buarl.regions import crl, url
 from buarl.training.engine import choose_engine
 from buarl.training.group import ALONE
 from buarl.training.loop import _learn
+from buarl.whole_batch import WholeBatch, batch_in_parts
 
 OPTIONS = {
     "mean_teacher": {"unsupervised": "pseudo_label", "noise": 0.0},
@@ -81,8 +82,22 @@ def take(group, method, batch, stage=-1):
     }
 
 
+class Apart(WholeBatch):
+    """A part that takes itself for the whole batch."""
+
+
+def apart(group):
+    """A step in which only the gradients are averaged: what wrapping a student does by itself."""
+    group.step = lambda: batch_in_parts(Apart())
+    try:
+        return take(group, build("mean_teacher", 2), whole_batch(2))
+    finally:
+        del group.step
+
+
 def all_steps(group):
-    found = {case: take(group, build(*case), whole_batch(case[1])) for case in CASES}
+    found = {"apart": apart(group)} if group.parts > 1 else {}
+    found |= {case: take(group, build(*case), whole_batch(case[1])) for case in CASES}
     for rank in (2, 3):
         found["pretrain", rank] = take(group, build("bcp", rank), whole_batch(rank), stage=0)
     return found
@@ -109,6 +124,15 @@ def test_two_processes_take_the_step_of_one(steps, case):
             for name, value in values.items():
                 ours, theirs = torch.as_tensor(found[case][what][name]), torch.as_tensor(value)
                 assert (ours - theirs).abs().max() < 1e-9, (what, name)
+
+
+def test_averaged_gradients_alone_are_not_those_of_the_whole_batch(steps):
+    """So the test above sees what it is meant to see."""
+    alone, both = steps
+    expected, found = (
+        each["gradients"] for each in (alone["mean_teacher", 2, "voxel"], both[0]["apart"])
+    )
+    assert max((found[name] - value).abs().max() for name, value in expected.items()) > 1e-4
 
 
 @pytest.mark.parametrize("case", [*CASES, ("pretrain", 2), ("pretrain", 3)], ids=str)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +19,12 @@ from torch import OutOfMemoryError
 from buarl.commands.console import print_whatever_comes, say, sentence
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted
+from buarl.commands.launch import LOST, launch
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.train import Train
 from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
+from buarl.training.devices import LAUNCHED, PeerLost
 from buarl.training.health import FewSamples, TeachesNothing
 
 
@@ -61,16 +66,24 @@ def main(argv: list[str] | None = None) -> int:
         it shows its traceback.
     """
     print_whatever_comes()
-    command = tyro.cli(Command, prog=program(), args=argv)
+    words = sys.argv[1:] if argv is None else argv
+    command = tyro.cli(Command, prog=program(), args=words)
+    _end_with_parent()
     with warnings.catch_warnings():
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         try:
             hold_memory()
             _set_threads(getattr(command, "threads", 0))
+            if isinstance(command, Train) and (count := command.processes()):
+                return launch(words, count, command.nodes, command.way_on)
             command.run()
         except (ValueError, OSError, FloatingPointError, MemoryError, OutOfMemoryError) as error:
             say(sentence(error))
             return 2
+        except PeerLost as lost:
+            if LAUNCHED not in os.environ:
+                say(f"{lost}; the run stands at its last checkpoint: train --resume goes on")
+            return LOST
         except Interrupted as stopped:
             say(str(stopped))
             return stopped.code
@@ -78,6 +91,19 @@ def main(argv: list[str] | None = None) -> int:
             say("interrupted")
             return 130
     return 0
+
+
+def _end_with_parent() -> None:
+    """One of several processes stops, and saves, when the one that started it is gone."""
+    if LAUNCHED not in os.environ:
+        return
+
+    def wait() -> None:
+        while os.read(0, 1024):  # empty when nobody holds the other end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _set_threads(threads: int) -> None:

@@ -17,8 +17,9 @@ from buarl.methods import METHODS
 from buarl.outside import Code, is_outside, load_code
 from buarl.regions import RULES, Rule
 from buarl.training.config import PRESETS, Experiment
+from buarl.training.devices import BatchNorm, Devices, started
 from buarl.training.engine import Precision
-from buarl.training.loop import CHECKPOINT, StopTraining
+from buarl.training.loop import CHECKPOINT, FitResult, StopTraining
 from buarl.training.overrides import KEYS
 
 ReductionName = Literal["region", "voxel"]
@@ -112,7 +113,15 @@ class Train:
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     threads: int = 0
-    """CPU threads, 0 leaves torch's choice."""
+    """CPU threads, 0 leaves torch's choice; of every process where --devices makes several."""
+    devices: int = 1
+    """Devices of each machine that share the run: GPUs, or processes where there is none. Every
+    batch is divided among them, and the result is that of one device."""
+    nodes: int = 1
+    """Machines that share the run; see docs/scaling.md for what to type on each."""
+    batch_norm: BatchNorm = "synchronized"
+    """With several devices: batch normalization over the whole batch, as one device does it, or
+    over the part of each device, which spares an exchange a layer."""
 
     def experiment(self) -> Experiment:
         """The row these options describe."""
@@ -162,8 +171,10 @@ class Train:
         places = tuple(dict.fromkeys(self.places()))
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume
+        devices = Devices(self.devices, self.nodes, self.device, self.batch_norm)
+        first = devices.join().first
         experiment, source, precision = self._new() if self.out else self._begun(code)
-        curve = self._curve(experiment, source, code)
+        curve = self._curve(experiment, source, code) if first else None
         with StopOnSignal(curve) as stop:
             try:
                 result = run_experiment(
@@ -179,16 +190,26 @@ class Train:
                     progress=True,
                     callback=stop,
                     code=code,
+                    devices=devices,
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
                 raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
         if curve is not None:
             curve.finish()
+        if first:
+            self._say_done(result, folder, places)
+
+    def _say_done(self, result: FitResult, folder: Path, places: Sequence[str]) -> None:
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
         if self.root is not None and self.resume is not None:  # the folder knows another
             words.append(f"--root {quoted(self.root)}")
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
+
+    def processes(self) -> int:
+        """How many processes have to be started here for this command, 0 where it runs itself."""
+        needed = Devices(self.devices, self.nodes, self.device, self.batch_norm).count > 1
+        return self.devices if needed and not started() else 0
 
     def _new(self) -> tuple[Experiment, Source, Precision | None]:
         source, experiment = open_source(self.source, self.root), self.experiment()
@@ -223,6 +244,21 @@ class Train:
         """What to say to whoever interrupted: where it stands, and the command that goes on."""
         if not folder.is_dir():
             return "interrupted before anything was begun"
+        state = "saved after the last step" if isinstance(reason, StopTraining) else "stopped"
+        return f"interrupted, {state}; go on with: {self._command_on(folder, places)}"
+
+    def way_on(self) -> str:
+        """What to say of a run whose processes have ended before it was finished."""
+        folder = self.out or self.resume
+        if folder is None or not (folder / "run.json").is_file():
+            return "nothing was begun"
+        state = "its last checkpoint" if (folder / CHECKPOINT).is_file() else "its beginning"
+        return (
+            f"it goes on from {state}, with these devices or others: "
+            f"{self._command_on(folder, self.places())}"
+        )
+
+    def _command_on(self, folder: Path, places: Sequence[str]) -> str:
         words = [f"--resume {quoted(folder)}", *(f"--code {quoted(place)}" for place in places)]
         saved = (folder / CHECKPOINT).is_file()
         options = {
@@ -231,11 +267,13 @@ class Train:
             "device": None if self.device == "auto" else self.device,
             "validate": self.validate or None,
             "threads": self.threads or None,
+            "devices": self.devices if self.devices > 1 else None,
+            "nodes": self.nodes if self.nodes > 1 else None,
+            "batch-norm": None if self.batch_norm == "synchronized" else self.batch_norm,
         }
         words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]
         words += [f"--{name}" for name in ("record", "compile") if getattr(self, name)]
-        state = "saved after the last step" if isinstance(reason, StopTraining) else "stopped"
-        return f"interrupted, {state}; go on with: {program()} train {' '.join(words)}"
+        return f"{program()} train {' '.join(words)}"
 
 
 def labeled_by_default(source: Source) -> int:

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from inspect import signature
 from typing import Any, Literal, get_args
 
 import torch
@@ -157,8 +158,8 @@ class _Several(Group):
                 stack.enter_context(over_the_whole_batch(method, self.number))
             stack.enter_context(warnings.catch_warnings())
             # Which parameters a step reaches is up to the method; torch comments on both cases.
-            warnings.filterwarnings("ignore", message=".*find_unused_parameters.*")
-            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
+            for said in (".*find_unused_parameters.*", ".*Grad strides do not match.*"):
+                warnings.filterwarnings("ignore", message=said)
             stack.enter_context(_peers_may_go())
             yield
 
@@ -168,9 +169,7 @@ class _Several(Group):
 
     def total(self, part: Tensor) -> Tensor:
         """See `WholeBatch.total`; the gradient that comes back is summed over the parts too."""
-        if part.requires_grad and torch.is_grad_enabled():
-            return distributed.nn.functional.all_reduce(part)
-        return _reduced(part, distributed.ReduceOp.SUM)
+        return _Total.apply(part)
 
     def least(self, part: Tensor) -> Tensor:
         """See `WholeBatch.least`."""
@@ -249,6 +248,18 @@ class _StepOf(nn.Module):
         return self.training_step(batch, step)
 
 
+class _Total(torch.autograd.Function):
+    """The sum over all parts. Each of them needs the gradient of all that is made of it."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        return _reduced(part, distributed.ReduceOp.SUM)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _reduced(gradient, distributed.ReduceOp.SUM)
+
+
 def _reduced(part: Tensor, how: Any) -> Tensor:
     part = part.detach().clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(part, how)
@@ -278,17 +289,21 @@ def _fabric(devices: Devices) -> Any:
             "several devices need Lightning Fabric: pip install --require-hashes --no-deps "
             "-r requirements-devices.txt, or the extra buarl[devices]"
         ) from error
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     kind = devices.device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda" and (there := torch.cuda.device_count()) < devices.devices:
         raise ValueError(f"devices must be at most the {there} GPUs here, got {devices.devices}")
     own = LightningEnvironment() if LAUNCHED in os.environ else None
-    # Networks from outside may have parts that no step reaches.
-    strategy = DDPStrategy(
-        cluster_environment=own, find_unused_parameters=True, broadcast_buffers=False
+    options: dict[str, bool] = {"find_unused_parameters": True}  # a network may have such parts
+    # Statistics are alike in all processes already; torch 2.13 has a new name for it.
+    known = signature(nn.parallel.DistributedDataParallel).parameters
+    options["forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"] = (
+        False
     )
+    strategy = DDPStrategy(cluster_environment=own, **options)
     fabric = Fabric(
         accelerator=kind, strategy=strategy, devices=devices.devices, num_nodes=devices.nodes
     )

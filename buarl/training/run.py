@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ import torch
 
 from buarl.data.source import Source
 from buarl.methods import Method
-from buarl.outside import Code
+from buarl.outside import Code, code_name
 from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
+from buarl.training.devices import Devices, NotStarted, started
 from buarl.training.engine import Engine, Precision, choose_engine
+from buarl.training.group import ALONE
 from buarl.training.lock import owned
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
 from buarl.training.older_runs import without_removed_precision
@@ -67,6 +71,7 @@ def run_experiment(
     progress: bool = False,
     callback: Callback | None = None,
     code: Code = (),
+    devices: Devices = Devices(),
 ) -> FitResult:
     """Train a row into a run folder.
 
@@ -86,48 +91,65 @@ def run_experiment(
         callback: See `fit`.
         code: Method, network and rules from outside the package that the row may use, see
             `load_run`.
+        devices: How many devices share the run. It is not a part of the row: a run may be resumed
+            with more of them or fewer.
     Raises:
         FileExistsError: the folder exists and is not resumed.
         ValueError: a row that differs from the folder's, that sets what cannot be, or that needs
             code that was not named.
+        NotStarted: several devices, in a process that was not started for them, such as a
+            notebook. The folder is begun, and the message is the command that trains into it.
     """
     out = Path(out)
     config = _with_precision(experiment, config_for(experiment, code), precision)
     method = build_method(experiment, source.num_classes, code, config)
     description = describe(experiment, source, config)
-    engine = choose_engine(device, config.precision)
+    devices = replace(devices, device=device) if devices.count > 1 else devices
+    alone = devices.count > 1 and not started()
+    group = ALONE if alone else devices.join()
+    engine = choose_engine(group.device or device, config.precision)
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
+    if devices.count > 1:
+        description["environment"] |= {"devices": devices.count, "batch_norm": devices.batch_norm}
     source.split_labeled(experiment.labeled)
     if resume:
         read_run(out)
-    elif out.exists():
+    elif out.exists() and group.first:
         raise FileExistsError(_exists(out))
     begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
     if begin_from is not None:
         description["pretrained"] = _lent(begin_from)
+    train = partial(
+        fit,
+        method,
+        source,
+        out=out,
+        begin_from=begin_from,
+        device=device,
+        compiler=compiler,
+        record=record,
+        progress=progress and group.first,
+        callback=callback,
+        group=group,
+    )
+    if not group.first:
+        group.wait()  # for the folder, which the first process makes
+        return _train_in(out, config, engine, train, resume)
     if not resume:
         out.mkdir(parents=True)
     with owned(out):
         remove_leftovers(out)  # of writers that were killed
         try:
             if resume:
-                engine = _go_on(out, description, config.precision, engine)
+                _check_begun(out, description, config.precision)
             else:
                 write_json(out / "run.json", description)
-            result = fit(
-                method,
-                source,
-                replace(config, precision=engine.precision),
-                out=out,
-                run=fingerprint(read_run(out)),
-                resume=resume and (out / CHECKPOINT).is_file(),
-                begin_from=begin_from,
-                device=device,
-                compiler=compiler,
-                record=record,
-                progress=progress,
-                callback=callback,
-            )
+            if alone:
+                raise NotStarted(_command(out, devices, pretrained, code))
+            group.wait()
+            result = _train_in(out, config, engine, train, resume)
+        except NotStarted:
+            raise
         except (ValueError, OSError, FloatingPointError) as error:
             _leave(out, error, ours=not resume)
             raise
@@ -137,13 +159,43 @@ def run_experiment(
     return result
 
 
-def _go_on(out: Path, description: dict[str, Any], precision: str, engine: Engine) -> Engine:
-    """Check that the run to resume is the one at hand; the engine with the precision it had."""
+def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None:
+    """Check that the run to resume is the one at hand."""
     begun = without_removed_precision(out, read_run(out), precision)
     _check_same(out, description, begun, ("experiment", "config"))
     _check_lent(out, begun, description.get("pretrained"))
+
+
+def _train_in(
+    out: Path, config: Config, engine: Engine, train: Callable[..., FitResult], resume: bool
+) -> FitResult:
+    """Train into a folder that has its run.json, with the precision with which it began."""
+    begun = read_run(out)
     # "auto" may mean something else on this machine
-    return replace(engine, precision=begun["environment"].get("precision", engine.precision))
+    precision = begun["environment"].get("precision", engine.precision)
+    return train(
+        config=replace(config, precision=precision),
+        run=fingerprint(begun),
+        resume=resume and (out / CHECKPOINT).is_file(),
+    )
+
+
+def _command(out: Path, devices: Devices, pretrained: Path | None, code: Code) -> str:
+    """What to type into a terminal, where a notebook cannot start what it needs."""
+    named = {
+        "resume": out,
+        "devices": devices.devices,
+        "nodes": devices.nodes if devices.nodes > 1 else None,
+        "batch-norm": devices.batch_norm if devices.batch_norm != "synchronized" else None,
+        "device": devices.device if devices.device != "auto" else None,
+        "pretrained": pretrained,
+    }
+    words = [f"--{name} {shlex.quote(str(value))}" for name, value in named.items() if value]
+    words += [f"--code {each if isinstance(each, str) else code_name(each)}" for each in code]
+    return (
+        f"{out}: begun. Every device needs a process of its own, which a notebook or a script that "
+        f"runs alone cannot become; type in a terminal: python -m buarl train {' '.join(words)}"
+    )
 
 
 def _exists(out: Path) -> str:

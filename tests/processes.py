@@ -58,6 +58,7 @@ def _joined(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = (folder / f"{number}.txt").open("w", buffering=1)

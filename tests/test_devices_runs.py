@@ -71,8 +71,8 @@ def trained_together(group, options, root, folder):
         results[name] = method.state_dict(), result.history
     config = tiny_config("mean_teacher", checkpoint_every=100).shortened(4)
     out = folder / "two_then_one"
+    stop = stop_after(2) if group.first else None
     with pytest.raises(StopTraining):  # asked for in the first process, agreed on by both
-        stop = stop_after(2) if group.first else None
         fit(calm("mean_teacher"), source, config, out=out, callback=stop, group=group)
     method = calm("mean_teacher")
     fit(method, source, config, out=folder / "one_then_two", resume=True, group=group)

@@ -18,7 +18,7 @@ from buarl.commands.console import say
 from buarl.training.devices import LAUNCHED
 
 LOST = 75  # what a process ends with because another one has: it has nothing to say
-GRACE = 15.0  # seconds in which the others may end by themselves
+GRACE = 30.0  # seconds in which the others may end by themselves
 WATCH = 0.1  # seconds between two looks
 
 
@@ -122,10 +122,13 @@ class _Forwarded:
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> None:
-    """Until all have ended; once one has failed, the others have `GRACE` seconds left."""
-    deadline = None
+    """Until all have ended; once one has failed, the others have `GRACE` seconds left.
+
+    After a signal to stop the first may need longer, for it saves.
+    """
+    deadline, well = None, (None, 0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
     while any(process.poll() is None for process in processes):
-        if deadline is None and any(process.returncode for process in processes):
+        if deadline is None and any(process.returncode not in well for process in processes):
             deadline = time.monotonic() + GRACE
         if deadline is not None and time.monotonic() > deadline:
             return

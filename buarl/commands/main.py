@@ -22,6 +22,7 @@ from buarl.commands.interruption import Interrupted
 from buarl.commands.launch import LOST, launch
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.train import Train
+from buarl.commands.way_on import after_failure
 from buarl.commands.words import program
 from buarl.fast.memory import hold_memory
 from buarl.training.devices import LAUNCHED, PeerLost
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             hold_memory()
             _set_threads(getattr(command, "threads", 0))
             if isinstance(command, Train) and (count := command.processes()):
-                return launch(words, count, command.nodes, command.way_on)
+                return launch(words, count, command.nodes, partial(after_failure, command))
             command.run()
         except (ValueError, OSError, FloatingPointError, MemoryError, OutOfMemoryError) as error:
             say(sentence(error))

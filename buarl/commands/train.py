@@ -11,6 +11,7 @@ import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.rules import make_rule
+from buarl.commands.way_on import after_interruption
 from buarl.commands.words import Pairs, Places, pairs, program, quoted
 from buarl.data.source import Source, open_source, rank_of, source_names
 from buarl.methods import METHODS
@@ -19,7 +20,7 @@ from buarl.regions import RULES, Rule
 from buarl.training.config import PRESETS, Experiment
 from buarl.training.devices import BatchNorm, Devices, started
 from buarl.training.engine import Precision
-from buarl.training.loop import CHECKPOINT, FitResult, StopTraining
+from buarl.training.loop import FitResult, StopTraining
 from buarl.training.overrides import KEYS
 
 ReductionName = Literal["region", "voxel"]
@@ -193,7 +194,7 @@ class Train:
                     devices=devices,
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
-                raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
+                raise Interrupted(after_interruption(self, reason, folder), stop.code) from reason
         if curve is not None:
             curve.finish()
         if first:
@@ -239,41 +240,6 @@ class Train:
             return None
         path = (self.out or self.resume) / "validation.csv"
         return DiceCurve(source, config_for(experiment, code), path, every=self.validate)
-
-    def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
-        """What to say to whoever interrupted: where it stands, and the command that goes on."""
-        if not folder.is_dir():
-            return "interrupted before anything was begun"
-        state = "saved after the last step" if isinstance(reason, StopTraining) else "stopped"
-        return f"interrupted, {state}; go on with: {self._command_on(folder, places)}"
-
-    def way_on(self) -> str:
-        """What to say of a run whose processes have ended before it was finished."""
-        folder = self.out or self.resume
-        if folder is None or not (folder / "run.json").is_file():
-            return "nothing was begun"
-        state = "its last checkpoint" if (folder / CHECKPOINT).is_file() else "its beginning"
-        return (
-            f"it goes on from {state}, with these devices or others: "
-            f"{self._command_on(folder, self.places())}"
-        )
-
-    def _command_on(self, folder: Path, places: Sequence[str]) -> str:
-        words = [f"--resume {quoted(folder)}", *(f"--code {quoted(place)}" for place in places)]
-        saved = (folder / CHECKPOINT).is_file()
-        options = {
-            "root": self.root,
-            "pretrained": None if saved else self.pretrained,
-            "device": None if self.device == "auto" else self.device,
-            "validate": self.validate or None,
-            "threads": self.threads or None,
-            "devices": self.devices if self.devices > 1 else None,
-            "nodes": self.nodes if self.nodes > 1 else None,
-            "batch-norm": None if self.batch_norm == "synchronized" else self.batch_norm,
-        }
-        words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]
-        words += [f"--{name}" for name in ("record", "compile") if getattr(self, name)]
-        return f"{program()} train {' '.join(words)}"
 
 
 def labeled_by_default(source: Source) -> int:

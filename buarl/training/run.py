@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,16 +16,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from buarl.data.source import Source
+from buarl.fast.memory import peak_mib
 from buarl.methods import Method
-from buarl.outside import Code, code_name
+from buarl.outside import Code
 from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.devices import Devices, NotStarted, started
 from buarl.training.engine import Engine, Precision, choose_engine
-from buarl.training.group import ALONE
+from buarl.training.group import ALONE, Group
 from buarl.training.lock import owned
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
 from buarl.training.older_runs import without_removed_precision
@@ -119,7 +116,7 @@ def run_experiment(
     begin_from = None if pretrained is None else _stage_end(Path(pretrained), description, method)
     if begin_from is not None:
         description["pretrained"] = _lent(begin_from)
-    train = partial(
+    learn = partial(
         fit,
         method,
         source,
@@ -132,9 +129,22 @@ def run_experiment(
         callback=callback,
         group=group,
     )
+    train = partial(_train_in, out, config, engine, resume, learn, group)
     if not group.first:
-        group.wait()  # for the folder, which the first process makes
-        return _train_in(out, config, engine, train, resume)
+        return train()
+    command = devices.command(out, pretrained, code) if alone else None
+    return _train_and_write(out, description, config, resume, train, command)
+
+
+def _train_and_write(
+    out: Path,
+    description: dict[str, Any],
+    config: Config,
+    resume: bool,
+    train: Callable[[], FitResult],
+    command: str | None,
+) -> FitResult:
+    """What the first process does: the folder is its own while it trains."""
     if not resume:
         out.mkdir(parents=True)
     with owned(out):
@@ -144,17 +154,14 @@ def run_experiment(
                 _check_begun(out, description, config.precision)
             else:
                 write_json(out / "run.json", description)
-            if alone:
-                raise NotStarted(_command(out, devices, pretrained, code))
-            group.wait()
-            result = _train_in(out, config, engine, train, resume)
-        except NotStarted:
-            raise
+            result = None if command is not None else train()
         except (ValueError, OSError, FloatingPointError) as error:
             _leave(out, error, ours=not resume)
             raise
+        if result is None:
+            raise NotStarted(command)
         write_text(out / "history.csv", _history_csv(result.history))
-        end = {"finished": True, "seconds": result.seconds, "peak_mib": _peak_mib()}
+        end = {"finished": True, "seconds": result.seconds, "peak_mib": peak_mib()}
         write_json(out / "run.json", {**read_run(out), **end})
     return result
 
@@ -167,34 +174,24 @@ def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None
 
 
 def _train_in(
-    out: Path, config: Config, engine: Engine, train: Callable[..., FitResult], resume: bool
+    out: Path,
+    config: Config,
+    engine: Engine,
+    resume: bool,
+    learn: Callable[..., FitResult],
+    group: Group,
 ) -> FitResult:
-    """Train into a folder that has its run.json, with the precision with which it began."""
-    begun = read_run(out)
-    # "auto" may mean something else on this machine
+    """Train into a folder that has its run.json, with the precision with which it began.
+
+    "auto" may mean something else on this machine.
+    """
+    group.wait()  # for the folder, which the first process makes
+    begun = without_removed_precision(out, read_run(out), config.precision)
     precision = begun["environment"].get("precision", engine.precision)
-    return train(
+    return learn(
         config=replace(config, precision=precision),
         run=fingerprint(begun),
         resume=resume and (out / CHECKPOINT).is_file(),
-    )
-
-
-def _command(out: Path, devices: Devices, pretrained: Path | None, code: Code) -> str:
-    """What to type into a terminal, where a notebook cannot start what it needs."""
-    named = {
-        "resume": out,
-        "devices": devices.devices,
-        "nodes": devices.nodes if devices.nodes > 1 else None,
-        "batch-norm": devices.batch_norm if devices.batch_norm != "synchronized" else None,
-        "device": devices.device if devices.device != "auto" else None,
-        "pretrained": pretrained,
-    }
-    words = [f"--{name} {shlex.quote(str(value))}" for name, value in named.items() if value]
-    words += [f"--code {each if isinstance(each, str) else code_name(each)}" for each in code]
-    return (
-        f"{out}: begun. Every device needs a process of its own, which a notebook or a script that "
-        f"runs alone cannot become; type in a terminal: python -m buarl train {' '.join(words)}"
     )
 
 
@@ -286,18 +283,6 @@ def _first_stage(run: dict[str, Any]) -> dict[str, Any]:
     if not row["source"].startswith("phantom"):  # those are made anew, wherever the cache lies
         row["root"] = run["data"]["root"]
     return row
-
-
-def _peak_mib() -> int | None:
-    """Largest memory of the process so far: on the GPU if one was used, else resident."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() >> 20
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
 
 
 def _history_csv(history: list[dict]) -> str:

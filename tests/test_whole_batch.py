@@ -49,9 +49,9 @@ class Threads(WholeBatch):
         return self.exchanged(drawn)[0]
 
 
-def in_parts(compute, parts, *tensors):
+def in_parts(compute, parts, *tensors, batch=None):
     """What `compute` returns in each of so many threads, of the strided parts of the tensors."""
-    batch = Threads(parts)
+    batch = batch or Threads(parts)
 
     def work(number):
         batch.place.number = number

@@ -56,8 +56,7 @@ def _forward(layer: _BatchNorm, number: int, feature: Tensor) -> Tensor:
 
 def _statistics(feature: Tensor, batch: WholeBatch, number: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of every channel, (channels,), over the whole batch; one exchange."""
-    axes = [0, *range(2, feature.dim())]
-    variance, mean = torch.var_mean(at_least_float32(feature), axes, correction=0)
+    mean, variance = torch.batch_norm_update_stats(at_least_float32(feature), None, None, 0.0)
     every = mean.new_zeros(batch.parts, 2, len(mean))
     every[number] = torch.stack([mean, variance])
     means, variances = batch.total(every).unbind(1)  # (parts, channels)
@@ -90,24 +89,36 @@ class _Normalize(torch.autograd.Function):
         eps: float,
         batch: WholeBatch,
     ) -> Tensor:
-        scale = (variance + eps).rsqrt()
-        ctx.save_for_backward(feature, weight, mean, scale)
-        ctx.batch = batch
+        ctx.save_for_backward(feature, weight, mean, variance)
+        ctx.batch, ctx.eps = batch, eps
         return F.batch_norm(feature, mean, variance, weight, bias, False, 0.0, eps)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        feature, weight, mean, scale = ctx.saved_tensors
-        shape = (1, -1, *[1] * (feature.dim() - 2))
-        axes = [0, *range(2, feature.dim())]
-        normalized = (at_least_float32(feature) - mean.view(shape)) * scale.view(shape)
-        exact = at_least_float32(gradient)
-        sums = torch.stack([exact.sum(axes), (exact * normalized).sum(axes)])  # (2, channels)
-        to_bias, to_weight = sums
+        feature, weight, mean, variance = ctx.saved_tensors
+        exact = at_least_float32(feature)
+        # As if the statistics were constants: one pass for the gradient and for both sums.
+        to_feature, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+            at_least_float32(gradient),
+            exact,
+            weight,
+            mean,
+            variance,
+            None,
+            None,
+            False,
+            ctx.eps,
+            [True, True, True],
+        )
         count = ctx.batch.parts * feature.numel() // feature.shape[1]
-        mean_of, along = (ctx.batch.total(sums) / count).view(2, *shape).unbind()
+        mean_of, along = ctx.batch.total(torch.stack([to_bias, to_weight])) / count  # (channels,)
+        # Then what comes back through the statistics: a line in the feature, for each channel.
+        scale = (variance + ctx.eps).rsqrt()
         factor = scale if weight is None else scale * weight
-        to_feature = (exact - mean_of - normalized * along) * factor.view(shape)
+        slope = factor * along * scale
+        shape = (1, -1, *[1] * (feature.dim() - 2))
+        constant = (factor * mean_of - slope * mean).view(shape)
+        to_feature.sub_(torch.addcmul(constant, exact, slope.view(shape)))
         if weight is None:
             to_weight = to_bias = None
         return to_feature.to(feature.dtype), to_weight, to_bias, None, None, None, None

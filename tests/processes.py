@@ -42,7 +42,7 @@ def together(work: Callable, folder: Path, *arguments: Any, parts: int = 2) -> l
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(300)
     said = [(folder / f"{number}.txt").read_text() for number in range(parts)]
     assert [process.exitcode for process in processes] == [0] * parts, "\n".join(said)
     return [torch.load(folder / f"{number}.pt", weights_only=False) for number in range(parts)]

@@ -133,7 +133,7 @@ def drawn_once(drawn: Tensor) -> Tensor:
     return _batch.drawn_once(drawn)
 
 
-def batch_kth_smallest(values: Tensor, rank: int) -> Tensor:
+def batch_kth_smallest(values: Tensor, rank: int | Tensor) -> Tensor:
     """The value that `rank` others of the whole batch precede in order: exact, and few bytes move.
 
     The bits of floating-point numbers, read as whole numbers, are in the order of the numbers. So
@@ -143,7 +143,7 @@ def batch_kth_smallest(values: Tensor, rank: int) -> Tensor:
 
     Args:
         values: Those that are here, float32 or float64 (N,); NaN ranks above every number.
-        rank: From 0, within the whole batch.
+        rank: From 0, within the whole batch; a number, or a scalar tensor that no one waits for.
     Returns:
         A scalar of the same type.
 
@@ -156,7 +156,7 @@ def batch_kth_smallest(values: Tensor, rank: int) -> Tensor:
     keys = canonical.contiguous().view(whole).long()
     magnitude = (1 << (bits - 1)) - 1
     keys = torch.where(keys < 0, keys ^ magnitude, keys)  # negative numbers: the other way round
-    rest = torch.tensor(rank, device=values.device)
+    rest = torch.as_tensor(rank, device=values.device)
     found = torch.zeros_like(rest)
     inside = torch.ones_like(keys)
     for shift in range((bits - 1) // DIGIT * DIGIT, -1, -DIGIT):

@@ -21,6 +21,8 @@ OPTIONS = {
     "mean_teacher": {"unsupervised": "pseudo_label", "noise": 0.0},
     "ua_mt": {"noise": 0.0},
     "urpc": {"perturb": False},
+    "unimatch": {"strong_views": None, "box_probability": 0.0, "feature_dropout": 0.0}
+    | {"threshold": 0.3},
 }
 SHARED = [name for name, kind in METHODS.items() if not kind.one_device_only]
 CASES = [

@@ -21,9 +21,11 @@ from tiny import tiny_config, tiny_method, write_tiny
 from torch import nn
 
 import buarl
+from buarl.capsule import read_capsule
 from buarl.commands.main import main
 from buarl.commands.words import program
 from buarl.data.acdc import Acdc
+from buarl.evaluation.monitor import SHARES
 from buarl.methods import METHODS
 from buarl.methods.recipe import StagePlan
 from buarl.training.checkpoint import load_state
@@ -175,7 +177,7 @@ def test_what_several_devices_cannot_train_is_refused_with_a_sentence(apart):
 # --- From the command line ------------------------------------------------------------------------
 
 
-def started(words, cwd, **environment):
+def started(words, cwd, stdout=subprocess.DEVNULL, **environment):
     """`buarl WORDS` in a process of its own."""
     clean = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "BUARL_LAUNCHED")}
     clean |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
@@ -183,7 +185,7 @@ def started(words, cwd, **environment):
         [sys.executable, "-m", "buarl", *words],
         cwd=cwd,
         env=clean,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -221,7 +223,53 @@ def test_a_killed_process_ends_the_run_with_a_message_and_it_resumes_with_one(ro
     done = load_state(tmp_path / "run" / "last.pt")["position"][1]
     assert 0 < done < 100
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
-    assert read_run(tmp_path / "run")["finished"]
+    check_whole(tmp_path / "run", 100)
+
+
+def check_whole(run, steps):
+    """A finished capsule whose parts were written once, by one process."""
+    capsule = read_capsule(run)
+    assert capsule.run["finished"]
+    assert [row["step"] for row in capsule.history][-1] == steps
+    for rows in (capsule.history, capsule.premise, capsule.calibration, capsule.validation):
+        assert len(set(map(str, rows))) == len(rows)
+    watched = {row["step"] for row in capsule.premise}
+    assert watched == {max(1, round(share * steps)) for share in SHARES}
+    assert capsule.ids["labeled"]
+    assert capsule.slices.steps.tolist() == sorted(watched)
+
+
+@posix
+def test_the_first_process_alone_watches_prints_and_writes(root, tmp_path):
+    words = ["train", *WORDS, "--root", str(root), *SET, "steps=4", "--out", "run"]
+    words.remove("steps=100")
+    words += ["--devices", "2", "--validate", "2", "--memory-budget", "1KB"]
+    run = started(words, tmp_path, stdout=subprocess.PIPE)
+    printed, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    next_command, page = printed.splitlines()
+    assert next_command.startswith("trained in ")
+    assert (tmp_path / page).is_file()
+    check_whole(tmp_path / "run", 4)
+    assert {row["step"] for row in read_capsule(tmp_path / "run").validation} == {2, 4}
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_ends_all_without_a_traceback(root, tmp_path, number):
+    words = ["train", *WORDS, "--root", str(root), *SET, "--out", "run", "--devices", "2"]
+    run = started(words, tmp_path)
+    end = time.monotonic() + 60
+    while len(children(run)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.05)  # they load torch for seconds, and cannot answer yet
+    run.send_signal(number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 128 + number, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert children(run) == []
 
 
 @posix

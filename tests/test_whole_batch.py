@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from buarl.controls import _SameSize
 from buarl.dice import DICES
 from buarl.entropy import entropy_of_probs, entropy_threshold, uncertain_mask
 from buarl.losses import consistency_loss, region_loss, region_mean, voxel_weights
@@ -101,6 +102,28 @@ def test_weights_of_voxels_are_relative_to_the_mean_of_the_whole_batch(rule, red
     expected = weights(logits)
     for number, found in enumerate(in_parts(weights, 2, logits)):
         torch.testing.assert_close(found, expected[number::2], atol=1e-6, rtol=0)
+
+
+class ByClass(_SameSize):
+    """A control without a draw: the voxels with the smallest probability of class 0."""
+
+    name = "by_class"
+
+    def order(self, probs):
+        return probs[:, 0].float()
+
+
+@pytest.mark.parametrize("scope", ["batch", "image"])
+@pytest.mark.parametrize("percentile", [0, 80, 100])
+def test_a_control_takes_as_many_voxels_of_the_parts_as_of_the_whole_batch(percentile, scope):
+    rule, probs = ByClass(percentile, scope=scope), a_batch()[0].softmax(1)
+
+    def chosen(probs):
+        return rule(probs)[0].mask
+
+    expected = chosen(probs)
+    for number, found in enumerate(in_parts(chosen, 2, probs)):
+        assert torch.equal(found, expected[number::2])
 
 
 @given(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from buarl.commands.console import say
+from buarl.commands.interruption import SIGNALS
 from buarl.training.devices import LAUNCHED
 
 LOST = 75  # what a process ends with because another one has: it has nothing to say
@@ -44,13 +45,16 @@ def launch(words: Sequence[str], devices: int, nodes: int, go_on: Callable[[], s
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="buarl-")))
         processes = [_start(words, shared, i, logs, silent=first + i > 0) for i in range(devices)]
         stack.callback(_end, processes)
-        stack.enter_context(_Forwarded(processes))
+        signals = stack.enter_context(_Forwarded(processes))
         _wait(processes)
         codes = [process.returncode for process in processes]
         if not any(codes):
             return 0
         if first == 0 and codes[0] in (2, 128 + signal.SIGINT, 128 + signal.SIGTERM):
             return codes[0]  # it has said why
+        if signals.sent:  # perhaps before the processes could say anything
+            say(f"interrupted; {go_on()}")
+            return 128 + signals.sent
         say(_what_happened(codes, first, devices * nodes, logs))
         say(go_on())
         stopped = [code for code in codes if code in (130, 143)]
@@ -106,17 +110,18 @@ class _Forwarded:
     """While inside, a signal to stop goes to all processes."""
 
     def __init__(self, processes: Sequence[subprocess.Popen]) -> None:
-        self.processes = processes
+        self.processes, self.sent = processes, 0  # the number of the signal that came
 
-    def __enter__(self) -> None:
-        each = (signal.SIGINT, signal.SIGTERM)
-        self.before = {number: signal.signal(number, self._forward) for number in each}
+    def __enter__(self) -> _Forwarded:
+        self.before = {number: signal.signal(number, self._forward) for number in SIGNALS}
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.sent = number
         for process in self.processes:
             process.send_signal(number)
 

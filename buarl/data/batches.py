@@ -156,7 +156,7 @@ class Batches:
             raise no_unlabeled(unlabeled_batch)
         if labeled_batch < 1:
             raise DataError(f"labeled_batch must be at least 1, got {labeled_batch}")
-        self._expect(seed, step + 1, labeled_batch, unlabeled_batch)
+        self._expect(seed, step + 1, labeled_batch, unlabeled_batch, slice(number, None, parts))
         steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
         chosen: list[tuple[int, Sample]] = []  # with their places in the whole batch
         streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
@@ -179,7 +179,7 @@ class Batches:
         return SemiBatch(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
     def _expect(
-        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
+        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int, part: slice
     ) -> None:
         """Name to the disk what a step will draw of the samples that lie there."""
         steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
@@ -187,7 +187,8 @@ class Batches:
         for number, (samples, size) in enumerate(streams):
             if size and isinstance(samples, Streamed):
                 stream = [*seed, number]
-                samples.expect(stream_indices(stream, step, len(samples), size, steps_per_epoch))
+                order = stream_indices(stream, step, len(samples), size, steps_per_epoch)
+                samples.expect(order[part])
 
     def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         if not self.volumetric:

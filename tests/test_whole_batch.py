@@ -107,8 +107,6 @@ def test_weights_of_voxels_are_relative_to_the_mean_of_the_whole_batch(rule, red
 class ByClass(_SameSize):
     """A control without a draw: the voxels with the smallest probability of class 0."""
 
-    name = "by_class"
-
     def order(self, probs):
         return probs[:, 0].float()
 

@@ -51,7 +51,7 @@ def launch(words: Sequence[str], devices: int, nodes: int, go_on: Callable[[], s
         if not any(codes):
             return 0
         if first == 0 and codes[0] in (2, 128 + signal.SIGINT, 128 + signal.SIGTERM):
-            return codes[0]  # it has said why
+            return 128 + signals.sent if signals.sent else codes[0]  # it has said why
         if signals.sent:  # perhaps before the processes could say anything
             say(f"interrupted; {go_on()}")
             return 128 + signals.sent
@@ -107,7 +107,7 @@ def _start(
 
 
 class _Forwarded:
-    """While inside, a signal to stop goes to all processes."""
+    """While inside, a signal to stop goes to all processes, as SIGTERM."""
 
     def __init__(self, processes: Sequence[subprocess.Popen]) -> None:
         self.processes, self.sent = processes, 0  # the number of the signal that came
@@ -123,7 +123,7 @@ class _Forwarded:
     def _forward(self, number: int, frame: FrameType | None) -> None:
         self.sent = number
         for process in self.processes:
-            process.send_signal(number)
+            process.terminate()  # SIGINT would show a traceback of a Python that is just starting
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> None:

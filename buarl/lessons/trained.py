@@ -28,8 +28,7 @@ from buarl.methods import Method
 from buarl.training.checkpoint import load_state
 from buarl.training.config import Experiment, build_method
 from buarl.training.loop import Callback
-from buarl.training.run import describe, load_run, run_experiment
-from buarl.training.run_folder import stage_checkpoint
+from buarl.training.run import describe, load_run, run_experiment, stage_checkpoint
 
 ALWAYS = ("buarl.training.loop", synthetic.__name__)  # and from there the layouts it reads
 BY_VALUE = {"buarl.training.config", "buarl.methods.recipe"}

@@ -37,6 +37,7 @@ from buarl.training.run_folder import (
     load_run,
     read_run,
     row_of_run,
+    stage_checkpoint,
 )
 from buarl.training.state import csv_text
 
@@ -51,6 +52,7 @@ __all__ = [
     "read_run",
     "row_of_run",
     "run_experiment",
+    "stage_checkpoint",
 ]
 
 

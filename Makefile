@@ -67,9 +67,10 @@ dist: $(READY)  # sdist, and a wheel made from it
 clean:
 	rm -rf .venv
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt requirements-devices.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "buarl needs Python 3.11 or newer: PYTHON=python3.12 make ..."; exit 1; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-devices.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
 	@touch $@
 	@case "$$SHELL" in \

@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PORT ?= 8866
 TEST_JOBS ?= 2
 export GOMP_SPINCOUNT ?= 3000
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600
 # Examples of docstrings, in the package alone: solutions are scripts, run by tests/test_notebooks.py.
 # A module whose extra is not installed is skipped; tests/test_structure.py imports every module.
 EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/solutions

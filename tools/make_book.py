@@ -62,7 +62,8 @@ def add_buttons(notebooks: Path, address: str) -> None:
     for path in notebooks.glob("*.ipynb"):
         place = f"{home[1]}/blob/main/notebooks/{path.name}"
         binder = f"https://mybinder.org/v2/gh/{home[1]}/main?labpath=notebooks/{path.name}"
-        links = f"[Open in Colab](https://colab.research.google.com/github/{place}) · [Binder]({binder})"
+        colab = f"https://colab.research.google.com/github/{place}"
+        links = f"[Open in Colab]({colab}) · [Binder]({binder})"
         content = json.loads(path.read_text(encoding="utf-8"))
         first = content["cells"][0]["source"]
         lines = first.splitlines(keepends=True) if isinstance(first, str) else first

@@ -19,9 +19,11 @@ from buarl.figures.panels import panels
 from buarl.lessons.check import check
 from buarl.lessons.picture import picture
 from buarl.lessons.rows import lesson_source"""
-PICTURE = """sample = source.training_sample(source.training_names()[0])
+PICTURE = """names = source.training_names()[:4]
+samples = [source.training_sample(name) for name in names]
+shown = {name: (s.image, s.label) for name, s in zip(names, samples, strict=True)}
 picture(
-    panels({"a slice": (sample.image, sample.label)}, source.class_names),
+    panels(shown, source.class_names),
     alt="What is to be seen, in one or two sentences, for readers who do not see it.",
 )"""
 FORMULA = r"""The formula, with its number in the paper if it has one:

@@ -209,12 +209,15 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and ps")
 
 
 @posix
-def test_a_killed_process_ends_the_run_with_a_message_and_it_resumes_with_one(root, tmp_path):
+def test_a_killed_process_ends_the_run_with_a_message_and_it_resumes_with_one(
+    root, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where the command is typed decides how the program is called
     words = ["train", *WORDS, "--root", str(root), *SET, "--out", "run", "--devices", "2"]
     run = started(words, tmp_path)
     wait_for(tmp_path / "run" / "last.pt", run)
     os.kill(children(run)[1], signal.SIGKILL)
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == 2
     assert "buarl: process 1 of 2 was killed by SIGKILL, so the others ended too" in said
     way_on = said.split("with these devices or others: ")[1].splitlines()[0]
@@ -245,7 +248,7 @@ def test_the_first_process_alone_watches_prints_and_writes(root, tmp_path):
     words.remove("steps=100")
     words += ["--devices", "2", "--validate", "2", "--memory-budget", "1KB"]
     run = started(words, tmp_path, stdout=subprocess.PIPE)
-    printed, said = run.communicate(timeout=120)
+    printed, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
     next_command, page = printed.splitlines()
     assert next_command.startswith("trained in ")
@@ -255,8 +258,7 @@ def test_the_first_process_alone_watches_prints_and_writes(root, tmp_path):
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_the_first_step_ends_all_without_a_traceback(root, tmp_path, number):
+def test_ctrl_c_before_the_first_step_ends_all_without_a_traceback(root, tmp_path):
     words = ["train", *WORDS, "--root", str(root), *SET, "--out", "run", "--devices", "2"]
     run = started(words, tmp_path)
     end = time.monotonic() + 60
@@ -264,9 +266,9 @@ def test_a_signal_before_the_first_step_ends_all_without_a_traceback(root, tmp_p
         assert time.monotonic() < end
         time.sleep(0.01)
     time.sleep(0.05)  # they load torch for seconds, and cannot answer yet
-    run.send_signal(number)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 128 + number, said
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == 130, said
     assert "interrupted" in said
     assert "Traceback" not in said
     assert children(run) == []
@@ -282,7 +284,7 @@ def test_two_machines_stop_together_on_a_signal_to_one_and_save(root, tmp_path):
     both = [started(words, tmp_path, NODE_RANK=str(number), **meet) for number in (0, 1)]
     wait_for(tmp_path / "run" / "last.pt", *both)
     both[1].send_signal(signal.SIGTERM)
-    said = [each.communicate(timeout=60)[1] for each in both]
+    said = [each.communicate(timeout=300)[1] for each in both]
     assert both[1].returncode == 143, said
     assert "interrupted, saved after the last step" in said[0]
     assert "--nodes 2" in said[0]

@@ -97,7 +97,8 @@ class Train:
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     memory_budget: str | None = None
-    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk."""
+    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk. With
+    several devices of every process."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice; of every process where --devices makes several."""
     devices: int = 1

@@ -21,7 +21,9 @@ from buarl.schedules import Poly, StepDecay
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Supervised(Method):
-    """Dice and cross-entropy on labeled images; the unlabeled rule and strong views have no image.
+    """Dice and cross-entropy on labeled images; the unlabeled rule has nothing to cut.
+
+    Nor is there an image for `strong_views`, which any row may ask for.
 
     >>> import buarl
     >>> method = Supervised(buarl.networks.UNet(4, width=2), labeled_rule=buarl.url(95))

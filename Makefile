@@ -19,8 +19,8 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
-test: $(READY)  # TQDM_DISABLE: a bar of a first training is no output that a lesson promises
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
 
 test-slurm: $(READY)  # a real Slurm of one node for a minute: root, and Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 BUARL_SLURM=1 $(BIN)/python -m pytest tests/slurm

@@ -165,7 +165,7 @@ def border_distance(label: Tensor) -> Tensor:
     return distance
 
 
-def level(weight: float) -> Rule:
+def level(weight: float = 1.0) -> Rule:
     """Every voxel with the same weight: what the plain method would be with a rule's total weight.
 
     Under the reduction "voxel" that of `url(95)` is 0.05 + 0.95 alpha = 0.525, and under "region",

@@ -306,7 +306,7 @@ def test_a_folder_under_a_file_and_files_that_may_not_grow(root, tmp_path, tiny_
     assert main([*words, str(tmp_path / "file" / "run")]) == 2
     assert "file/run: a part of the path is a file, not a folder" in capsys.readouterr().err
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
     try:
         assert main([*words, str(tmp_path / "run")]) == 2
     finally:

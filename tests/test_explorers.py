@@ -601,7 +601,10 @@ def test_a_notebook_keeps_a_picture_beside_the_widget(masks):
     assert "application/vnd.jupyter.widget-view+json" in bundle
     picture = pixels(base64.b64decode(bundle["image/png"]))
     assert picture.shape[1] == pytest.approx(1.5 * metadata["image/png"]["width"], abs=2)
-    assert bundle["text/plain"] == "Explorer: run this cell to move its sliders"
+    words = bundle["text/plain"]
+    assert words.startswith("Explorer of ")
+    assert words.endswith(": run this cell to move its sliders")
+    assert metadata["image/png"]["alt"] == words
     refused = metric_explorer(masks[0], masks[1][1:])._repr_mimebundle_()[0]
     assert "image/png" not in refused
     assert "must have one shape" in refused["text/plain"]

@@ -50,7 +50,7 @@ def test_a_sure_pixel_is_right():
 def test_searches_refuse_what_has_no_such_pixel():
     background = np.zeros((1, 4, 5, 5))
     background[:, 0] = 1
-    with pytest.raises(ValueError, match="background is more probable than 0.1"):
+    with pytest.raises(ValueError, match="background is more probable than 0.15"):
         undecided.most_undecided(background)
     with pytest.raises(ValueError, match="C at least 3"):
         undecided.most_undecided(background[:, :2])
@@ -239,7 +239,7 @@ def test_the_slice_that_moves_is_one_that_stands_for_the_others(monkeypatch):
         probs[number, :, 0, :16] = 0.25
         probs[number, 1, 0, :wrong] += 0.01
         guess[number, 0, :wrong] = 1
-    found = loops.pack(list("abcd"), label * 1.0, label, {5: 0 * probs + 0.25, 9: probs})
+    found = loops.pack(list("abcd"), label * 1.0, label, {5: 0 * probs + 0.25, 9: probs}, probs)
     assert found.steps.tolist() == [5, 9]
     assert np.array_equal(found.pseudo_label[-1], guess)
     assert loops.typical(found) == 1

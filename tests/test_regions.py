@@ -292,7 +292,10 @@ def test_data_alone_imports_nothing():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"name": "urll"}, r"rule must be one of \['confidence', 'crl', .* got 'urll'"),
+        (
+            {"name": "urll"},
+            r"rule must be one of \['border_region', 'confidence', 'crl', .* got 'urll'",
+        ),
         ({"percentile": 95}, "rule must be one of .* got None"),
         ({"name": ["url"]}, r"rule must be one of .* got \['url'\]"),
         ([1], r"a rule is read from a mapping .* got \[1\]"),

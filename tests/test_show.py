@@ -134,6 +134,14 @@ def test_tables_of_two_seeds_have_mean_spread_and_classes(trained):
     assert spread_table(found[:1]) == [head]
 
 
+def test_a_run_that_is_there_twice_counts_once_in_the_spread(runs):
+    shutil.copytree(runs / "seed 1", runs / "seed 1 again")
+    found, _ = read_capsules(sorted(runs.iterdir()))
+    assert spread_table(found)[1][-1] == "1, 2"
+    text = write_run_page(sorted(runs.iterdir()))[0].read_text()
+    assert "seed 1 again is the run seed 1 once more" in text
+
+
 def test_what_is_damaged_is_named_on_the_page_and_left_out(runs, capsys):
     (runs / "seed 2" / "history.csv").write_text("stage,step,lr\n")
     page = runs / "page.html"

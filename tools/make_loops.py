@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
@@ -37,9 +38,11 @@ ROW = Experiment(
     preset="mini",
     set={"steps": 400, "optimizer": "adam", "lr": 0.003, "labeled_batch": 8, "unlabeled_batch": 8},
 )
+STEPS = ROW.set["steps"]
 SHARES = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 COUNT, LEAST = 40, 60  # slices that are recorded; pixels of every class in one that is shown
 SWEEP = (90, 91, 92, 93, 94, 95, 96, 97, 98, 98.5, 99, 99.3, 99.6, 99.8, 99.9)
+CREDIT = "ACDC, Bernard et al. 2018\nCC BY-NC-SA 4.0"
 BRIGHT = 99.5  # percentile of an image that is drawn white
 
 
@@ -52,7 +55,7 @@ class Record(NamedTuple):
     steps: np.ndarray  # (S,)
     entropy: np.ndarray  # (S, N, H, W), nats
     pseudo_label: np.ndarray  # (S, N, H, W)
-    probs: np.ndarray  # (N, C, H, W), at the last step
+    probs: np.ndarray  # (N, C, H, W), the student's at the last step
 
 
 def record(source: Source) -> Record:
@@ -70,7 +73,7 @@ def train(source: Source) -> Record:
     names = [unlabeled[(2 * i + 1) * len(unlabeled) // (2 * COUNT)] for i in range(COUNT)]
     views = [training_view(source.training_sample(name), config) for name in names]
     image, label = (np.stack(part) for part in zip(*views, strict=True))
-    moments = {max(1, round(share * config.stages[0].steps)) for share in SHARES}
+    moments = {max(1, round(share * STEPS)) for share in SHARES}
     said = {}
 
     def look(stage, step, method):
@@ -78,16 +81,15 @@ def train(source: Source) -> Record:
             said[step.index + 1] = predict_probs(method.teacher, image).numpy()
 
     fit(method, source, config, progress=True, callback=look)
-    return pack(names, image, label, said)
+    return pack(names, image, label, said, predict_probs(method.student, image).numpy())
 
 
-def pack(names: list[str], image: np.ndarray, label: np.ndarray, said: dict) -> Record:
-    """The record of probabilities (N, C, H, W) by step, small enough to keep."""
+def pack(names, image, label, said: dict[int, np.ndarray], probs: np.ndarray) -> Record:
+    """The record of the teacher's probabilities (N, C, H, W) by step, and the student's last."""
     entropies = [entropy_of_probs(torch.from_numpy(probs)).numpy() for probs in said.values()]
     guesses = [probs.argmax(1).astype(np.uint8) for probs in said.values()]
-    last = list(said.values())[-1].astype(np.float32)
     history = np.array(list(said)), np.stack(entropies), np.stack(guesses)
-    return Record(np.array(names), image, label, *history, last)
+    return Record(np.array(names), image, label, *history, probs)
 
 
 def capture(found: Record, numbers: list[int]) -> Capture:
@@ -112,11 +114,13 @@ def draw_loops(source: Source, folder: Path) -> dict[str, str]:
     found, names = record(source), source.class_names
     number = typical(found)
     image, label, guess, entropy = at(found, number)
-    moments = [f"step {step} of {found.steps[-1]}" for step in found.steps]
+    moments = [f"step {step} of {STEPS}" for step in found.steps]
     history = found.entropy[:, number], found.pseudo_label[:, number]
     frames = sweep_frames(image, label, guess, entropy, SWEEP, names)
+    credit(frames)
     write_loop(frames + frames[-2:0:-1], folder / "percentile.gif", 0.35, 1.2)
     frames = training_frames(image, label, *history, moments, names)
+    credit(frames)
     write_loop(frames, folder / "training.gif", 0.6)
     for name in ("percentile", "training"):
         print(f"acdc/{name}.gif: {(folder / f'{name}.gif').stat().st_size / 1000:.0f} kB")
@@ -124,8 +128,14 @@ def draw_loops(source: Source, folder: Path) -> dict[str, str]:
     slice_ = f"{found.names[number]}, an unlabeled training slice."
     return {
         "percentile.gif": f"The most uncertain 10 % to 0.1 % of {slice_} {said}",
-        "training.gif": f"{slice_} At the last step: {said}",
+        "training.gif": f"{slice_} At the last of these steps: {said}",
     }
+
+
+def credit(frames: list[Figure]) -> None:
+    """Whose images these are stands on every frame."""
+    for frame in frames:
+        frame.text(0.012, 0.955, CREDIT, fontsize=7.5, color="#59636F", va="center")
 
 
 def draw_figures(source: Source) -> dict[str, Drawn]:
@@ -145,7 +155,7 @@ def draw_figures(source: Source) -> dict[str, Drawn]:
             errors,
             f"Fig. 1 a, b, {slice_} {captions.of_errors(label, guess, entropy)}",
         ),
-        "fig1_bars": (pixels, f"Fig. 1 c, d. {captions.of_places(places, names)}"),
+        "fig1_bars": (pixels, f"Fig. 1 c, d, of the student. {captions.of_places(places, names)}"),
         "fig5_entropy_cuts": (plots.entropy_cuts(image, entropy), f"Fig. 5, {slice_} {cuts}"),
         "fig5_paper_colors": (
             plots.entropy_cuts(image, entropy, colors="paper"),
@@ -165,14 +175,15 @@ def at(found: Record, number: int) -> tuple[np.ndarray, ...]:
 def about(source: Source) -> str:
     """The network, and how far the slice stands for the others."""
     found = record(source)
-    count = len(found.names)
+    count, last = len(found.names), int(found.steps[-1])
+    weights = "last weights" if last == STEPS else f"weights of step {last}"
     together = capture(found, list(range(count)))
     return (
         f"Over all {count} slices recorded, each cut on its own at q = 99, "
         f"{100 * together.precision:.0f} % of the uncertain are wrong, and they hold "
         f"{100 * together.recall:.0f} % of the errors; of the slices with all classes the one "
         "drawn is nearest to them in the first number. Mean Teacher's teacher. "
-        f"{captions.of_run(ROW, config_for(ROW))} Set for this row: {ROW.changes}."
+        f"{captions.of_run(ROW, config_for(ROW), weights)} Set for this row: {ROW.changes}."
     )
 
 

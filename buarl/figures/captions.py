@@ -23,12 +23,13 @@ from buarl.training.experiment import Experiment
 AWAY = 3  # pixels from any organ, from where on the background is far
 
 
-def of_run(row: Experiment, config: Config) -> str:
+def of_run(row: Experiment, config: Config, weights: str = "last weights") -> str:
     """Where the networks of a figure come from.
 
     Args:
         row: A row of the figure; its method and rules are not named.
         config: Its numbers.
+        weights: Which weights were drawn, if not the last.
 
     >>> from buarl.training.config import config_for
     >>> print(of_run(Experiment(), config_for(Experiment())))
@@ -40,7 +41,7 @@ def of_run(row: Experiment, config: Config) -> str:
     labeled = "all patients" if row.labeled is None else f"{row.labeled} labeled patients"
     return (
         f"Data: {row.source}, {labeled}; preset {row.preset} ({steps} steps, {size}), "
-        f"seed {row.seed}, last weights."
+        f"seed {row.seed}, {weights}."
     )
 
 

@@ -181,6 +181,7 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
     panel.set_position((0.705, 0.2, 0.275, 0.56))
     panel.set(xlim=(0, 1), ylim=(-1, 3.2))
     most = ceiling(capture.share, errors)
+    fit = f"at most {_percent(most)}" + (": no more fit" if most < 1 else "")
     rows = (
         (
             2.1,
@@ -189,7 +190,13 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
             errors,
             f"of all pixels {_percent(errors)} are wrong",
         ),
-        (0, "recall", capture.recall, most, f"at most {_percent(most)}: no more fit"),
+        (
+            0,
+            "recall",
+            capture.recall,
+            most,
+            fit,
+        ),
     )
     for row, name, value, beside, words in rows:
         panel.barh(row, 1, 0.5, color="#E6E9ED")

@@ -76,6 +76,12 @@ def by_class(rows: Rows, class_names: Sequence[str]) -> dict[str, Rows]:
     return {name: [row for row in rows if row["class"] == name] for name in class_names}
 
 
+def by_moment(rows: Rows) -> dict[str, Rows]:
+    """Rows by the stage and step at which a run was looked at, in their order."""
+    moments = dict.fromkeys(map(_moment, rows))
+    return {f"{m[0]} {m[1]}": [row for row in rows if _moment(row) == m] for m in moments}
+
+
 def by_place(rows: Rows) -> dict[str, Rows]:
     """Rows of one moment by border and inside."""
     return {where: [row for row in rows if row["where"] == where] for where in WHERE}
@@ -92,12 +98,9 @@ def recall_beside_ceiling(rows: Rows, class_names: Sequence[str], title: str = "
         A closed figure: per moment and cut a bar for the recall, in the frame of its ceiling.
     """
     figure, axes = plt.subplots(figsize=SIZE, layout="constrained")
-    moments = list(dict.fromkeys(map(_moment, rows)))
+    moments = by_moment(rows)
     for shift, cut, color in zip((-0.2, 0.2), CUTS, (UNCERTAIN, ERROR), strict=True):
-        found = [
-            cut_at(counts_of_rows([r for r in rows if _moment(r) == moment], class_names), cut)
-            for moment in moments
-        ]
+        found = [cut_at(counts_of_rows(part, class_names), cut) for part in moments.values()]
         places = np.arange(len(moments)) + shift
         axes.bar(places, [100 * c.recall for c in found], 0.34, color=color, label=f"recall, {cut}")
         ceiling = [100 * c.ceiling for c in found]
@@ -105,8 +108,9 @@ def recall_beside_ceiling(rows: Rows, class_names: Sequence[str], title: str = "
         label = "most there can be" if cut == CUTS[-1] else None
         axes.bar(places, ceiling, 0.34, label=label, **look)
     axes.set_xticks(
-        range(len(moments)), [f"{stage}\n{step}" for stage, step in moments], fontsize=7
+        range(len(moments)), ["\n".join(name.rsplit(" ", 1)) for name in moments], fontsize=7
     )
+    axes.margins(y=0.35)  # room for the legend
     axes.set_xlabel("stage and step")
     _finish(axes, "errors caught, %", title)
     return closed(figure)

@@ -122,7 +122,7 @@ def _draw_surface(
     margin = 0.08 * (high - low).max()
     low, high = np.maximum(low - margin, 0), np.minimum(high + margin, size)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    axes.set_box_aspect(high - low, zoom=1.25)
+    axes.set_box_aspect(high - low, zoom=1.1)
     axes.view_init(**VIEW)
     axes.set_axis_off()
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from buarl.figures.draw import PALETTE, WIDTH, closed, draw_labels
 
-BACKGROUND = 0.1  # "confident enough of not belonging to background"
+BACKGROUND = 0.15  # "confident enough of not belonging to background"
 AROUND = 10  # pixels on every side of the one that is shown
 MARK = "#F0E442"
 

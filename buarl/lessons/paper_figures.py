@@ -137,7 +137,7 @@ def _fig4(methods: Mapping[str, Method], source: Source, config: Config) -> Draw
         volume.image, {"label": volume.label, **columns}, source.class_names, volume.label
     )
     said = captions.of_volume(volume.label, columns)
-    far = f"Dark surfaces lie more than {surfaces.FAR:g} voxels from the true one."
+    far = f"In the errors' color, surfaces more than {surfaces.FAR:g} voxels from the true one."
     return Drawn(figure, f"Fig. 4, {case} (validation). {far} {said}")
 
 

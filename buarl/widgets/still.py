@@ -150,5 +150,6 @@ def beside_widget(bundle: tuple[dict, dict] | None, figure: Figure | None, text:
         picture = png(figure)
         data["image/png"] = base64.b64encode(picture).decode()
         width, height = (int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))
-        metadata["image/png"] = {"width": width * 96 // DPI, "height": height * 96 // DPI}
+        size = {"width": width * 96 // DPI, "height": height * 96 // DPI}
+        metadata["image/png"] = {**size, "alt": text}
     return data, metadata

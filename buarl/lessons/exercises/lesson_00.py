@@ -16,3 +16,18 @@ from buarl.lessons.exercises.judging import off
 def percentile_of_three(answer: Any) -> str | None:
     """Which percentile marks the 3 most uncertain of 100 pixels?"""
     return off(answer, 97, mistakes={"that marks 97 pixels: the percentile counts from below.": 3})
+
+
+@exercise(
+    "00.2",
+    hint="a certain pixel weighs 1 / 0.99 and an uncertain one alpha / 0.01.",
+    praise="With half the weight per region, alpha = 0.5, an uncertain pixel weighs 49.5 times that.",
+)
+def equal_alpha(answer: Any) -> str | None:
+    """The alpha at which CRL at q = 99 weighs all pixels alike, per region."""
+    mistakes = {
+        "that is where the uncertain region as a whole counts fully; ask for one pixel.": 1.0,
+        "that is the ratio upside down.": 99.0,
+        "that is the paper's value, at which the ratio is 49.5.": 0.5,
+    }
+    return off(answer, 1 / 99, mistakes=mistakes, tolerance=2e-4)

@@ -124,7 +124,10 @@ class Explorer(anywidget.AnyWidget):
             self.refresh()
 
     def __repr__(self) -> str:
-        return self.message or "Explorer: run this cell to move its sliders"
+        if self.message or self.view is None:
+            return self.message or "Explorer: run this cell to move its sliders"
+        shown = ", ".join(panel.title for panel in self.view.panels)
+        return f"Explorer of {shown}: run this cell to move its sliders"
 
     def _repr_mimebundle_(self, **keywords: object) -> tuple[dict, dict]:
         """The live widget, and beside it its pictures for readers without a kernel."""

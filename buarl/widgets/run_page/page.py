@@ -17,6 +17,7 @@ from buarl.figures.draw import ERROR, PALETTE
 from buarl.figures.inline import entropy_picture, inline_svg, png_uri, slice_picture
 from buarl.figures.premise import (
     by_class,
+    by_moment,
     by_place,
     error_by_percentile,
     last_moment,
@@ -26,7 +27,7 @@ from buarl.figures.premise import (
 )
 from buarl.outside import Code
 from buarl.training.checkpoint import write_text
-from buarl.widgets.run_page.tables import class_table, run_title, runs_table, spread_table
+from buarl.widgets.run_page.tables import class_table, repeated, run_title, runs_table, spread_table
 from buarl.widgets.run_page.worst import worst_cases
 from buarl.widgets.scrub import SCRIPT, STYLE
 from buarl.widgets.scrub_pack import pack
@@ -88,7 +89,7 @@ def run_page(
         runs=runs,
         title="Run " + runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
         titles={run.name: run_title(run) for run in runs},
-        faults=faults,
+        remarks=[f"Left out: {fault}" for fault in faults] + repeated(runs),
         tables={"runs": runs_table(runs), "spread": spread_table(runs), "class": class_table(runs)},
         curves=_curves(runs),
         premise=_premise(runs),
@@ -134,14 +135,15 @@ def _premise(runs: Sequence[Capsule]) -> list[dict[str, Any]]:
         sides = {side: rows for side, rows in sides.items() if rows}
         side = "unlabeled" if "unlabeled" in sides else "labeled"
         ours = sides[side]
+        all_moments = [row for row in run.premise if row["images"] == side]
         for what, rows in (
-            ("all voxels", sides),
+            ("all voxels, at the end", sides),
+            (f"{side} images, all voxels, while it trained", by_moment(all_moments)),
             (f"{side} images, by class of the label", by_class(ours, names)),
             (f"{side} images, on borders and inside", by_place(ours)),
         ):
             charts.append(_svg(error_by_percentile(rows, names, what), f"{run.name}, {what}"))
         what = f"{side} images: recall at 95 and 99"
-        all_moments = [row for row in run.premise if row["images"] == side]
         charts.append(_svg(recall_beside_ceiling(all_moments, names, what), f"{run.name}, {what}"))
         if run.calibration:
             what = "student on validation images"

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from buarl.capsule import Capsule
+from buarl.capsule import Capsule, fingerprint
 from buarl.evaluation.scores import summary
 from buarl.results.table import COLUMNS, DECIMALS, score_text
 
@@ -66,7 +66,7 @@ def spread_table(runs: Sequence[Capsule]) -> Table:
     for run in runs:
         row = json.dumps({k: v for k, v in run.row.items() if k != "seed"}, sort_keys=True)
         for split, rows in run.metrics.items():
-            groups.setdefault((row, split), {})[run.seed] = _scores(rows)
+            groups.setdefault((row, split), {}).setdefault(run.seed, _scores(rows))
             titles[row] = run_title(run)
     lines = [["trained", "split", *COLUMNS.values(), "seeds"]]
     for (row, split), by_seed in groups.items():
@@ -74,6 +74,22 @@ def spread_table(runs: Sequence[Capsule]) -> Table:
             cells = [_mean_and_spread(key, [s[key] for s in by_seed.values()]) for key in COLUMNS]
             lines.append([titles[row], split, *cells, ", ".join(map(str, by_seed))])
     return lines
+
+
+def repeated(runs: Sequence[Capsule]) -> list[str]:
+    """A sentence for every run that another one repeats, as a spread counts a seed once.
+
+    Args:
+        runs: Capsules.
+    """
+    first: dict[str, str] = {}
+    twins = [(run.name, first.setdefault(fingerprint(run.run), run.name)) for run in runs]
+    return [
+        f"{name} is the run {other} once more, with the same row, data and seed; a spread between "
+        "seeds counts it once"
+        for name, other in twins
+        if name != other
+    ]
 
 
 def class_table(runs: Sequence[Capsule]) -> Table:

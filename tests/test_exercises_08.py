@@ -3,9 +3,7 @@
 
 def paste(around, inside, top, left, height, width):
     mixed = around.copy()
-    mixed[top : top + height, left : left + width] = inside[
-        top : top + height, left : left + width
-    ]
+    mixed[top : top + height, left : left + width] = inside[top : top + height, left : left + width]
     return mixed
 
 

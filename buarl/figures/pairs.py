@@ -49,8 +49,7 @@ def student_and_teacher_frames(
     figures = []
     for now in range(moments):
         figure = plt.figure(figsize=SIZE)
-        title = f"step {steps[now]} of {steps[-1]}"
-        figure.text(0.855, 0.91, title, ha="center", fontsize=13, weight="bold")
+        figure.text(0.855, 0.91, f"step {steps[now]}", ha="center", fontsize=13, weight="bold")
         for number, name in enumerate(WHO):
             tall = SIDE * SIZE[0] / SIZE[1]
             panel = figure.add_axes((0.005 + number * (SIDE + 0.01), BOTTOM, SIDE, tall))
@@ -68,7 +67,7 @@ def _curves(axes: Axes, steps: np.ndarray, percent: np.ndarray, now: int) -> Non
     for number, (name, (color, style)) in enumerate(zip(WHO, LINES, strict=True)):
         axes.plot(steps[: now + 1], percent[: now + 1, number], style, color=color, label=name)
         axes.plot(steps[now], percent[now, number], "o", color=color, markersize=5)
-    top = min(1.05 * float(percent.max()), 4 * float(np.median(percent)))
+    top = 1.05 * float(percent.max())
     axes.set(xlim=(0, 1.02 * steps[-1]), ylim=(0, top), xlabel="step")
     axes.set_title("wrong pixels, %", fontsize=11)
     axes.tick_params(labelsize=9)

@@ -19,7 +19,7 @@ from buarl.lessons.exercises.judging import off
 def half_life(answer: Any) -> str | None:
     """Steps after which half of a teacher is gone."""
     mistakes = {
-        "after 50 steps 0.99^50 = 61 % is left: what goes is 1 % of the rest, not of the start.": 50,
+        "after 50 steps 0.99^50 = 61 % is left: 1 % of the rest goes, not of the start.": 50,
         "that is the mean age of what it remembers, not the half-life.": 99,
         "that is the time constant, after which 37 % is left.": 100,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import replace
 
@@ -223,6 +224,18 @@ def test_no_committed_claim_is_settled_by_fewer_than_three_seeds():
 
 
 # The command
+
+
+def test_verdicts_print_with_the_rule_and_as_csv_with_one_head(capsys):
+    assert main(["table", "verdicts"]) == 0
+    said = capsys.readouterr().out
+    assert "preset mini, split val, protocol honest" in said
+    assert "lies above 0; refuted: it lies below half the printed gain" in said
+    assert main(["table", "verdicts", "--format", "csv"]) == 0
+    head, *rows = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert head == ["claim", "reading", "printed gain", "verdict", "measured", "runs", "other_runs"]
+    assert len(rows) == 2 * len(CLAIMS)
+    assert {row[3] for row in rows} <= {"holds", "refuted", "undecided", "not run"}
 
 
 def test_two_rows_of_the_ledger_are_compared(capsys):

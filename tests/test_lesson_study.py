@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -29,6 +30,7 @@ def small():
                 run("ours", 1, 0.4, 0.5, wrong=0.05),
                 run("ours", 3, 0.0, 0.0),
                 run("once", 1, 0.0, 0.0),
+                run("late", 9, 0.0, 0.0),
             ]
         }
     )
@@ -51,14 +53,20 @@ def test_differences_are_taken_seed_by_seed_where_both_rows_have_one(small):
     assert small.wrong_difference("ours", "plain").values == pytest.approx((-0.05, -0.05))
 
 
+def test_one_seed_has_no_spread(small):
+    assert math.isnan(small.dice("once").sd)
+    found = small.difference("once", "plain")
+    assert found.mean == pytest.approx(-0.25)
+    assert math.isnan(found.low)
+
+
 def test_what_is_not_there_is_refused_by_name(small, tmp_path):
     for ask, message in (
         (lambda: small.dice("BPC"), "rows .*'plain'.*got 'BPC'"),
         (lambda: small.dice("plain", "teacher"), "network of 'plain'.*'student'.*got 'teacher'"),
         (lambda: small.dice("plain", structure="heart"), "'RV', 'LV'.*got 'heart'"),
         (lambda: small.wrong("plain", "pretrain"), "moment .*'end'.*got 'pretrain'"),
-        (lambda: small.dice("once"), "once.* two seeds"),
-        (lambda: small.difference("once", "plain"), "two seeds"),
+        (lambda: small.difference("late", "plain"), "no seed in common"),
         (lambda: small.cases("plain", 3), r"\[1, 2\], got 3"),
         (lambda: lesson_study(tmp_path / "none.json"), "none.json"),
     ):
@@ -70,6 +78,7 @@ def test_what_is_not_there_is_refused_by_name(small, tmp_path):
             lesson_study(tmp_path / "bad.json")
 
 
+@pytest.mark.xfail(strict=True, reason="the study is still running: make lesson-study")
 def test_every_row_was_run_with_five_seeds():
     study = lesson_study()
     assert study.rows == list(STUDY_ROWS)

@@ -2,10 +2,9 @@
 
     make lesson-study
 
-A run that is finished is never trained again: its network is kept in the cache under a fingerprint
-of everything that decided it, and its scores stand in the files, which are written after every run.
-So the command may be stopped and started again at any time. One run takes one to three minutes on
-one thread.
+The file is written after every run, and what stands in it is not run again unless row or preset
+have changed. So the command may be stopped and started again at any time. `--again` also repeats
+runs that an earlier version of the code made. One run takes one to three minutes on one thread.
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ from buarl.lessons.merit import IMAGES, dice_of_cases, networks_of, wrong_share
 from buarl.lessons.rows import LESSON_SOURCE, STUDY_ROWS, lesson_row
 from buarl.lessons.trained import after_stage_here, fingerprint, trained_here
 from buarl.methods import Method
-from buarl.training.checkpoint import write_atomic
+from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment, config_for
 from buarl.training.run import environment, read_run
 
 FIRST_SEED = 1337
 COMMAND = "make lesson-study"
+DECISIVE = ("source", "labeled", "preset", "image_size", "width", "steps", "split", "images")
 
 
 def main() -> None:
@@ -38,26 +38,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="how many, 1337 first")
     parser.add_argument("--rows", nargs="+", choices=STUDY_ROWS, default=list(STUDY_ROWS))
+    parser.add_argument("--again", action="store_true", help="repeat runs of earlier code")
     chosen = parser.parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + chosen.seeds)
     torch.set_num_threads(1)
     source = open_source(LESSON_SOURCE)
-    kept = json.loads(study.FILE.read_text("utf-8")) if study.FILE.is_file() else {"runs": []}
-    for seed in seeds:
+    runs = known_runs(head(source))
+    for seed in range(FIRST_SEED, FIRST_SEED + chosen.seeds):
         for name in chosen.rows:
-            row = lesson_row(name, source, seed)
-            made_by = fingerprint(row, source)
-            known = [run for run in kept["runs"] if (run["row"], run["seed"]) == (name, seed)]
-            if known and known[0]["fingerprint"] == made_by:
+            made_by = fingerprint(lesson_row(name, source, seed), source)
+            known = runs.get((name, seed))
+            if known and not (chosen.again and known["fingerprint"] != made_by):
                 continue
-            method = trained_here(row, source)
-            seconds = sum(read_run(cache_root() / "trained" / made_by)["seconds"].values())
-            found = {"row": name, "seed": seed, "fingerprint": made_by, "seconds": round(seconds)}
-            found |= scored(method, row, source)
-            kept["runs"] = [run for run in kept["runs"] if run not in known] + [found]
-            write(kept, source)
-            dice = np.nanmean([v for v in found["dice"]["student"].values() if v is not None])
-            print(f"{seed} {name}: Dice {dice:.3f}, {seconds:.0f} s", flush=True)
+            runs[name, seed] = {"row": name, "seed": seed, **run(name, seed, source)}
+            order = {row: place for place, row in enumerate(STUDY_ROWS)}
+            ordered = sorted(runs.values(), key=lambda each: (order[each["row"]], each["seed"]))
+            write_json(study.FILE, {**head(source), "runs": ordered})
+
+
+def known_runs(now: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Runs of the file whose numbers are still those of row and preset."""
+    if not study.FILE.is_file():
+        return {}
+    then = json.loads(study.FILE.read_text("utf-8"))
+    if any(then[key] != now[key] for key in DECISIVE):
+        return {}
+    runs = [run for run in then["runs"] if then["rows"][run["row"]] == now["rows"][run["row"]]]
+    return {(run["row"], run["seed"]): run for run in runs}
+
+
+def run(name: str, seed: int, source: Source) -> dict[str, Any]:
+    """Train one row with one seed, unless the cache has it, and score it."""
+    row = lesson_row(name, source, seed)
+    method, made_by = trained_here(row, source), fingerprint(row, source)
+    seconds = sum(read_run(cache_root() / "trained" / made_by)["seconds"].values())
+    found = {"fingerprint": made_by, "seconds": round(seconds), **scored(method, row, source)}
+    dice = np.mean([value for value in found["dice"]["student"].values() if value is not None])
+    print(f"{seed} {name}: Dice {dice:.3f}, {seconds:.0f} s", flush=True)
+    return found
 
 
 def scored(method: Method, row: Experiment, source: Source) -> dict[str, Any]:
@@ -74,13 +91,11 @@ def scored(method: Method, row: Experiment, source: Source) -> dict[str, Any]:
     return {"dice": dice, "wrong": wrong}
 
 
-def write(kept: dict, source: Source) -> None:
-    """All runs so far; rows in the order of the study."""
-    order = list(STUDY_ROWS)
-    runs = sorted(kept["runs"], key=lambda run: (order.index(run["row"]), run["seed"]))
+def head(source: Source) -> dict[str, Any]:
+    """How the study is made."""
     row = lesson_row("supervised", source)
     config = config_for(row)
-    head = {
+    return {
         "command": COMMAND,
         "source": source.name,
         "labeled": row.labeled,
@@ -92,10 +107,8 @@ def write(kept: dict, source: Source) -> None:
         "split": "val",
         "images": IMAGES,
         "environment": environment(),
-        "rows": {name: lesson_row(name, source).as_dict() for name in order},
+        "rows": {name: lesson_row(name, source).as_dict() for name in STUDY_ROWS},
     }
-    text = json.dumps({**head, "runs": runs}, indent=1) + "\n"
-    write_atomic(study.FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":

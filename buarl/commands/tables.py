@@ -54,13 +54,14 @@ class Table:
         if self.what == "verdicts":
             from buarl.results.verdicts import verdict_text, verdicts
 
-            for protocol in PROTOCOLS if self.protocol == "both" else (self.protocol,):
+            both = PROTOCOLS if self.format != "csv" else PROTOCOLS[:1]  # a file has one head
+            for protocol in both if self.protocol == "both" else (self.protocol,):
                 found = verdicts(
                     results.entries, preset=plan.preset, readings=plan.readings, protocol=protocol
                 )
-                if protocol == "honest" or any(each.comparison for each in found):
+                if self.format != "csv":
                     print(f"preset {plan.preset}, split {plan.split}, protocol {protocol}\n")
-                    print(verdict_text(found, form=self.format))
+                print(verdict_text(found, form=self.format))
             return
         protocols = PROTOCOLS if self.protocol == "both" else (self.protocol,)
         lines = lines_of(plan.rows(), results, protocols)

@@ -49,9 +49,8 @@ def lesson_row(name: str, source: Source, seed: int = 1337) -> Experiment:
     """Make a row of the lessons for a data set, both terms normalized per voxel unless it says so.
 
     Slices are trained on with preset "lesson", where every row takes as many steps as the others:
-    BCP has half of them in its first stage (the paper a quarter of a run a hundred times as long;
-    with a quarter of 400, some first stages never find the heart). The small phantom, on which a
-    training should take a minute, and volumes keep preset "toy".
+    BCP has half of them in its first stage (the paper a quarter of a run thirty times as long).
+    The small phantom, on which a training should take a minute, and volumes keep preset "toy".
 
     Args:
         name: One of `STUDY_ROWS`, for example "BCP + URL + CRL".

@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
     Attributes:
         mean: Over the seeds.
-        sd: Standard deviation between seeds (n - 1).
+        sd: Standard deviation between seeds (n - 1); NaN with one seed.
         values: One for each seed, in the order of `seeds`.
         seeds: Which.
     """
@@ -43,8 +43,8 @@ class Difference(NamedTuple):
 
     Attributes:
         mean: Over the seeds that both rows have.
-        sd: Standard deviation of the differences between seeds (n - 1).
-        low: Lower end of the 95 % interval of the mean, by Student's t.
+        sd: Standard deviation of the differences between seeds (n - 1); NaN with one seed.
+        low: Lower end of the 95 % interval of the mean, by Student's t; NaN with one seed.
         high: Its upper end.
         values: One for each seed.
         seeds: Which.
@@ -91,7 +91,7 @@ class Study:
             network: "student" or "teacher".
             structure: Name of a class; None takes the mean over all.
         Raises:
-            ValueError: no such row, network or class, or fewer than two seeds.
+            ValueError: no such row, network or class.
         """
         found = [(run["seed"], _dice(run, network, structure)) for run in self._runs(row)]
         return _spread(row, found)
@@ -104,7 +104,7 @@ class Study:
             moment: "end", or "pretrain" for the end of BCP's first stage: those are the first
                 pseudo-labels.
         Raises:
-            ValueError: no such row or moment, or fewer than two seeds.
+            ValueError: no such row or moment.
         """
         found = []
         for run in self._runs(row):
@@ -126,7 +126,7 @@ class Study:
             network: "student" or "teacher".
             structure: Name of a class; None takes the mean over all.
         Raises:
-            ValueError: as `dice`, or fewer than two seeds that both rows have.
+            ValueError: as `dice`, or no seed that both rows have.
         """
         ours, theirs = (self.dice(name, network, structure) for name in (row, other))
         return _difference(f"{row!r} and {other!r}", ours, theirs)
@@ -139,7 +139,7 @@ class Study:
             other: What is subtracted.
             moment: See `wrong`.
         Raises:
-            ValueError: as `wrong`, or fewer than two seeds that both rows have.
+            ValueError: as `wrong`, or no seed that both rows have.
         """
         ours, theirs = (self.wrong(name, moment) for name in (row, other))
         return _difference(f"{row!r} and {other!r}", ours, theirs)
@@ -235,10 +235,11 @@ def _dice(run: dict[str, Any], network: str, structure: str | None) -> float:
 
 
 def _spread(what: str, found: list[tuple[int, float]]) -> Spread:
-    if len(found) < 2:
-        raise ValueError(f"{what}: a spread needs two seeds or more, there are {len(found)}")
+    if not found:
+        raise ValueError(f"{what} have no seed in common")
     seeds, values = zip(*found, strict=True)
-    return Spread(fmean(values), stdev(values), tuple(values), tuple(seeds))
+    sd = stdev(values) if len(values) > 1 else math.nan
+    return Spread(fmean(values), sd, tuple(values), tuple(seeds))
 
 
 def _difference(what: str, ours: Spread, theirs: Spread) -> Difference:

@@ -82,7 +82,7 @@ PRESETS: dict[str, Preset] = {
         variants={3: _SHORT_3D},
     ),
     "lesson": Preset(  # what the lessons' networks are trained with, see buarl/lessons/networks
-        steps=400,
+        steps=1200,
         labeled_batch=4,
         width=6,
         image_size={2: (128, 128)},

@@ -21,7 +21,7 @@ def percentile_of_three(answer: Any) -> str | None:
 @exercise(
     "00.2",
     hint="a certain pixel weighs 1 / 0.99 and an uncertain one alpha / 0.01.",
-    praise="With half the weight per region, alpha = 0.5, an uncertain pixel weighs 49.5 times that.",
+    praise="At alpha = 0.5 an uncertain pixel weighs 49.5 times a certain one.",
 )
 def equal_alpha(answer: Any) -> str | None:
     """The alpha at which CRL at q = 99 weighs all pixels alike, per region."""

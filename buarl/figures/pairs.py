@@ -39,6 +39,12 @@ def student_and_teacher_frames(
         T closed figures for `buarl.figures.loops.write_loop`; a line goes around every error.
     Raises:
         ValueError: arrays that do not fit each other.
+
+    >>> steps, wrong = np.array([20, 40]), np.array([[0.3, 0.2], [0.1, 0.1]])
+    >>> guesses, label = np.zeros((2, 2, 8, 8), int), np.zeros((8, 8), int)
+    >>> names = ["background", "heart"]
+    >>> len(student_and_teacher_frames(np.ones((8, 8)), label, steps, guesses, wrong, names))
+    2
     """
     moments = len(steps)
     if np.shape(guesses) != (moments, 2, *image.shape) or np.shape(wrong) != (moments, 2):

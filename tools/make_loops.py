@@ -20,9 +20,11 @@ from matplotlib.figure import Figure
 
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
+from buarl.evaluation.calibration import calibration_error, reliability
 from buarl.evaluation.errors import Capture, error_capture
 from buarl.evaluation.predict import predict_probs
 from buarl.figures import captions, plots, undecided
+from buarl.figures.confidence import confidence_and_accuracy
 from buarl.figures.loops import sweep_frames, training_frames, write_loop
 from buarl.figures.views import training_view
 from buarl.lessons.paper_figures import Drawn
@@ -125,10 +127,15 @@ def draw_loops(source: Source, folder: Path) -> dict[str, str]:
     for name in ("percentile", "training"):
         print(f"acdc/{name}.gif: {(folder / f'{name}.gif').stat().st_size / 1000:.0f} kB")
     said = captions.of_errors(label, guess, entropy)
+    above = (
+        f"{100 * (entropy > 0.5).mean():.3g} % at step {step}"
+        for step, entropy in zip(found.steps, found.entropy, strict=True)
+    )
+    drift = f"Pixels of all {len(found.names)} slices above half a nat: {', '.join(above)}."
     slice_ = f"{found.names[number]}, an unlabeled training slice."
     return {
         "percentile.gif": f"The most uncertain 10 % to 0.1 % of {slice_} {said}",
-        "training.gif": f"{slice_} At the last of these steps: {said}",
+        "training.gif": f"{slice_} At the last of these steps: {said} {drift}",
     }
 
 
@@ -162,7 +169,28 @@ def draw_figures(source: Source) -> dict[str, Drawn]:
             f"Fig. 5, {slice_} In the paper's colors: green is high entropy, red low. {cuts}",
         ),
     }
-    return {name: Drawn(*drawn) for name, drawn in said.items()}
+    return {name: Drawn(*drawn) for name, drawn in said.items()} | {"reliability": doubt(found)}
+
+
+def doubt(found: Record) -> Drawn:
+    """Confidence beside accuracy of the student, and what two ways of doubt catch (lesson 04)."""
+    probs, label = torch.from_numpy(found.probs), torch.from_numpy(found.label.astype(np.int64))
+    wrong, rows = probs.argmax(1) != label, reliability(probs, label)
+    ways = {"entropy": entropy_of_probs(probs), "1 - max p": 1 - probs.amax(1)}
+    cuts = (99, 97, 95)
+    caught = {
+        way: ", ".join(f"{100 * error_capture(wrong, values, q).recall:.0f}" for q in cuts)
+        for way, values in ways.items()
+    }
+    rate = wrong.float().mean().item()
+    most = ", ".join(f"{100 * min(1, (100 - q) / 100 / rate):.0f}" for q in cuts)
+    by_way = "; ".join(f"{way} {found_} %" for way, found_ in caught.items())
+    return Drawn(
+        confidence_and_accuracy({"Mean Teacher on ACDC": rows}),
+        f"The student on all {len(label)} slices, one cut for all. {100 * rate:.1f} % of the "
+        f"pixels are wrong; expected calibration error {100 * calibration_error(rows):.1f} %. "
+        f"Errors caught at q = 99, 97, 95: {by_way}; at most {most} %.",
+    )
 
 
 def at(found: Record, number: int) -> tuple[np.ndarray, ...]:

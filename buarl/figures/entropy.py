@@ -37,7 +37,7 @@ def entropy_spread(
     axes.set_xlim(0, 1.03 * highest)
     axes.set_yticks([0.1, 1, 5, 10, 100], ["0.1", "1", "5", "10", "100"])
     axes.set_xlabel("entropy U (nats)")
-    axes.set_ylabel("% of pixels above H")
+    axes.set_ylabel("% of pixels above U")
     axes.legend(fontsize=8, loc="lower left")
     return closed(figure)
 

@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PORT ?= 8866
 TEST_JOBS ?= 2
 export GOMP_SPINCOUNT ?= 3000
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600
 # Examples of docstrings, in the package alone: solutions are scripts, run by tests/test_notebooks.py.
 # A module whose extra is not installed is skipped; tests/test_structure.py imports every module.
 EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/solutions
@@ -19,8 +19,8 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/python -m buarl demo
 
-test: $(READY)  # TQDM_DISABLE: a bar of a first training is no output that a lesson promises
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
 
 test-slurm: $(READY)  # a real Slurm of one node for a minute: root, and Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 BUARL_SLURM=1 $(BIN)/python -m pytest tests/slurm
@@ -45,6 +45,7 @@ bench: $(READY)  # BENCH='--json FILE' make bench
 
 figures: $(READY)
 	$(BIN)/python tools/make_figures.py
+	$(BIN)/python tools/make_explorer_pages.py
 
 lesson-networks: $(READY)  # the networks that come with the package; ten minutes of one thread
 	OMP_NUM_THREADS=1 $(BIN)/python tools/make_lesson_networks.py
@@ -66,9 +67,10 @@ dist: $(READY)  # sdist, and a wheel made from it
 clean:
 	rm -rf .venv
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt requirements-devices.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "buarl needs Python 3.11 or newer: PYTHON=python3.12 make ..."; exit 1; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-devices.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
 	@touch $@
 	@case "$$SHELL" in \

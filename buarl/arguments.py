@@ -245,6 +245,15 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The precision in which losses and entropies are computed: float32, and float64 where given.
+
+    >>> at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def may_look(tensor: Tensor) -> bool:
     """Whether the values of a tensor can be checked without making a GPU wait.
 

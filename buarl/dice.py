@@ -15,6 +15,7 @@ from buarl.arguments import (
     check_tensor,
     short,
 )
+from buarl.whole_batch import batch_mean, batch_total
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,12 @@ def dice_loss(probs: Tensor, target: Tensor, masks: Tensor, dice: Dice) -> Tenso
     predicted = probs.square() if dice.squared else probs  # (B, C, N)
     sums = [region_sums(values, masks) for values in (probs * truth, predicted, true)]  # (B, R, C)
     if not dice.per_sample:
-        sums = [total.sum(0, keepdim=True) for total in sums]
+        sums = batch_total(torch.stack([each.sum(0, keepdim=True) for each in sums]))
     overlap, predicted, true = (total[..., 0 if dice.background else 1 :] for total in sums)
     above = dice.overlap_factor * overlap + (dice.smooth if dice.smooth_above else 0)
     score = above / (predicted + true + dice.smooth)  # (B or 1, R, C)
-    return 1 - score.mean((0, 2))
+    score = score.mean((0, 2))  # (R,)
+    return 1 - (batch_mean(score) if dice.per_sample else score)
 
 
 def region_sums(values: Tensor, masks: Tensor) -> Tensor:

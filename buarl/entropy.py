@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from buarl.arguments import (
+    at_least_float32,
     check_axes,
     check_choice,
     check_number,
@@ -16,6 +17,7 @@ from buarl.arguments import (
     may_look,
     widest_float,
 )
+from buarl.whole_batch import batch_kth_smallest, batch_least, batch_parts, batch_total
 
 Scope = Literal["batch", "image"]
 ROUNDING = -0.1  # an entropy below comes from no probabilities, of whatever precision
@@ -35,7 +37,8 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
         probs: Class probabilities, float of any precision, (B, C, *spatial), 0 to 1, with sum 1
             over axis 1.
     Returns:
-        float32 (B, *spatial), from 0 (one class is certain) to ln C (all classes are alike).
+        float32 (B, *spatial), from 0 (one class is certain) to ln C (all classes are alike);
+        float64 of float64.
     Raises:
         TypeError: anything but a tensor of real floating-point numbers.
         ValueError: no axis of classes, or, on the CPU, numbers that are no probabilities.
@@ -45,7 +48,7 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
     """
     check_tensor("probs", probs)
     check_axes("probs", probs)
-    entropy = torch.special.entr(probs.float()).sum(1)  # Eq. 3
+    entropy = torch.special.entr(at_least_float32(probs)).sum(1)  # Eq. 3
     if may_look(entropy) and (low := float(entropy.detach().amin())) < ROUNDING:
         raise ValueError(
             "probs must be probabilities, 0 to 1 (use logits.softmax(1)), got numbers outside, "
@@ -65,7 +68,7 @@ def entropy_map(logits: Tensor) -> Tensor:
         logits: What a network puts out before its softmax, float of any precision,
             (B, C, *spatial).
     Returns:
-        float32 (B, *spatial), 0 to ln C, nats. NaN where a logit is NaN.
+        float32 (B, *spatial), 0 to ln C, nats; float64 of float64. NaN where a logit is NaN.
     Raises:
         TypeError: anything but a tensor of real floating-point numbers.
         ValueError: no axis of classes.
@@ -75,7 +78,8 @@ def entropy_map(logits: Tensor) -> Tensor:
     """
     check_tensor("logits", logits)
     check_axes("logits", logits)
-    finite = logits.float().clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
+    exact = at_least_float32(logits)
+    finite = exact.clamp(-1e30, 1e30)  # inf - inf inside the softmax would be NaN
     probs = finite.softmax(1)  # (B, C, *spatial)
     # A class of probability 0 adds nothing, nor does one of 1; but the slope is infinite at 0.
     return entropy_of_probs(torch.where(probs == 0, 1, probs))  # (B, *spatial)
@@ -106,7 +110,8 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     Args:
         entropy: Float of any precision, (B, *spatial), nats.
         percentile: q in percent, 0 to 100; between two voxels it interpolates linearly.
-        scope: "batch" takes all voxels of the batch together, "image" each image on its own.
+        scope: "batch" takes all voxels of the batch together, also where it lies in parts on
+            several devices (see `buarl.whole_batch`); "image" each image on its own.
     Returns:
         float64 (float32 on a device that has no other), (1,) for "batch" or (B,) for "image";
         equals `numpy.percentile` in float64.
@@ -121,10 +126,13 @@ def entropy_threshold(entropy: Tensor, percentile: float, scope: Scope = "batch"
     flat, percentile = _flatten(entropy, percentile, scope), float(percentile)
     if may_look(flat) and flat.amax().isnan():
         raise ValueError(f"entropy has NaN in {int(flat.isnan().sum())} of {flat.numel()} voxels")
-    rank, fraction = _rank(flat.shape[1], percentile)
-    lower = _order_statistic(flat, rank)
+    rank, fraction = _rank(flat.shape[1], percentile, scope)
+    lower = _order_statistic(flat, rank, scope)
     above = torch.where(flat > lower, flat, math.inf).amin(1, keepdim=True)
-    tied = (flat <= lower).sum(1, keepdim=True) >= rank + 2
+    not_above = (flat <= lower).sum(1, keepdim=True)
+    if scope == "batch":
+        above, not_above = batch_least(above), batch_total(not_above)
+    tied = not_above >= rank + 2
     upper = torch.where(tied | (fraction == 0), lower, above)
     lower, upper = (each.to(widest_float(each.device)) for each in (lower, upper))
     # Two forms of the same line, as in numpy: each is exact at its own end.
@@ -146,7 +154,8 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
             in float64, everything below in float32.
         percentile: q in percent, 0 to 100 (the paper: 95 for labeled images, and for unlabeled ones
             99 on ACDC and 95 on LA).
-        scope: "batch" takes all voxels of the batch together, "image" each image on its own.
+        scope: "batch" takes all voxels of the batch together, also where it lies in parts on
+            several devices (see `buarl.whole_batch`); "image" each image on its own.
     Returns:
         bool (B, *spatial), True where uncertain: strictly above, so a constant map has no uncertain
         voxel. A voxel of NaN is never certain: NaN ranks above every number, and where so many are
@@ -159,23 +168,26 @@ def uncertain_mask(entropy: Tensor, percentile: float, scope: Scope = "batch") -
     tensor([[False, False,  True,  True]])
     """
     flat, percentile = _flatten(entropy, percentile, scope), float(percentile)
-    rank, _ = _rank(flat.shape[1], percentile)
+    rank, _ = _rank(flat.shape[1], percentile, scope)
     # No value lies strictly between the order statistic at floor(position) and the interpolated
     # threshold, so U > mu is U > that statistic: one selection, no rounding, any number of voxels.
-    lower = _order_statistic(flat, rank)
+    lower = _order_statistic(flat, rank, scope)
     certain = flat <= lower  # False for NaN
     return ~certain.view(entropy.shape)  # Eq. 4
 
 
-def _order_statistic(flat: Tensor, rank: int) -> Tensor:
+def _order_statistic(flat: Tensor, rank: int, scope: Scope) -> Tensor:
     """The value that `rank` others precede in order, of every row, (rows, 1)."""
+    if scope == "batch" and batch_parts() > 1:
+        return batch_kth_smallest(flat[0], rank).view(1, 1)
     if flat.device.type == "cpu":
         return flat.kthvalue(rank + 1, dim=1, keepdim=True).values
     return flat.sort(1).values[:, rank : rank + 1]  # CUDA's kthvalue: 20 x slower, pytorch#75599
 
 
-def _rank(count: int, percentile: float) -> tuple[int, float]:
-    """Where the percentile lies among `count` values in order: a whole rank and the rest."""
+def _rank(count: int, percentile: float, scope: Scope) -> tuple[int, float]:
+    """Where the percentile lies among the values in order: a whole rank and the rest."""
+    count = count * batch_parts() if scope == "batch" else count
     position = percentile / 100 * (count - 1)
     rank = min(math.floor(position), count - 1)
     return rank, position - rank

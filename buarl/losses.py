@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from buarl.arguments import (
+    at_least_float32,
     check_axes,
     check_choice,
     check_classes,
@@ -22,6 +23,7 @@ from buarl.arguments import (
 )
 from buarl.dice import DICE_SSL4MIS, Dice, dice_loss, region_sums
 from buarl.rule import Region, check_regions
+from buarl.whole_batch import batch_least, batch_parts, batch_total
 
 Reduction = Literal["region", "voxel"]
 
@@ -59,7 +61,7 @@ def region_loss(
 
     Args:
         logits: Output of a network, (B, C, *spatial), float of any precision; the loss is computed
-            in float32, also under autocast.
+            in float32, also under autocast, and in float64 where they are float64.
         target: Label or pseudo-label, integer (B, *spatial), 0 to C-1.
         regions: From a rule, e.g. `url()(probs)`; together they make up the place of the loss.
         reduction: "region" or "voxel", see above.
@@ -67,8 +69,8 @@ def region_loss(
         ce_share: Share of the cross-entropy, 0 to 1, Dice has the rest; 0 in methods that only log
             the cross-entropy (DTC, SASSNet, MC-Net, SS-Net).
     Returns:
-        float32 scalar. A region without voxels adds 0 (if `dice` is smooth above). No gradient
-        reaches voxels outside the regions.
+        Scalar, float32 or float64. A region without voxels adds 0 (if `dice` is smooth above). No
+        gradient reaches voxels outside the regions.
     Raises:
         TypeError: what is no tensor, or holds another kind of numbers.
         ValueError: shapes that differ, classes out of range, weights or regions that
@@ -89,13 +91,16 @@ def region_loss(
     check_shape("target", target, shape, fit="logits")
     check_classes("target", target, logits.shape[1])
     with torch.autocast(logits.device.type, enabled=False):
-        means = weighted_means(regions, reduction=reduction, shape=shape)
-        weights, voxels = stacked_weights(means), torch.stack([mean.voxels for mean in means])
+        exact = at_least_float32(logits)
+        means = weighted_means(regions, reduction=reduction, shape=shape, dtype=exact.dtype)
+        weights = stacked_weights(means, exact.dtype)  # (B, R, N)
+        voxels = torch.stack([mean.voxels for mean in means])  # (R,)
         plain = torch.contiguous_format  # channels-last would be copied once more on the way
-        log_probs = logits.to(torch.float32, memory_format=plain).log_softmax(1)  # (B, C, *spatial)
+        log_probs = exact.to(memory_format=plain).log_softmax(1)  # (B, C, *spatial)
         log_probs_flat, target = log_probs.flatten(2), target.flatten(1).long()
         cross_entropy = -log_probs_flat.gather(1, target[:, None])  # (B, 1, N)
-        ce = region_sums(cross_entropy, weights).sum((0, 2)) / voxels.clamp_min(1)  # (R,)
+        ce = batch_total(region_sums(cross_entropy, weights).sum((0, 2)))  # (R,)
+        ce = ce / voxels.clamp_min(1)
         overlap = dice_loss(log_probs_flat.exp(), target, weights, dice)  # (R,)
         losses = (1 - ce_share) * overlap + ce_share * ce  # (R,)
         # Eq. 7: labels, with the regions of URL
@@ -108,7 +113,8 @@ class WeightedMean(NamedTuple):
 
     weights: How much each voxel counts inside the mean, bool or float (B, *spatial).
     factor: How much the mean counts, a number or a scalar tensor.
-    voxels: What the sum is divided by, integer scalar.
+    voxels: What the sum is divided by, integer scalar: those of the whole batch, see
+        `buarl.whole_batch`.
 
     >>> mean = WeightedMean(torch.tensor([[1.0, 0.5]]), 1.0, torch.tensor(2))
     >>> mean.factor * (mean.weights * torch.tensor([[4.0, 2.0]])).sum() / mean.voxels
@@ -163,20 +169,20 @@ def weighted_means(
     if reduction == "region":
         return [_mean_of(region, dtype) for region in regions]
     weights = sum(_inside(region, dtype) for region in regions)  # (B, *spatial)
-    return [WeightedMean(weights, 1.0, place.sum())]
+    return [WeightedMean(weights, 1.0, batch_total(place.sum()))]
 
 
 def _mean_of(region: Region, dtype: torch.dtype) -> WeightedMean:
     """The reading "region" of one region."""
     mask, weight = region
-    voxels = mask.sum()
+    voxels = batch_total(mask.sum())
     if not isinstance(weight, Tensor):  # and make no tensor of it: a GPU would wait for it
         return WeightedMean(mask, float(weight), voxels)
     inside = _inside(region, dtype)
-    mean = inside.sum() / voxels.clamp_min(1)
+    mean = batch_total(inside.sum()) / voxels.clamp_min(1)
     if mask.numel():  # a mean lies between its smallest and largest value, but for rounding
-        low = torch.where(mask, inside, math.inf).amin()
-        mean = mean.clamp(low, inside.amax())
+        low = batch_least(torch.where(mask, inside, math.inf).amin())
+        mean = mean.clamp(low, -batch_least(-inside.amax()))
     return WeightedMean(inside / mean.clamp_min(torch.finfo(dtype).tiny), mean, voxels)
 
 
@@ -188,20 +194,21 @@ def _inside(region: Region, dtype: torch.dtype) -> Tensor:
     return mask.to(dtype) * float(weight)
 
 
-def stacked_weights(means: Sequence[WeightedMean]) -> Tensor:
+def stacked_weights(means: Sequence[WeightedMean], dtype: torch.dtype = torch.float32) -> Tensor:
     """The weights inside R means as one tensor with flat voxels, as `dice_loss` takes them.
 
     Args:
         means: From `weighted_means`.
+        dtype: float32 or float64.
     Returns:
-        float32 (B, R, N).
+        (B, R, N).
 
     >>> mask = torch.ones(2, 5, 5, dtype=torch.bool)
     >>> means = weighted_means([Region(mask, 0.5)], reduction="voxel", shape=(2, 5, 5))
     >>> stacked_weights(means).shape
     torch.Size([2, 1, 25])
     """
-    return torch.stack([mean.weights.flatten(1).float() for mean in means], 1)
+    return torch.stack([mean.weights.flatten(1).to(dtype) for mean in means], 1)
 
 
 def consistency_loss(
@@ -215,7 +222,7 @@ def consistency_loss(
         regions: From a rule, see `region_loss`.
         reduction: "region" or "voxel", see `region_loss`.
     Returns:
-        float32 scalar; with `whole` the plain mean over samples, classes and voxels.
+        Scalar, float32 or float64; with `whole` the plain mean over samples, classes and voxels.
     Raises:
         TypeError, ValueError: as in `region_loss`.
 
@@ -228,7 +235,8 @@ def consistency_loss(
     check_axes("probs", probs)
     check_tensor("teacher_probs", teacher_probs)
     check_shape("teacher_probs", teacher_probs, probs.shape, fit="probs")
-    difference = (probs.float() - teacher_probs.float()).square().mean(1)  # (B, *spatial)
+    error = at_least_float32(probs) - at_least_float32(teacher_probs)  # (B, C, *spatial)
+    difference = error.square().mean(1)  # (B, *spatial)
     return region_mean(difference, regions, reduction=reduction)
 
 
@@ -254,12 +262,14 @@ def region_mean(values: Tensor, regions: Sequence[Region], *, reduction: Reducti
     tensor(5.)
     """
     check_tensor("values", values)
-    values = values if values.dtype == torch.float64 else values.float()
+    values = at_least_float32(values)
     means = weighted_means(
         regions, reduction=reduction, shape=values.shape, fit="values", dtype=values.dtype
     )
+    sums = batch_total(torch.stack([(mean.weights * values).sum() for mean in means]))
     return sum(
-        mean.factor * ((mean.weights * values).sum() / mean.voxels.clamp_min(1)) for mean in means
+        mean.factor * (total / mean.voxels.clamp_min(1))
+        for mean, total in zip(means, sums, strict=True)
     )
 
 
@@ -284,6 +294,5 @@ def voxel_weights(regions: Sequence[Region], *, reduction: Reduction) -> Tensor:
     first = next(iter(regions), None) if isinstance(regions, list | tuple) else None
     shape = getattr(first[0], "shape", ()) if isinstance(first, tuple) and first else ()
     means = weighted_means(regions, reduction=reduction, shape=shape, fit="the first region")
-    return sum(
-        mean.factor * mean.weights * (math.prod(shape) / mean.voxels.clamp_min(1)) for mean in means
-    )
+    voxels = batch_parts() * math.prod(shape)
+    return sum(mean.factor * mean.weights * (voxels / mean.voxels.clamp_min(1)) for mean in means)

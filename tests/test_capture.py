@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from buarl.data.acdc import Acdc
 from buarl.data.batches import Batches, SemiBatch
+from buarl.data.strong_views import StrongViews
 from buarl.fast.recorder import Recorder
 from buarl.fast.resident import ResidentBatches
 from buarl.fast.union_find import largest_component_on_device
@@ -104,6 +105,14 @@ def test_no_step_waits_for_the_device(name, rank, reduction, monkeypatch):
                 whole_step(method, meta_batch(rank))
         else:
             whole_step(method, meta_batch(rank))
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_strong_views_wait_for_nothing(rank, monkeypatch):
+    network = None if rank == 2 else VNet(2, 2)
+    method = tiny_method("bcp", network, strong_views=StrongViews()).to(META).train()
+    with no_waiting(monkeypatch):
+        whole_step(method, meta_batch(rank))
 
 
 def test_a_wait_is_found(monkeypatch):

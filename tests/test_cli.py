@@ -139,7 +139,7 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
         ),
         (
             ["train", "--unlabeled-rule", "crl", "--labeled-percentile", "90", "--out", "{out}"],
-            "labeled_percentile is an argument of the rules url, crl, drop and means nothing to "
+            "labeled_percentile is an argument of the rules url, crl, drop, random_region, border_region and means nothing to "
             "labeled_rule whole",
         ),
         (

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+import test_lesson_form
 import test_notebooks
 import yaml
 from raw_files import image_of, label_of, write_nifti
@@ -80,29 +81,42 @@ def test_its_trainings_work_as_printed(tmp_path, monkeypatch, capsys):
 
 
 def test_the_recipe_of_a_lesson_makes_one_that_keeps_every_rule(tmp_path, monkeypatch):
-    begin, run = (shlex.split(line)[1:] for line in commands() if line.startswith("python tools/"))
+    begin, run, table = (
+        shlex.split(line)[1:] for line in commands() if line.startswith("python tools/")
+    )
     folder = tmp_path / "notebooks"
     folder.mkdir()
+    shutil.copytree(ROOT / "buarl", tmp_path / "buarl")  # it gets the judges of the new lesson
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     tool = runpy.run_path(str(ROOT / begin[0]))
     assert tool["main"](begin[1:], folder) == 0
     path = tmp_path / run[1]  # the command names the file that was begun
     assert path.is_file()
     monkeypatch.setattr(sys, "argv", [run[0], str(path)])
     assert runpy.run_path(str(ROOT / run[0]))["main"]() == 0
+    assert f"| [{path.stem}]" in rows_of_readme(table[0], tmp_path)
     (tmp_path / "README.md").write_text(f"[a lesson](notebooks/{path.name})")
     monkeypatch.setattr(test_notebooks, "ROOT", tmp_path)
     rules = [
         rule
-        for name, rule in vars(test_notebooks).items()
+        for module in (test_notebooks, test_lesson_form)
+        for name, rule in vars(module).items()
         if name.startswith("test_") and [*inspect.signature(rule).parameters] == ["path"]
     ]
-    assert len(rules) >= 12
+    assert len(rules) >= 20
     for rule in rules:
         rule(path)
     test_notebooks.test_solution_runs(folder / "solutions" / f"s{path.stem}.py", tmp_path)
-    for wrong in (["13", "other"], ["1", "x"], ["14", "../x"]):
+    for wrong in (["16", "other"], ["1", "x"], ["17", "../x"]):
         with pytest.raises(SystemExit):
             tool["main"](wrong, folder)
+
+
+def rows_of_readme(tool, home):
+    """The table of lessons as tools/lesson_table.py writes it for a folder."""
+    written = runpy.run_path(str(ROOT / tool))
+    written["rows"].__globals__["ROOT"] = home
+    return written["rows"]()
 
 
 def test_every_dependency_has_a_reason_and_a_tested_version():

@@ -44,6 +44,17 @@ def test_a_control_region_is_as_large_as_the_uncertain_one(make, scope, spatial)
     assert not torch.equal(chosen.mask, wanted)
 
 
+@pytest.mark.parametrize("scope", ["batch", "image"])
+@pytest.mark.parametrize("make", [random_region, border_region])
+def test_a_gpu_sorts_and_chooses_the_same_voxels(make, scope, monkeypatch):
+    probs, masks = probs_of(20, 20), []
+    for on_cpu in (True, False):
+        monkeypatch.setattr("buarl.controls.may_look", lambda tensor, here=on_cpu: here)
+        torch.manual_seed(1)
+        masks.append(make(90, scope=scope)(probs)[0].mask)
+    assert torch.equal(*masks)
+
+
 def test_a_random_region_is_another_in_every_draw_and_the_same_for_a_seed():
     probs, rule = probs_of(30, 30), random_region(90)
     torch.manual_seed(1)

@@ -199,16 +199,16 @@ def test_the_largest_component_is_that_of_the_whole_volume():
         ({"unit": "mm"}, "metrics_val_mm.csv", "distances in mm (spacing of each case);"),
         ({"keep_largest": True}, "metrics_val_largest.csv", "only the largest component per class"),
         ({"precision": "bf16"}, "metrics_val_bf16.csv", "predicted in bf16"),
-        ({"resampling": "linear"}, "metrics_val_linear.csv", "probabilities sent back, linear"),
+        ({"send_back": "probs"}, "metrics_val_probs.csv", "probabilities sent back to native size"),
         (
             {"unit": "mm", "keep_largest": True, "empty": "nan", "workers": 0},
             "metrics_val_mm_largest_nan.csv",
             "'nan'",
         ),
         (
-            {"keep_largest": True, "resampling": "linear"},
-            "metrics_val_linear_largest.csv",
-            "sent back, linear; only the largest component per class is kept",
+            {"keep_largest": True, "send_back": "probs"},
+            "metrics_val_probs_largest.csv",
+            "sent back to native size; only the largest component per class is kept",
         ),
     ],
 )
@@ -248,12 +248,12 @@ def test_the_teacher_is_scored_on_request_and_a_method_without_one_is_refused(
     assert summary(student.rows)["dice"] != summary(teacher.rows)["dice"]
 
 
-def test_volumes_are_not_resampled_linearly():
+def test_volumes_send_labels_back():
     image = np.zeros((16, 16, 16), np.float32)
-    with pytest.raises(ValueError, match='resampling of volumes must be "nearest", got \'lin'):
-        predict_volume(Threshold(), image, 3, tiny_config("supervised"), resampling="linear")
-    with pytest.raises(ValueError, match='resampling must be "nearest" or "linear", got'):
-        predict_volume(Threshold(), image, 2, tiny_config("supervised"), resampling="cubic")
+    with pytest.raises(ValueError, match='send_back of volumes must be "labels", got \'probs'):
+        predict_volume(Threshold(), image, 3, tiny_config("supervised"), send_back="probs")
+    with pytest.raises(ValueError, match='send_back must be "labels" or "probs", got'):
+        predict_volume(Threshold(), image, 2, tiny_config("supervised"), send_back="logits")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -70,8 +70,8 @@ def test_more_slices_than_a_batch_equal_all_at_once():
     assert np.array_equal(entropy, resize_nearest(entropy_of_probs(probs).numpy(), (50, 61)))
 
 
-def test_linear_sends_probabilities_back_before_the_largest_is_taken():
-    """The shares of scipy's order 1: a column between two labels belongs to the surer side."""
+def test_probabilities_are_sent_back_before_the_largest_is_taken():
+    """Interpolated as scipy does with order 1."""
 
     class Sure(nn.Module):  # log-odds of the grey value: probabilities are 1 - v and v
         def __init__(self) -> None:
@@ -82,7 +82,7 @@ def test_linear_sends_probabilities_back_before_the_largest_is_taken():
             return torch.cat([(1 - image).log(), image.log()], 1)
 
     volume = np.array([[[0.1] * 3 + [0.7] * 4] * 7], np.float32)  # (1, 7, 7) to 3 x 3 and back
-    label, entropy = predict_slices(Sure(), volume, (3, 3), "linear")
+    label, entropy = predict_slices(Sure(), volume, (3, 3), "probs")
     small = np.array([[0.1, 0.7, 0.7]] * 3)  # at 0, 3 and 6 of 0 to 6
     probs = ndimage.zoom(small, 7 / 3, order=1)
     np.testing.assert_allclose(probs[0], [0.1, 0.3, 0.5, 0.7, 0.7, 0.7, 0.7])
@@ -91,12 +91,12 @@ def test_linear_sends_probabilities_back_before_the_largest_is_taken():
     np.testing.assert_allclose(entropy[0], wanted, atol=1e-5)
 
 
-def test_linear_in_batches_equals_one_slice_after_the_other():
+def test_probabilities_in_batches_equal_one_slice_after_the_other():
     torch.manual_seed(0)
     network = UNet(4, 4)
     volume = np.random.default_rng(0).random((19, 30, 41)).astype(np.float32)
-    label, entropy = predict_slices(network, volume, (32, 16), "linear")
-    apart = [predict_slices(network, one[None], (32, 16), "linear") for one in volume]
+    label, entropy = predict_slices(network, volume, (32, 16), "probs")
+    apart = [predict_slices(network, one[None], (32, 16), "probs") for one in volume]
     assert (label == np.concatenate([one for one, _ in apart])).mean() > 0.999
     np.testing.assert_allclose(entropy, np.concatenate([e for _, e in apart]), atol=1e-4)
 

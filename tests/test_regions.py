@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from tiny import one_of_each
 
 from buarl.regions import (
-    RULES,
     Region,
     Rule,
     confidence,
@@ -115,18 +115,18 @@ def test_scope_decides_whether_a_hard_image_takes_every_uncertain_voxel():
 
 def test_no_gradient_through_a_rule():
     logits = torch.randn(2, 4, 6, 6, requires_grad=True)
-    for make in RULES.values():
-        assert not any(region.mask.requires_grad for region in make()(logits.softmax(1)))
+    for rule in one_of_each():
+        assert not any(region.mask.requires_grad for region in rule(logits.softmax(1)))
     assert logits.grad is None
 
 
 def test_logits_are_refused():
     logits = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
-    for make in RULES.values():
+    for rule in one_of_each():
         with pytest.raises(ValueError, match=r"probabilities that sum to 1 .* got sums from -"):
-            make()(logits)
+            rule(logits)
         with pytest.raises(ValueError, match="probabilities that sum to 1"):
-            make()(logits.log_softmax(1))
+            rule(logits.log_softmax(1))
 
 
 def test_signed_values_that_sum_to_one_are_refused():
@@ -198,7 +198,7 @@ def test_a_place_that_does_not_fit_is_named():
         within(regions, np.ones((10, 12), bool))
 
 
-@pytest.mark.parametrize("rule", [make() for make in RULES.values()], ids=str)
+@pytest.mark.parametrize("rule", one_of_each(), ids=str)
 @pytest.mark.parametrize("wrong", [np.full((1, 2, 3), 0.5), [[0.5]], None], ids=type)
 def test_a_rule_takes_tensors_only(rule, wrong):
     with pytest.raises(TypeError, match=r"probs must be a torch tensor, got (numpy|list|NoneType)"):
@@ -226,7 +226,7 @@ class Doubtful(Rule):
         return [Region(doubtful, self.weight), Region(~doubtful, 1.0)]
 
 
-EVERY_RULE = [make() for make in RULES.values()] + [
+EVERY_RULE = one_of_each() + [
     *(make(97, scope="image") for make in (url, crl, drop)),
     *(url(80, 0.25), crl(95, 0.0), confidence(0.7), Doubtful(), Doubtful(0.7, weight=3.0)),
 ]

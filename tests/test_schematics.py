@@ -22,7 +22,10 @@ from buarl.regions import crl, url
 
 DRAWN = {
     name: getattr(schematics, name)
-    for name in ("architecture", "bcp_stages", "mean_teacher", "percentile_cut", "weight_maps")
+    for name in (
+        *("architecture", "bcp_stages", "mean_teacher"),
+        *("percentile_cut", "two_lines", "weight_maps"),
+    )
 }
 
 

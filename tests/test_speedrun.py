@@ -99,7 +99,7 @@ def test_a_folder_keeps_the_entry_that_was_said_beforehand(tmp_path, phantom):
     assert sorted(path.name for path in out.iterdir()) == ["seed_1337", "speedrun.json"]
     for other, word in (
         (replace(entry, teacher=True), "teacher was False, now it is True"),
-        (replace(entry, resampling="linear"), "resampling was nearest, now it is linear"),
+        (replace(entry, send_back="probs"), "send_back was labels, now it is probs"),
         (replace(entry, precision="bf16"), "precision was None, now it is bf16"),
         (replace(entry, row=replace(ROW, set={**SMALL, "steps": 3})), "row was .*, now it is"),
     ):
@@ -149,14 +149,12 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, phantom):
 def test_the_command_prints_one_line_that_fits_the_table(tmp_path, capsys):
     sets = [f"{key}={str(value).strip('[]').replace(' ', '')}" for key, value in SMALL.items()]
     words = ["speedrun", "--out", str(tmp_path / "run"), "--preset", "toy", "--seeds", "1"]
-    assert main([*words, "--set", *sets, "--teacher", "--resampling", "linear"]) == 0
+    assert main([*words, "--set", *sets, "--teacher", "--send-back", "probs"]) == 0
     (line,) = capsys.readouterr().out.strip().splitlines()
     (heading,) = [text for text in PAGE.splitlines() if text.startswith("| track |")]
     assert [cell.strip() for cell in heading.strip("|").split("|")] == list(COLUMNS)
     assert line.count("|") == heading.count("|")
-    assert re.match(
-        r"\| phantom \| bcp toy .* fp32 \| teacher, linear \| 0\.\d{3} \| 1 of 5 ", line
-    )
+    assert re.match(r"\| phantom \| bcp toy .* fp32 \| teacher, probs \| 0\.\d{3} \| 1 of 5 ", line)
 
 
 def test_the_rules_on_the_page_are_the_programs():

@@ -55,6 +55,19 @@ def test_batches_are_the_same_bit_for_bit_whatever_the_budget(rank, budget, scal
         assert torch.equal(a.label, b.label)
 
 
+def test_a_part_of_a_batch_waits_for_no_sample_of_another_part(monkeypatch):
+    """On several devices each process has a scratch file, and reads half as much from it."""
+    told, expect = [], Streamed.expect
+    monkeypatch.setattr(
+        Streamed, "expect", lambda self, order: told.append(list(order)) or expect(self, told[-1])
+    )
+    batches = batches_of(2, 1)
+    whole = batches.batch((5, 1), 0, 2, 2)
+    part = batches.batch((5, 1), 0, 2, 2, number=1, parts=2)
+    assert torch.equal(part.image, whole.image[1::2])
+    assert [each[1::2] for each in told[:2]] == told[2:]
+
+
 def test_what_stays_in_memory_keeps_to_the_budget_and_begins_with_the_labeled():
     batches = batches_of(2, 6000)
     assert isinstance(batches.labeled, list)  # 20 x 24 and 31 x 19 voxels of 5 bytes: 5345

@@ -185,7 +185,7 @@ def test_keep_optimizer_carries_the_momentum_into_stage_2(source, tmp_path, keep
 
 def test_refusals_say_what_is_wrong(source, tmp_path):
     method = tiny_method("bcp")
-    with pytest.raises(ValueError, match=r"\['pretrain', 'selftrain'\], got 1 plans"):
+    with pytest.raises(ValueError, match=r"\['pretrain', 'selftrain'\], got 1 plan"):
         fit(method, source, tiny_config("supervised"))
     with pytest.raises(ValueError, match=r"resume needs out=FOLDER"):
         fit(method, source, tiny_config("bcp"), resume=True)

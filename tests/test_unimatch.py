@@ -15,6 +15,7 @@ from buarl.data.batches import SemiBatch
 from buarl.data.strong_views import UNIMATCH_VIEWS
 from buarl.methods import UniMatch
 from buarl.methods.base import Step
+from buarl.methods.recipe import StagePlan
 from buarl.methods.unimatch import pasted, sample_boxes
 from buarl.networks import UNet, VNet
 from buarl.regions import crl
@@ -187,3 +188,12 @@ def test_volumes_train_as_slices_do(semi_3d):
     loss, _ = method.training_step(semi_3d, STEP)
     loss.backward()
     assert all(p.grad is not None for p in method.student.parameters())
+
+
+def test_a_box_needs_another_image_to_come_from():
+    """On several devices, where each asks this of its part, as well."""
+    alone = [StagePlan(10, 2, 1)]
+    with pytest.raises(ValueError, match="unlabeled_batch must be at least 2, as UniMatch pastes"):
+        tiny_method("unimatch").check_plan(alone)
+    tiny_method("unimatch", box_probability=0.0).check_plan(alone)
+    tiny_method("unimatch").check_plan([StagePlan(10, 2, 2)])

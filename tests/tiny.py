@@ -18,12 +18,17 @@ from buarl.fast.recorder import Recorder
 from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
 from buarl.networks import UNet
-from buarl.regions import crl, url
+from buarl.regions import RULES, Rule, crl, level, url
 from buarl.training.config import Config, Preset, StagePlan
 from buarl.training.loop import FitResult, fit
 
 SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
 PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={2: (32, 32)}, precision="fp32")
+
+
+def one_of_each() -> list[Rule]:
+    """A rule of every kind, with its defaults; `level` has none."""
+    return [level(0.525) if make is level else make() for make in RULES.values()]
 
 
 class InMemory(Source):
@@ -154,8 +159,8 @@ def trained(name: str, source: Source, **changes: object) -> tuple[Method, FitRe
     return method, fit(method, source, tiny_config(name, **changes))
 
 
-class Cut(Exception):
-    """The power failed."""
+class Cut(BaseException):
+    """The power failed: nothing tidies up after it."""
 
 
 def cut_after(stage: str, index: int) -> Callable:

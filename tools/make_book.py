@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,9 +44,31 @@ def lay_out(source: Path) -> None:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
+    for page in (ROOT / "figures").glob("*.html"):
+        (source / "static" / "explorers").mkdir(exist_ok=True)
+        shutil.copy(page, source / "static" / "explorers")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    add_buttons(source / "notebooks", project["tool"]["buarl"]["public_address"])
     (source / "equations.md").write_text(equations(), encoding="utf-8")
     (source / "front.md").write_text(front(), encoding="utf-8")
     write_reference(source / "api")
+
+
+def add_buttons(notebooks: Path, address: str) -> None:
+    """Colab and Binder on top of every lesson, as soon as the repository has a public address."""
+    home = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)/?", address)
+    if home is None:
+        return
+    for path in notebooks.glob("*.ipynb"):
+        place = f"{home[1]}/blob/main/notebooks/{path.name}"
+        binder = f"https://mybinder.org/v2/gh/{home[1]}/main?labpath=notebooks/{path.name}"
+        colab = f"https://colab.research.google.com/github/{place}"
+        links = f"[Open in Colab]({colab}) · [Binder]({binder})"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        first = content["cells"][0]["source"]
+        lines = first.splitlines(keepends=True) if isinstance(first, str) else first
+        content["cells"][0]["source"] = [lines[0], "\n", links + "\n", *lines[1:]]
+        path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def front() -> str:

@@ -4,9 +4,10 @@
     BUARL_ACDC=FOLDER python tools/make_figures.py    ACDC's too, into figures/acdc, see its README
     BUARL_LA=FOLDER python tools/make_figures.py      LA's too, into runs/figures_la: not published
 
-The networks are those of the lessons (64x64 or 48x48x32, 200 steps a stage, last weights): the
-figures show what the method looks at, not how good it can get. captions.md beside them says what
-each shows, in numbers, and where that is not what the paper says.
+The networks of hearts are those that come with the lessons; those of atria are trained here
+(48x48x32, 200 steps a stage, a few minutes). The figures show what the method looks at, not how
+good it can get. captions.md beside them says what each shows, in numbers, and where that is not
+what the paper says.
 
 A page to play with, figures/threshold_scrubber.html, is made of the phantom only. One of ACDC would
 carry its voxels: make it where you may, `buarl.widgets.lesson_scrubber(...).to_html(...)`.
@@ -28,6 +29,7 @@ from buarl.figures.captions import of_errors
 from buarl.figures.loops import training_frames, write_loop
 from buarl.lessons.demo import save_figure
 from buarl.lessons.paper_figures import Drawn, paper_figures, write_captions
+from buarl.lessons.rows import LESSON_SOURCE
 from buarl.widgets.scrub import write_page
 from buarl.widgets.scrub_pack import Side, pack
 from buarl.widgets.snapshots import sides_of_lesson
@@ -84,17 +86,17 @@ def draw_training(side: Side, path: Path) -> str:
 def write_scrubber(sides: list[Side], path: Path) -> None:
     """The threshold scrubber of a toy run as one self-contained page."""
     note = (
-        "Synthetic hearts (the phantom of buarl); BCP + URL + CRL trained for 200 + 200 steps on 3 "
-        "labeled patients, 64x64, one seed. Labeled images: the student's entropy; unlabeled ones: "
-        "the teacher's, once it is taught. Threshold, masks and errors are the library's; the "
-        "batch is the slices shown. It shows what the method looks at, not how good it can get."
+        "Synthetic hearts (the phantom of buarl); BCP + URL + CRL trained for 600 + 600 steps on "
+        "3 labeled patients, 128x128, one seed. Labeled images: the student's entropy; unlabeled "
+        "ones: the teacher's, once it is taught. Threshold, masks and errors are the library's; "
+        "the batch is the slices shown. It shows what the method looks at, not how good it can be."
     )
     write_page(path, pack(sides), "Which voxels are uncertain? Move the percentile", note)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def draw_phantom() -> None:
-    hearts, atria = open_source("phantom"), open_source("phantom_la")
+    hearts, atria = open_source(LESSON_SOURCE), open_source("phantom_la")
     said = draw_schematics(FIGURES / "schematics")
     said |= save_all(paper_figures(hearts, progress=True), FIGURES)
     said |= save_all(paper_figures(atria, progress=True), FIGURES)

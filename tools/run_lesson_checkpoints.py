@@ -17,7 +17,7 @@ from buarl.training.checkpoint import write_json
 from buarl.training.config import build_method, config_for
 from buarl.training.loop import fit
 
-ROW, SEEDS, FIRST, EVERY, PATIENTS = "supervised", range(1337, 1342), 100, 25, 6
+ROW, SEEDS, FIRST, EVERY, PATIENTS = "supervised", range(1337, 1342), 300, 75, 6
 
 
 def dice_by_patient(source, config, network, patients) -> list[float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ from torch import OutOfMemoryError
 import buarl
 from buarl.commands.compare import Compare, Leak
 from buarl.commands.console import own_sentence, print_whatever_comes, say, sentence
+from buarl.commands.device_launch import LOST, launch
 from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted, code_of, terminated_as_interrupted
@@ -27,8 +30,10 @@ from buarl.commands.show import Show
 from buarl.commands.speedrun import Speedrun
 from buarl.commands.tables import Plan, Table
 from buarl.commands.train import Train
+from buarl.commands.way_on import after_failure
 from buarl.commands.words import command_line, program, quoted
 from buarl.fast.memory import hold_memory
+from buarl.training.devices import LAUNCHED, PeerLost
 from buarl.training.health import FewSamples, TeachesNothing
 
 
@@ -101,15 +106,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command = None
     with warnings.catch_warnings(), terminated_as_interrupted():
+        _end_with_parent()
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         try:
             command = tyro.cli(Command, prog=program(), description=ABOUT, args=words)
             hold_memory()
             _set_threads(getattr(command, "threads", 0))
+            if isinstance(command, Train) and (count := command.processes()):
+                return launch(words, count, command.nodes, partial(after_failure, command))
             command.run()
         except BrokenPipeError:  # of `buarl ... | head`: nobody reads on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + 13
+        except PeerLost as lost:
+            if LAUNCHED not in os.environ:
+                say(f"{lost}; the run stands at its last checkpoint: train --resume goes on")
+            return LOST
         except Interrupted as stopped:
             say(str(stopped))
             return stopped.code
@@ -132,6 +144,19 @@ def _in_one_line(error: Exception) -> str | None:
     if own := own_sentence(error, expected=isinstance(error, EXPECTED)):
         return own
     return sentence(error) if isinstance(error, EXPECTED) else None
+
+
+def _end_with_parent() -> None:
+    """One of several processes stops, and saves, when the one that started it is gone."""
+    if LAUNCHED not in os.environ:
+        return
+
+    def wait() -> None:
+        while os.read(0, 1024):  # empty when nobody holds the other end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _set_threads(threads: int) -> None:

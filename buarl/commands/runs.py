@@ -36,8 +36,8 @@ class Evaluate:
     """Keep only the largest component per class of each predicted volume."""
     teacher: bool = False
     """Score the teacher of the method instead of its student."""
-    resampling: Literal["nearest", "linear"] = "nearest"
-    """Slices to training size and back: nearest sends labels back, linear the probabilities."""
+    send_back: Literal["labels", "probs"] = "labels"
+    """What comes back from training size: labels, or probabilities before the largest is taken."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
     workers: int | None = None
@@ -89,7 +89,7 @@ class Evaluate:
             unit=self.unit,
             keep_largest=self.keep_largest,
             teacher=self.teacher,
-            resampling=self.resampling,
+            send_back=self.send_back,
             workers=self.workers,
             device=self.device,
             precision=self.precision,

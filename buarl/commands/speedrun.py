@@ -40,8 +40,8 @@ class Speedrun:
     """Other code of your own that the row needs."""
     teacher: bool = False
     """Score the teacher of the method; said before the first step."""
-    resampling: Literal["nearest", "linear"] = "nearest"
-    """How slices come to training size and back; said before the first step."""
+    send_back: Literal["labels", "probs"] = "labels"
+    """What comes back from training size, labels or probs; said before the first step."""
     precision: Precision | None = None
     """Of the training, see `train`."""
     seeds: int | None = None
@@ -63,7 +63,7 @@ class Speedrun:
         code = [load_code(place) for place in dict.fromkeys(asked.places())]
         line = run_speedrun(
             self.track,
-            Entry(asked.experiment(), self.teacher, self.resampling, self.precision),
+            Entry(asked.experiment(), self.teacher, self.send_back, self.precision),
             open_source(track.source, self.root),
             self.out,
             seeds=self.seeds,

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from buarl.commands.interruption import Interrupted, StopOnSignal
-from buarl.commands.rules import check_given, make_rule
 from buarl.commands.show import page_of
 from buarl.commands.train_options import (
     LabeledRule,
@@ -22,16 +21,15 @@ from buarl.commands.train_options import (
     SourceName,
     UnlabeledRule,
 )
-from buarl.commands.words import Pairs, Places, pairs, program, quoted
-from buarl.data.source import Source, open_source, rank_of
+from buarl.commands.train_row import labeled_by_default, row_of
+from buarl.commands.way_on import after_interruption
+from buarl.commands.words import Pairs, Places, program, quoted
+from buarl.data.source import Source, open_source
 from buarl.outside import Code, is_outside, load_code
-from buarl.regions import Rule
 from buarl.training.config import Experiment
+from buarl.training.devices import BatchNorm, Devices, started
 from buarl.training.engine import Precision
-from buarl.training.loop import CHECKPOINT, StopTraining
-
-PERCENTILES = {"labeled": 95, "unlabeled": 99}  # the paper's, where nobody says
-LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
+from buarl.training.loop import FitResult, StopTraining
 
 
 @dataclass
@@ -99,61 +97,27 @@ class Train:
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     memory_budget: str | None = None
-    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk."""
+    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk. With
+    several devices of every process."""
     threads: int = 0
-    """CPU threads, 0 leaves torch's choice."""
+    """CPU threads, 0 leaves torch's choice; of every process where --devices makes several."""
+    devices: int = 1
+    """Devices of each machine that share the run: GPUs, or processes where there is none. Every
+    batch is divided among them, and the result is that of one device."""
+    nodes: int = 1
+    """Machines that share the run; see docs/scaling.md for what to type on each."""
+    batch_norm: BatchNorm = "synchronized"
+    """With several devices: batch normalization over the whole batch, as one device does it, or
+    over the part of each device, which spares an exchange a layer."""
 
     def experiment(self) -> Experiment:
         """The row these options describe."""
-        options = pairs(self.option, "--option")
-        if self.unsupervised is not None:
-            options["unsupervised"] = self.unsupervised
-        if self.entropy_from is not None:
-            options["entropy_from"] = self.entropy_from
-        if self.url_in_stage2:
-            options["url_in_stage2"] = True
-        labeled = LABELED[rank_of(self.source)] if self.labeled is None else self.labeled
-        labeled_rule, unlabeled_rule = self._rule("labeled"), self._rule("unlabeled")
-        self._check_given()
-        return Experiment(
-            method=self.method,
-            labeled_rule=labeled_rule,
-            unlabeled_rule=unlabeled_rule,
-            labeled_reduction=self.labeled_reduction,
-            unlabeled_reduction=self.unlabeled_reduction,
-            options=options,
-            source=self.source,
-            labeled=labeled or None,
-            preset=self.preset,
-            seed=self.seed,
-            set=pairs(self.set, "--set"),
-            network=self.network,
-            network_options=pairs(self.network_option, "--network-option"),
-        )
+        return row_of(self)
 
     def places(self) -> tuple[str, ...]:
         """Where all code from outside lies that these options name."""
         named = (self.method, self.network, self.labeled_rule, self.unlabeled_rule)
         return (*self.code, *(name for name in named if name and is_outside(name)))
-
-    def _rule(self, term: str) -> Rule:
-        percentile = getattr(self, f"{term}_percentile")
-        shared = {
-            "percentile": PERCENTILES[term] if percentile is None else percentile,
-            "alpha": 0.5 if self.alpha is None else self.alpha,
-            "scope": self.scope or "batch",
-        }
-        own = pairs(getattr(self, f"{term}_rule_option"), f"--{term}-rule-option")
-        return make_rule(getattr(self, f"{term}_rule"), f"{term}_rule", shared, own)
-
-    def _check_given(self) -> None:
-        """Refuse arguments of rules that no rule takes: they would be typed for nothing."""
-        rules = {term: getattr(self, term) for term in ("labeled_rule", "unlabeled_rule")}
-        for term in rules:
-            option = term.replace("rule", "percentile")
-            check_given(option, getattr(self, option), "percentile", {term: rules[term]})
-        check_given("alpha", self.alpha, "alpha", rules)
-        check_given("scope", self.scope, "scope", rules)
 
     def run(self) -> None:
         """Train, with a progress bar; a signal to stop saves first and says how to go on."""
@@ -166,8 +130,11 @@ class Train:
         places = tuple(dict.fromkeys(self.places()))
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume
+        devices = Devices(self.devices, self.nodes, self.device, self.batch_norm)
+        first = devices.join().first
         experiment, source, precision = self._new() if self.out else self._begun(code)
-        watch = self._watch(experiment, source, code)
+        watch = self._watch(experiment, source, code) if first else None
+        page = None
         with StopOnSignal(watch) as stop:
             try:
                 result = run_experiment(
@@ -183,11 +150,19 @@ class Train:
                     progress=True,
                     callback=stop,
                     code=code,
+                    devices=devices,
                 )
             except (StopTraining, KeyboardInterrupt) as reason:
-                raise Interrupted(self._way_on(reason, folder, places), stop.code) from reason
-            watch.finish()
-            page = page_of(folder, self.root, places)
+                raise Interrupted(after_interruption(self, reason, folder), stop.code) from reason
+            if watch is not None:
+                watch.finish()
+                page = page_of(folder, self.root, places)
+        if first:
+            self._say_done(result, folder, places, page)
+
+    def _say_done(
+        self, result: FitResult, folder: Path, places: Sequence[str], page: Path | None
+    ) -> None:
         minutes = sum(result.seconds.values()) / 60
         words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
         if self.root is not None and self.resume is not None:  # the folder knows another
@@ -195,6 +170,11 @@ class Train:
         print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
         if page is not None:
             print(page)
+
+    def processes(self) -> int:
+        """How many processes have to be started here for this command, 0 where it runs itself."""
+        needed = Devices(self.devices, self.nodes, self.device, self.batch_norm).count > 1
+        return self.devices if needed and not started() else 0
 
     def _new(self) -> tuple[Experiment, Source, Precision | None]:
         source, experiment = self._opened(self.source, self.root), self.experiment()
@@ -232,39 +212,5 @@ class Train:
         """What to say after an interruption outside the training itself."""
         folder = self.out or self.resume
         if self.out is None or (folder / "run.json").is_file():
-            return self._way_on(KeyboardInterrupt(), folder, self.places())
+            return after_interruption(self, KeyboardInterrupt(), folder)
         return f"interrupted before anything was begun; start again with: {again}"
-
-    def _way_on(self, reason: BaseException, folder: Path, places: Sequence[str]) -> str:
-        """What to say to whoever interrupted: where it stands, and the command that goes on."""
-        if not folder.is_dir():
-            return "interrupted before anything was begun"
-        words = [f"--resume {quoted(folder)}", *(f"--code {quoted(place)}" for place in places)]
-        saved = (folder / CHECKPOINT).is_file()
-        options = {
-            "root": self.root,
-            "pretrained": None if saved else self.pretrained,
-            "device": None if self.device == "auto" else self.device,
-            "validate": self.validate or None,
-            "memory-budget": self.memory_budget,
-            "log": self.log,
-            "threads": self.threads or None,
-        }
-        words += [f"--{name} {quoted(value)}" for name, value in options.items() if value]
-        words += [f"--{name}" for name in ("record", "compile") if getattr(self, name)]
-        state = "saved after the last step" if isinstance(reason, StopTraining) else "stopped"
-        return f"interrupted, {state}; go on with: {program()} train {' '.join(words)}"
-
-
-def labeled_by_default(source: Source) -> int:
-    """How many patients are labeled where nobody says: 3, or 4 for volumes; some stay unlabeled.
-
-    Args:
-        source: The data. Where it has few patients, half of them.
-    """
-    with_label = source.samples_with_label()
-    patients = len({source.patient(name) for name in with_label})
-    others = len(source.training_names()) > len(with_label)
-    most = patients if others else patients // 2
-    wanted = LABELED[source.rank]
-    return wanted if wanted < patients else max(min(wanted, most), 1)

@@ -124,14 +124,28 @@ class Batches:
         self.streamed = store.streams
 
     def batch(
-        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
+        self,
+        seed: Sequence[int],
+        step: int,
+        labeled_batch: int,
+        unlabeled_batch: int,
+        *,
+        number: int = 0,
+        parts: int = 1,
     ) -> SemiBatch:
-        """The augmented batch of a step.
+        """The augmented batch of a step, or one of several equal parts of it.
+
+        A part has every `parts`-th sample of the labeled and of the unlabeled ones. So the two
+        halves of a batch, which BCP pastes onto each other, stay halves in every part, and each
+        sample keeps its partner, as long as `parts` divides a half.
 
         Args:
             seed: Any whole numbers, e.g. (seed, stage).
             step: Number of the step, from 0.
             labeled_batch, unlabeled_batch: How many samples of either kind; the latter may be 0.
+                Both are numbers of the whole batch.
+            number: Which part, from 0.
+            parts: In how many parts the batch is.
         Where a batch is larger than what there is to draw from, samples are drawn again, and
         augmented anew each time.
 
@@ -142,20 +156,19 @@ class Batches:
             raise no_unlabeled(unlabeled_batch)
         if labeled_batch < 1:
             raise DataError(f"labeled_batch must be at least 1, got {labeled_batch}")
-        self._expect(seed, step + 1, labeled_batch, unlabeled_batch)
+        self._expect(seed, step + 1, labeled_batch, unlabeled_batch, slice(number, None, parts))
         steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
-        chosen: list[Sample] = []
+        chosen: list[tuple[int, Sample]] = []  # with their places in the whole batch
         streams = (self.labeled, labeled_batch), (self.unlabeled, unlabeled_batch)
-        for number, (samples, size) in enumerate(streams):
+        for kind, (samples, size) in enumerate(streams):
             if size:
-                stream = [*seed, number]
-                order = stream_indices(stream, step, len(samples), size, steps_per_epoch)
-                chosen += [samples[i] for i in order]
+                order = stream_indices([*seed, kind], step, len(samples), size, steps_per_epoch)
+                mine = [(slot, samples[i]) for slot, i in enumerate(order)][number::parts]
+                chosen += [(kind * labeled_batch + slot, sample) for slot, sample in mine]
         picked = [
-            (sample, np.random.default_rng([*seed, 2, step, slot]))
-            for slot, sample in enumerate(chosen)
+            (sample, np.random.default_rng([*seed, 2, step, slot])) for slot, sample in chosen
         ]
-        return self._assembled(picked, labeled_batch)
+        return self._assembled(picked, labeled_batch // parts)
 
     def _assembled(
         self, picked: Sequence[tuple[Sample, np.random.Generator]], labeled_batch: int
@@ -166,7 +179,7 @@ class Batches:
         return SemiBatch(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
     def _expect(
-        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int
+        self, seed: Sequence[int], step: int, labeled_batch: int, unlabeled_batch: int, part: slice
     ) -> None:
         """Name to the disk what a step will draw of the samples that lie there."""
         steps_per_epoch = max(len(self.labeled) // labeled_batch, 1)
@@ -174,7 +187,8 @@ class Batches:
         for number, (samples, size) in enumerate(streams):
             if size and isinstance(samples, Streamed):
                 stream = [*seed, number]
-                samples.expect(stream_indices(stream, step, len(samples), size, steps_per_epoch))
+                order = stream_indices(stream, step, len(samples), size, steps_per_epoch)
+                samples.expect(order[part])
 
     def _augmented(self, sample: Sample, rng: np.random.Generator) -> augment.Arrays:
         if not self.volumetric:

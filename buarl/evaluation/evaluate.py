@@ -20,7 +20,7 @@ from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import resize_nearest, working_copy
 from buarl.data.source import Source
 from buarl.evaluation.metrics import Unit, metric_definition, multiclass_metrics
-from buarl.evaluation.predict import Resampling, predict_slices, predict_windows
+from buarl.evaluation.predict import SendBack, predict_slices, predict_windows
 from buarl.evaluation.scores import SCORES
 from buarl.training.config import Config
 
@@ -36,7 +36,7 @@ def predict_volume(
     config: Config,
     *,
     keep_largest: bool = False,
-    resampling: Resampling = "nearest",
+    send_back: SendBack = "labels",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict labels and entropy of a volume, slice by slice in 2-D, by a window in 3-D.
 
@@ -46,16 +46,16 @@ def predict_volume(
         rank: Axes of the images that the network was trained on.
         config: Numbers of its run: training size, stride, and how volumes were scaled.
         keep_largest: Keep only the largest component of each class in the whole volume.
-        resampling: How slices come to training size and back, see `predict.Resampling`; volumes
-            know "nearest" alone.
+        send_back: What is sent back to the volume's own size, see `predict.SendBack`; volumes know
+            "labels" alone.
     Returns:
         Labels uint8 and entropy float32 in nats, both of the volume's shape.
     Raises:
-        ValueError: a resampling that is unknown or not for volumes.
+        ValueError: a `send_back` that is unknown or not for volumes.
     """
-    _check_resampling(resampling, rank)
+    _check_send_back(send_back, rank)
     if rank == 2:
-        label, entropy = predict_slices(network, volume, config.image_size, resampling)
+        label, entropy = predict_slices(network, volume, config.image_size, send_back)
         if keep_largest:
             stack = torch.from_numpy(label)[None]  # (1, Z, H, W)
             label = largest_component(stack, int(label.max()) + 1)[0].numpy()
@@ -79,7 +79,7 @@ def evaluate(
     empty: str = "diagonal",
     unit: Unit = "voxels",
     keep_largest: bool = False,
-    resampling: Resampling = "nearest",
+    send_back: SendBack = "labels",
     cases: Sequence[str] | None = None,
     workers: int | None = None,
 ) -> list[dict]:
@@ -94,7 +94,7 @@ def evaluate(
         unit: Unit of the distances; "mm" takes the spacing of each case from its file.
         keep_largest: Keep only the largest component of each class. The public evaluation of ACDC
             keeps all (docs/protocol.md 1.4).
-        resampling: See `predict_volume`.
+        send_back: See `predict_volume`.
         cases: Score these volumes only; None scores all of the split.
         workers: Threads that score earlier cases while the next is predicted. 0 scores in turn,
             None takes torch's number of threads. The rows and their order do not depend on it, and
@@ -103,15 +103,15 @@ def evaluate(
         One dict for each case and foreground class, in order: "case", "class", "dice", "jaccard",
         "hd95", "asd", "missed".
     Raises:
-        ValueError: a resampling that is unknown or not for volumes.
+        ValueError: a `send_back` that is unknown or not for volumes.
         DataError: a file that breaks a rule, or that has no spacing with unit "mm".
         CaseError: any other failure in a case.
     """
 
-    _check_resampling(resampling, source.rank)
+    _check_send_back(send_back, source.rank)
 
     def predict(sample: Sample) -> np.ndarray:
-        options = {"keep_largest": keep_largest, "resampling": resampling}
+        options = {"keep_largest": keep_largest, "send_back": send_back}
         return predict_volume(network, sample.image, source.rank, config, **options)[0]
 
     return _score(
@@ -151,9 +151,9 @@ def ceiling(
     return _score(there_and_back, source, cases, "diagonal", unit, None)
 
 
-def _check_resampling(resampling: str, rank: int) -> None:
-    words = get_args(Resampling) if rank == 2 else ("nearest",)
-    check_choice("resampling" if rank == 2 else "resampling of volumes", resampling, words)
+def _check_send_back(send_back: str, rank: int) -> None:
+    words = get_args(SendBack) if rank == 2 else ("labels",)
+    check_choice("send_back" if rank == 2 else "send_back of volumes", send_back, words)
 
 
 def _score(

@@ -18,10 +18,9 @@ from buarl.evaluation.sliding_window import sliding_window_probs
 
 BATCH = 16  # slices per call of a 2-D network
 WINDOWS = {"cpu": 2, "cuda": 8, "mps": 2}  # per call of a 3-D network: more is no faster on a CPU
-Resampling = Literal["nearest", "linear"]
-"""How slices come to training size and predictions back: "nearest" takes the nearest pixel both
-ways and sends labels back, as the references do; "linear" interpolates, and sends probabilities
-back before the largest is taken."""
+SendBack = Literal["labels", "probs"]
+"""What is sent back from training size: the labels, by the nearest pixel, as the references do, or
+the probabilities, interpolated, before the largest is taken."""
 PLANES = 32  # whose classes are decided at a time; vectors end where they would in one go
 
 
@@ -71,7 +70,7 @@ def predict_slices(
     network: nn.Module,
     volume: np.ndarray,
     image_size: Sequence[int],
-    resampling: Resampling = "nearest",
+    send_back: SendBack = "labels",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict labels and entropy of a volume slice by slice (docs/protocol.md 1.4, ACDC).
 
@@ -79,7 +78,7 @@ def predict_slices(
         network: A 2-D network; it is put into evaluation mode.
         volume: float32 (Z, H, W).
         image_size: Size that the network was trained at, (rows, columns).
-        resampling: How slices come to that size and predictions back, see `Resampling`.
+        send_back: What is sent back to the volume's own size, see `SendBack`.
     Returns:
         Labels uint8 and entropy float32 in nats, both (Z, H, W). No part of a label is removed.
 
@@ -92,13 +91,11 @@ def predict_slices(
     label, entropy = np.empty(volume.shape, np.uint8), np.empty(volume.shape, np.float32)
     for start in range(0, len(volume), BATCH):
         part = slice(start, start + BATCH)
-        if resampling == "linear":
-            probs = predict_probs(network, _resized(volume[part][:, None], image_size)[:, 0])
-            label[part], entropy[part] = _label_and_entropy(
-                torch.from_numpy(_resized(probs, native))
-            )
-            continue
         probs = predict_probs(network, resize_nearest(volume[part], tuple(image_size)))
+        if send_back == "probs":
+            probs = F.interpolate(probs, native, mode="bilinear", align_corners=True)
+            label[part], entropy[part] = _label_and_entropy(probs)
+            continue
         small_label, small_entropy = _label_and_entropy(probs)  # (B, h, w)
         label[part] = resize_nearest(small_label.numpy(), native)
         entropy[part] = resize_nearest(small_entropy.numpy(), native)
@@ -162,12 +159,6 @@ def predict_windows(
     if keep_largest:
         label = largest_component(label[None], num_classes)[0]
     return label.numpy(), entropy.numpy()
-
-
-def _resized(stack: np.ndarray | Tensor, size: Sequence[int]) -> np.ndarray:
-    """float32 (N, C, H, W) at another size, by bilinear interpolation; corners coincide."""
-    tensor = torch.as_tensor(np.ascontiguousarray(stack, dtype=np.float32))
-    return F.interpolate(tensor, tuple(size), mode="bilinear", align_corners=True).numpy()
 
 
 def _label_and_entropy(probs: Tensor) -> tuple[Tensor, Tensor]:

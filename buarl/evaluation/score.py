@@ -11,7 +11,7 @@ from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
-from buarl.evaluation.predict import Resampling
+from buarl.evaluation.predict import SendBack
 from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
@@ -48,7 +48,7 @@ def score_run(
     unit: Unit = "voxels",
     keep_largest: bool = False,
     teacher: bool = False,
-    resampling: Resampling = "nearest",
+    send_back: SendBack = "labels",
     cases: Sequence[str] | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -66,7 +66,7 @@ def score_run(
         unit: Unit of the distances, see `evaluate`.
         keep_largest: Keep only the largest component of each class.
         teacher: Score the method's teacher instead of its student.
-        resampling: How slices come to training size and back, see `predict_volume`.
+        send_back: Labels or probabilities, see `predict_volume`.
         cases: Score these volumes only; None scores all of the split.
         workers: Threads that score while the next volume is predicted, see `evaluate`.
         device: Where to predict; "auto" is the GPU if there is one.
@@ -95,13 +95,13 @@ def score_run(
             empty=empty,
             unit=unit,
             keep_largest=keep_largest,
-            resampling=resampling,
+            send_back=send_back,
             cases=cases,
             workers=workers,
         )
     differs = {  # from the defaults: what is added to the name of the file, and to its note
         "teacher": "the teacher is evaluated" if teacher else "",
-        resampling: f"probabilities sent back, {resampling}" if resampling != "nearest" else "",
+        send_back: "probabilities sent back to native size" if send_back != "labels" else "",
         unit: f"distances in {unit}, with the spacing of each case" if unit != "voxels" else "",
         "largest": "only the largest component per class is kept" if keep_largest else "",
         engine.precision: f"predicted in {engine.precision}" if engine.precision != "fp32" else "",

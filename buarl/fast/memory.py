@@ -9,6 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # numbers of glibc's malloc.h
 
@@ -33,3 +36,19 @@ def hold_memory(hold: bool = True) -> bool:
     if not hold:
         library.malloc_trim(0)  # what is kept already
     return all(accepted)
+
+
+def peak_mib() -> int | None:
+    """Largest memory of the process so far in MiB: on the GPU if one was used, else resident.
+
+    >>> peak_mib() != 0  # None on Windows
+    True
+    """
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() >> 20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20

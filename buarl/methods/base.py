@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.data.strong_views import StrongViews, apply_views, sample_views
 from buarl.dice import DICE_SSL4MIS, Dice
@@ -66,6 +67,12 @@ class Method(nn.Module, ABC):
     """Whether a GPU can repeat the steps from a recording, see `buarl.fast.recorder`."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Options that this method never looks at; any other value than their default is refused."""
+    one_device_only: ClassVar[str] = ""
+    """Why a step cannot be shared out among several devices; empty where it can.
+
+    A step can if all it knows of a batch are means over images and the losses and rules of the
+    package, whose sums run over all devices, see `buarl.whole_batch`.
+    """
 
     network: InitVar[nn.Module] = field(kw_only=False)
     """The network that learns: images (B, 1, *spatial) to logits (B, C, *spatial)."""
@@ -265,21 +272,21 @@ def total_loss(labeled: Tensor, unlabeled: Tensor, weight: float = 1.0) -> Tenso
 
 
 def detached_probs(logits: Tensor) -> Tensor:
-    """Probabilities, in float32 and without a gradient, for whatever cuts or labels.
+    """Probabilities, in float32 or float64 and without a gradient, for whatever cuts or labels.
 
     Eq. 2  printed:  P^l = softmax(logits^l)
 
     Args:
         logits: Float of any precision, (B, C, *spatial).
     Returns:
-        float32 (B, C, *spatial), sums to 1 over the classes.
+        float32 (B, C, *spatial), float64 of float64; sums to 1 over the classes.
 
     >>> import torch
     >>> detached_probs(torch.zeros(1, 2, 1, requires_grad=True))
     tensor([[[0.5000],
              [0.5000]]])
     """
-    return logits.detach().float().softmax(1)  # Eq. 2
+    return at_least_float32(logits.detach()).softmax(1)  # Eq. 2
 
 
 def _check_decorated(kind: type[Method]) -> None:

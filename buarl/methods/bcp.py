@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from buarl.components import largest_component
-from buarl.copy_paste import copy_paste, outside_mask, sample_box
+from buarl.copy_paste import Box, copy_paste, outside_mask, sample_box
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_BCP_ACDC, DICE_BCP_LA, Dice
 from buarl.ema import update_teacher
@@ -40,6 +40,7 @@ from buarl.methods.options import Share, Weight
 from buarl.methods.recipe import Paper, Recipe, Reference, StagePlan
 from buarl.regions import whole, within
 from buarl.schedules import StepDecay
+from buarl.whole_batch import drawn_once
 
 
 class Pseudo(NamedTuple):
@@ -227,7 +228,9 @@ class Bcp(Method):
     def draw_outside(self, image: Tensor) -> Tensor:
         """BCP's K for this step: True outside the box, (*spatial)."""
         spatial, device = image.shape[2:], image.device
-        return outside_mask(spatial, sample_box(spatial, self.box_share, device=device), device)
+        box = sample_box(spatial, self.box_share, device=device)
+        start = drawn_once(torch.stack(box.start)).unbind()  # one box for the whole batch
+        return outside_mask(spatial, Box(start, box.size), device)
 
     def start_selftraining(self) -> None:
         """Both networks start stage 2 from the last weights of stage 1."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
 from buarl.losses import consistency_loss
@@ -64,7 +65,7 @@ class Dtc(SignedDistanceMethod):
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step; the distance regression is logged as well."""
         logits, distance, distance_loss, labeled_loss = self.answers(batch)
-        probs = logits.float().softmax(1)[:, -distance.shape[1] :]  # (B, K, *spatial)
+        probs = at_least_float32(logits).softmax(1)[:, -distance.shape[1] :]  # (B, K, *spatial)
         probs_of_distance = torch.sigmoid(-self.steepness * distance)  # below 0 is inside
         unlabeled_loss = consistency_loss(
             probs_of_distance,

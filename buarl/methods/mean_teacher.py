@@ -17,6 +17,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_UA_MT_LA
 from buarl.entropy import most_likely
@@ -82,7 +83,7 @@ class MeanTeacher(NoisyTeacher):
         probs = teacher_probs if from_teacher else detached_probs(unlabeled_logits)
         regions = self.unlabeled_rule(probs)  # CRL: uses Eq. 3, 4, 6
         if self.unsupervised == "mse":
-            student_probs = unlabeled_logits.float().softmax(1)
+            student_probs = at_least_float32(unlabeled_logits).softmax(1)
             return consistency_loss(
                 student_probs, teacher_probs, regions, reduction=self.unlabeled_reduction
             )

@@ -23,6 +23,8 @@ from buarl.schedules import Poly, StepDecay
 class Supervised(Method):
     """Dice and cross-entropy on labeled images; a rule for unlabeled ones is refused.
 
+    Nor is there an image for `strong_views`, which any row may ask for.
+
     >>> import buarl
     >>> method = Supervised(buarl.networks.UNet(4, width=2), labeled_rule=buarl.url(95))
     >>> [stage.name for stage in method.stages()]

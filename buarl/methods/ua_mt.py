@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_UA_MT_LA
 from buarl.losses import region_mean
@@ -108,7 +109,7 @@ class UaMt(NoisyTeacher):
         from_teacher = self.entropy_from == "teacher"
         probs = mean_probs if from_teacher else detached_probs(unlabeled_logits)
         regions = self.unlabeled_rule(probs)  # CRL: uses Eq. 3, 4, 6
-        student_probs = unlabeled_logits.float().softmax(1)  # (B_u, C, *spatial)
+        student_probs = at_least_float32(unlabeled_logits).softmax(1)  # (B_u, C, *spatial)
         classes = 2 if self.divisor == 2 else student_probs.shape[1]
         error = (student_probs - teacher_probs).square().sum(1) / classes  # (B_u, *spatial)
         return region_mean(error, within(regions, certain), reduction=self.unlabeled_reduction)

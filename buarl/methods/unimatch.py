@@ -29,7 +29,7 @@ from buarl.methods.base import (
     total_loss,
 )
 from buarl.methods.options import Count, Share, Weight
-from buarl.methods.recipe import Paper, Recipe, Reference, recipe_2d, recipe_3d
+from buarl.methods.recipe import Paper, Recipe, Reference, StagePlan, recipe_2d, recipe_3d
 from buarl.networks.trunk import require_parts
 from buarl.regions import within
 
@@ -88,6 +88,19 @@ class UniMatch(Method):
     def __post_init__(self, network: nn.Module) -> None:
         super().__post_init__(network)
         require_parts(self, network, "encode", "decode", "head")
+
+    def check_plan(self, stages: Sequence[StagePlan]) -> None:
+        """Boxes are pasted from another unlabeled image, so there must be two.
+
+        Raises:
+            ValueError: boxes, and one unlabeled image a step, or one on each of several devices.
+        """
+        for plan in stages:
+            if plan.unlabeled_batch == 1 and self.box_probability > 0:
+                raise ValueError(
+                    "unlabeled_batch must be at least 2, as UniMatch pastes boxes from another "
+                    "image of the batch, got 1; box_probability=0 pastes none"
+                )
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step; its three parts and the confident share are logged."""

@@ -20,7 +20,7 @@ from scipy import stats
 
 from buarl.data.source import Source
 from buarl.data.text import read_text
-from buarl.evaluation.predict import Resampling
+from buarl.evaluation.predict import SendBack
 from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import summary
 from buarl.fast.bf16 import has_fast_bf16
@@ -72,19 +72,19 @@ class Entry:
 
     row: The row; its seed does not matter.
     teacher: Score the teacher instead of the student.
-    resampling: See `predict_volume`.
+    send_back: See `predict_volume`.
     precision: Of the training.
     """
 
     row: Experiment
     teacher: bool = False
-    resampling: Resampling = "nearest"
+    send_back: SendBack = "labels"
     precision: Precision | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types for JSON."""
         row = replace(self.row, seed=FIRST_SEED).as_dict()
-        said = {"teacher": self.teacher, "resampling": self.resampling}
+        said = {"teacher": self.teacher, "send_back": self.send_back}
         return json.loads(json.dumps({"row": row, **said, "precision": self.precision}))
 
 
@@ -130,7 +130,7 @@ def run_speedrun(
         how = {"device": device, "precision": entry.precision, "progress": progress, "code": code}
         row, resume = replace(entry.row, seed=seed), (folder / "run.json").is_file()
         run_experiment(row, source, folder, resume=resume, **how)
-        said = {"teacher": entry.teacher, "resampling": entry.resampling, "device": device}
+        said = {"teacher": entry.teacher, "send_back": entry.send_back, "device": device}
         scored = score_run(folder, source.root, **said, code=code)
         dice.append(summary(scored.rows)["dice"])
         minutes.append(sum(read_run(folder)["seconds"].values()) / 60)
@@ -185,8 +185,8 @@ def _checked(track: str, entry: Entry, source: Source, code: Code) -> Track:
     found = {"source": entry.row.source, "labeled": entry.row.labeled}
     if found != rule or source.name != chosen.source:
         raise ValueError(f"a row on track {track} must have {rule}, got {found}")
-    if source.rank == 3 and entry.resampling != "nearest":
-        raise ValueError(f"resampling of volumes must be nearest, got {entry.resampling!r}")
+    if source.rank == 3 and entry.send_back != "labels":
+        raise ValueError(f"send_back of volumes must be labels, got {entry.send_back!r}")
     method = build_method(entry.row, source.num_classes, code)  # what a row lacks is said now
     if entry.teacher and not hasattr(method, "teacher"):
         raise ValueError(f"method {entry.row.method} has no teacher to score")
@@ -233,7 +233,7 @@ def _line(
     return {
         "track": track,
         "row": " ".join(word for word in words if word),
-        "scored": f"{'teacher' if entry.teacher else 'student'}, {entry.resampling}",
+        "scored": f"{'teacher' if entry.teacher else 'student'}, {entry.send_back}",
         "Dice": f"{statistics.mean(dice):.3f}{spread}",
         "seeds": f"{len(dice)} of {needed}",
         "p": f"{p:.3g}",

@@ -23,6 +23,7 @@ from buarl.methods.base import Method, Stage, Step, StepOutput
 from buarl.training.checkpoint import write_text
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
+from buarl.training.group import ALONE, Group
 from buarl.training.health import (
     YOUNG,
     check_batches,
@@ -58,6 +59,7 @@ def fit(
     record: bool = False,
     progress: bool = False,
     callback: Callback | None = None,
+    group: Group = ALONE,
 ) -> FitResult:
     """Train a method; the last weights stay in `method`, and its student is what to evaluate.
 
@@ -78,7 +80,10 @@ def fit(
         record: Repeat steps as a CUDA graph, see `buarl.fast.recorder`.
         progress: Show a bar.
         callback: Called after every step with the stage's name, the step and the method; see
-            `Callback` and `StopTraining`.
+            `Callback` and `StopTraining`. Where several processes share the training, each may
+            have its own; the first one's is also what validates.
+        group: The processes that share the training, see `buarl.training.devices`; the first one
+            alone writes into `out`.
     Raises:
         ValueError: stages or batches that do not fit method and data, a missing folder or
             checkpoint, a method or a device whose steps cannot be recorded. All before the first
@@ -88,19 +93,20 @@ def fit(
     """
     stages = method.stages()
     out = _checked(method, source, config, out)
-    engine = choose_engine(device, config.precision, compiler=compiler)
+    group.check(method, config.stages, record=record, compiler=compiler)
+    engine = choose_engine(group.device or device, config.precision, compiler=compiler)
     learn = recorded(_learn, method, engine.device) if record else _learn
     if engine.device.type == "cpu":
         hold_memory()
     batches = _training_batches(source, config, engine.device)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), group.joined(method):
         engine.place(method).train()
         engine.compile(method.children())
-        state = TrainingState(method, stages, make_recordable if record else None, run)
+        state = TrainingState(method, stages, make_recordable if record else None, run, group)
         if resume or begin_from is not None:
             path = _folder(out) / CHECKPOINT if resume else Path(begin_from)
             state.load(path, engine.device, config.steps, of_this_run=resume)
-        training = _Training(method, stages, config, engine, batches, state, learn)
+        training = _Training(method, stages, config, engine, batches, state, learn, group)
         training.run(out, progress, callback)
     return state.result
 
@@ -116,6 +122,7 @@ class _Training:
     batches: Batches
     state: TrainingState
     learn: Callable[..., Logs]
+    group: Group = ALONE
     image: Tensor | None = None  # of the last step
 
     def run(self, out: Path | None, progress: bool, callback: Callback | None) -> None:
@@ -129,12 +136,13 @@ class _Training:
             stage, steps = self.stages[number], self.config.stages[number].steps
             if done == 0:
                 state.enter(number)
+            shared = self.group.wrapped(stage)
             bar = tqdm(range(done, steps), stage.name, steps, initial=done, disable=not progress)
             started = time.perf_counter()
             before = result.seconds.get(stage.name, 0.0)
             for index in bar:
                 step = self.method.at(index, steps)
-                state.pending.append({**self.step(number, step), **step.numbers})
+                state.pending.append({**self.step(number, shared, step), **step.numbers})
                 state.position = (number, index + 1)
                 result.seconds[stage.name] = before + time.perf_counter() - started
 
@@ -144,24 +152,32 @@ class _Training:
                     check_history(stage.name, result.history)
                 if index + 1 >= YOUNG and (checkpoint or index + 1 == steps):
                     self.check_predictions(stage, index + 1)
-                if callback is not None:
-                    try:
-                        callback(stage.name, step, self.method)
-                    except StopTraining:
-                        self.save(out, CHECKPOINT, callback)
-                        raise
-                    self.method.train()  # a callback may have evaluated
+                reason = self.call(callback, stage, step)
+                if self.group.any(reason is not None):
+                    self.save(out, CHECKPOINT, callback)
+                    raise reason or StopTraining
                 if checkpoint:  # after a flush: no log lost, no NaN kept
                     self.save(out, CHECKPOINT, callback)
             state.position, done = (number + 1, 0), 0
             last = number == len(self.stages) - 1
             self.save(out, CHECKPOINT if last else f"{stage.name}.pt", callback)
 
+    def call(self, callback: Callback | None, stage: Stage, step: Step) -> StopTraining | None:
+        """Call what wants to be called after a step; whether and why it wants to stop."""
+        if callback is not None:
+            try:
+                callback(stage.name, step, self.method)
+            except StopTraining as reason:
+                return reason
+            self.method.train()  # a callback may have evaluated
+        return None
+
     def save(self, out: Path | None, name: str, callback: Callback | None) -> None:
         """Write a checkpoint where there is a folder, after the curves and what the callback keeps.
 
-        So whatever a checkpoint covers is on the disk before it."""
-        if out is not None:
+        So whatever a checkpoint covers is on the disk before it; the first process writes."""
+        self.group.check_alike(self.method)
+        if out is not None and self.group.first:
             if history := self.state.result.history:
                 write_text(out / HISTORY, csv_text(history))
             getattr(callback, "flush", lambda: None)()
@@ -174,19 +190,22 @@ class _Training:
             networks.append(("teacher", self.method.teacher))
         check_prediction(stage.name, done, networks, self.image)
 
-    def step(self, number: int, step: Step) -> Logs:
+    def step(self, number: int, stage: Stage, step: Step) -> Logs:
         """One step: draw its batch, set its learning rates, and let the learners learn."""
-        stage, plan = self.stages[number], self.config.stages[number]
-        seed = (self.config.seed, number)
-        torch.manual_seed(int(np.random.SeedSequence([*seed, step.index]).generate_state(1)[0]))
-        batch = self.batches.batch(seed, step.index, plan.labeled_batch, plan.unlabeled_batch)
+        plan, group, seed = self.config.stages[number], self.group, (self.config.seed, number)
+        draws = [*seed, step.index] if group.first else [*seed, step.index, group.number]
+        torch.manual_seed(int(np.random.SeedSequence(draws).generate_state(1)[0]))
+        sizes = plan.labeled_batch, plan.unlabeled_batch
+        part = {"number": group.number, "parts": group.parts}
+        batch = self.batches.batch(seed, step.index, *sizes, **part)
         batch = SemiBatch(
             self.engine.place_image(batch.image),
             batch.label.to(self.engine.device, non_blocking=True),
         )
         self.image = batch.image
         self.state.set_learning_rates(stage.learners, plan, step.index)
-        return self.learn(stage, step, batch, self.state.optimizers, self.engine)
+        with group.step():
+            return self.learn(stage, step, batch, self.state.optimizers, self.engine)
 
 
 def _learn(

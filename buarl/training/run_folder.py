@@ -217,10 +217,12 @@ def load_run(
     if root is None and not experiment.source.startswith("phantom"):  # phantoms are made anew
         root = run["data"]["root"]
     try:
-        source = open_source(experiment.source, root)
+        draw = config_for(experiment, code).labeled_draw
+        source = open_source(experiment.source, root).drawn(draw)
     except DataError as error:
         raise DataError(f"{out}: {error}") from error
-    source = source.drawn(config_for(experiment, code).labeled_draw)
+    except ValueError as error:
+        raise ValueError(f"{out}: {error}") from error
     return experiment, source, load_method(out, source.num_classes, code)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from buarl.methods.base import Learner, Method, Stage
 from buarl.methods.recipe import StagePlan
 from buarl.training.checkpoint import NOT_FINITE, load_state, save_state
+from buarl.training.group import ALONE, Group
 
 LOG_EVERY = 10
 
@@ -43,6 +44,7 @@ class TrainingState:
         stages: Its stages.
         prepare: Called with every new optimizer.
         run: What tells this run from others, see `fingerprint`; written into every checkpoint.
+        group: The processes that share the training; logs are means over them.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class TrainingState:
         stages: Sequence[Stage],
         prepare: Callable[[torch.optim.Optimizer], None] | None = None,
         run: str | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.method, self.stages, self.prepare, self.run = method, stages, prepare, run
+        self.group = group
         self.position = (0, 0)  # stage, next step
         self.result = FitResult(method.student)
         self.optimizers = self.new_optimizers(0)
@@ -99,6 +103,7 @@ class TrainingState:
         """
         keys = self.pending[0]
         means = {key: float(np.mean([float(logs[key]) for logs in self.pending])) for key in keys}
+        means = self.group.mean(means)
         self.pending = []
         first = stage.learners[0].name
         lr = float(self.optimizers[first].param_groups[0]["lr"])

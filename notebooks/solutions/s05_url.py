@@ -1,100 +1,88 @@
-"""Solutions to notebook 05: the ratio as a formula, CRL's ratio, and what borders weigh."""
+"""Solutions to lesson 05: the ratio, even weights, share of the loss, the gradient; and borders."""
 
 # %%
 from __future__ import annotations
-
-import math
-import os
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 import buarl
-from buarl import regions
 from buarl.data.batches import Batches
-from buarl.lessons import trained as lessons
-
-NO_DICE = buarl.Dice(squared=True, per_sample=False, background=True, smooth=1e12)
-
-
-def ce_gradient(logits: Tensor, label: Tensor, parts: list, reduction: str) -> Tensor:
-    """Size (B, *spatial) of the gradient that the cross-entropy of the loss has at each pixel."""
-    logits = logits.detach().clone().requires_grad_()
-    loss = buarl.region_loss(logits, label, parts, reduction=reduction, dice=NO_DICE)
-    return torch.autograd.grad(loss, logits)[0].norm(dim=1)
+from buarl.lessons.check import check
+from buarl.lessons.rows import lesson_row, lesson_source
+from buarl.lessons.trained import after_stage
+from buarl.losses import voxel_weights
+from buarl.widgets import method_terms
 
 
-def ce_weights(logits: Tensor, label: Tensor, parts: list, reduction: str) -> Tensor:
-    """The same, divided by the gradient of plain cross-entropy: the weight of each pixel."""
-    plain = logits.detach().clone().requires_grad_()
-    loss = functional.cross_entropy(plain, label, reduction="sum")
-    return ce_gradient(logits, label, parts, reduction) / torch.autograd.grad(loss, plain)[0].norm(
-        dim=1
-    )
+# %% 1. The ratio
+# A mean over a region of share s gives each pixel weight / s. With s = 1 - q/100 uncertain that is
+# (1 / s) : (alpha / (1 - s)) = (1 - s) / (alpha s).
+def ratio(q: float, alpha: float) -> float:
+    """Weight of an uncertain pixel over that of a certain one, per region."""
+    return q / (alpha * (100 - q))
 
 
-def ratio(rule: buarl.Rule, reduction: str) -> float:
-    """Weight of an uncertain pixel over that of a certain one."""
-    parts = rule(logits.softmax(1))
-    weights = ce_weights(logits, label, parts, reduction)
-    return (weights[parts[0].mask].mean() / weights[parts[1].mask].mean()).item()
-
-
-generator = torch.Generator().manual_seed(0)
-logits = torch.randn(1, 4, 20, 20, generator=generator)
-label = torch.randint(4, (1, 20, 20), generator=generator)
-
-# %% 1. The formula
-# A region of share s, divided by its own size, gives each pixel weight / s. With s = 1 - q/100
-# uncertain: (1 / s) : (alpha / (1 - s)) = (1 - s) / (alpha s).
+assert check("05.1", ratio).right
+probs = torch.randn(1, 4, 20, 20, generator=torch.Generator().manual_seed(0)).softmax(1)
 for q, alpha in ((95, 0.5), (95, 1.0), (99, 0.5), (80, 0.25)):
-    s = 1 - q / 100
-    formula = (1 - s) / (alpha * s)
-    measured = ratio(buarl.url(q, alpha), "region")
-    print(f"1. q = {q}, alpha = {alpha:4}: formula {formula:6.1f}, measured {measured:6.1f}")
-    assert math.isclose(measured, formula, rel_tol=1e-3)
-# Equal weights need alpha = (1 - s) / s: 19 at q = 95. Then each pixel counts once, as in plain CE.
-assert math.isclose(ratio(buarl.url(95, alpha=19), "region"), 1, rel_tol=1e-3)
-# Note alpha = 1, "no re-weighting": still 19 : 1, because the regions are averaged apart.
+    regions = buarl.url(q, alpha)(probs)
+    weights, uncertain = voxel_weights(regions, reduction="region"), regions[0].mask
+    measured = float(weights[uncertain].mean() / weights[~uncertain].mean())
+    print(
+        f"1. q = {q}, alpha = {alpha:4}: formula {ratio(q, alpha):5.1f}, measured {measured:5.1f}"
+    )
+    assert abs(measured / ratio(q, alpha) - 1) < 1e-3
 
-# %% 2. CRL
-# Now alpha sits on the uncertain pixels. Under "voxel" they weigh half, as the paper's text wants.
-# Under "region" they are so few that dividing by their number outweighs alpha: 49.5 : 1.
-for reduction, expected in (("region", 49.5), ("voxel", 0.5)):
-    measured = ratio(buarl.crl(99, alpha=0.5), reduction)
-    print(f"2. CRL, {reduction:6}: uncertain : certain = {measured:.1f} : 1")
-    assert math.isclose(measured, expected, rel_tol=1e-3)
+# %% 2. Even weights
+# Note alpha = 1: no region is preferred, and still 19 : 1, because the regions are averaged apart.
+assert check("05.2", 95 / 5).right
+even = voxel_weights(buarl.url(95, alpha=19)(probs), reduction="region")
+assert torch.allclose(even, torch.tensor(20.0))  # the plain loss again, 20 times
 
-# %% 3. What borders weigh in a real batch
-source = buarl.open_source(os.environ.get("BUARL_SOURCE", "phantom"), os.environ.get("BUARL_ROOT"))
-row = lessons.lesson_row("supervised", source)
-config = buarl.config_for(row)
-student = lessons.trained(row, source).student.eval()
-batches = Batches(source, config.labeled, config.image_size, unlabeled=False)
-batch = batches.batch((0,), 0, 8, 0)
-with torch.no_grad():
-    scores = student(batch.labeled_image)  # (B, C, H, W)
-probs = scores.softmax(1)
-padded = functional.pad(batch.label[:, None].float(), (1, 1, 1, 1), mode="replicate")
-border = (functional.max_pool2d(padded, 3, 1) != -functional.max_pool2d(-padded, 3, 1))[:, 0]
-losses = {
-    "plain": (regions.whole(), "voxel"),
-    "URL, voxel": (buarl.url(95), "voxel"),
-    "URL, region": (buarl.url(95), "region"),
-}
-print(f"3. {border.float().mean():.1%} of the pixels are near a border")
-weight_share = {}
-for name, (rule, reduction) in losses.items():
-    parts = rule(probs)
-    # The weight of a pixel does not depend on what is predicted: take it from the regions.
-    scale = [1 / (r.mask.sum() if reduction == "region" else r.mask.numel()) for r in parts]
-    weight = sum(r.weight * k * r.mask for r, k in zip(parts, scale, strict=True))
-    gradient = ce_gradient(scores, batch.label, parts, reduction)
-    weight_share[name] = (weight[border].sum() / weight.sum()).item()
-    share = gradient[border].sum() / gradient.sum()
-    print(f"   {name:11} {weight_share[name]:.1%} of the weight, {share:.1%} of the gradient")
-# Uncertain pixels lie at borders more often than others, so URL moves weight there.
-assert weight_share["plain"] < weight_share["URL, voxel"] < weight_share["URL, region"]
-# The gradient was at borders before: a certain, correct pixel has little, whatever its weight.
-# The sober view of URL per voxel: it doubles a part of what cross-entropy already dwells on.
+
+# %% 3. From weight to loss
+def loss_share(q: float, alpha: float, high: float, low: float) -> float:
+    """Share of the weighted cross-entropy on uncertain pixels, per voxel."""
+    uncertain, certain = (1 - q / 100) * high, alpha * q / 100 * low
+    return uncertain / (uncertain + certain)
+
+
+assert check("05.3", loss_share).right
+print(f"3. weight {loss_share(95, 0.5, 1, 1):.1%}, loss {loss_share(95, 0.5, 0.8, 0.008):.0%}")
+
+
+# %% 4. The gradient
+def gradient(logits: Tensor, label: Tensor) -> Tensor:
+    """Gradient of each pixel's cross-entropy in its logits, (pixels, C)."""
+    return logits.softmax(1) - functional.one_hot(label, logits.shape[1])
+
+
+assert check("05.4", gradient).right
+
+# %% Further: what borders weigh
+# Uncertain pixels lie at borders more often than others, so URL moves weight there. But the
+# gradient was there before.
+source = lesson_source()
+row = lesson_row("BCP", source)
+config, method = buarl.config_for(row), after_stage(row, source, "pretrain")
+method.start_selftraining()
+batches = Batches(source, config.labeled, config.image_size)
+term = method_terms(method, batches.batch((config.seed, 1), 0, 8, 8))[0]
+planes = term.target[:, None].float()
+pool = functional.max_pool2d if source.rank == 2 else functional.max_pool3d
+border = (pool(planes, 3, 1, 1) != -pool(-planes, 3, 1, 1))[:, 0]
+y = functional.one_hot(term.target, term.logits.shape[1]).movedim(-1, 1)
+size = (term.logits.softmax(1) - y).norm(dim=1)
+print(f"borders are {border.float().mean():.1%} of the pixels")
+shares = []
+for name, rule, reduction in (
+    ("plain", buarl.whole(), "voxel"),
+    ("URL per voxel", buarl.url(95), "voxel"),
+    ("URL per region", buarl.url(95), "region"),
+):
+    weight = voxel_weights(rule(term.probs), reduction=reduction)
+    shares.append([float(v[border].sum() / v.sum()) for v in (weight, weight * size)])
+    print(f"   {name:15} {shares[-1][0]:5.1%} of the weight, {shares[-1][1]:.0%} of the gradient")
+assert shares[0][0] < shares[1][0] < shares[2][0]

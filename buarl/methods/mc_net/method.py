@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_MC_NET_ACDC, DICE_SS_NET_LA
 from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
@@ -80,7 +81,8 @@ class McNet(RampedMethod):
         outputs = self.student.all_logits(batch.image)  # decoders x (B_l + B_u, C, *)  uses Eq. 1
         labeled = [self.labeled_loss(batch.split(logits)[0], batch.label) for logits in outputs]
         labeled_loss = self.labeled_weight * torch.stack(labeled).sum()
-        unlabeled_loss = self.consistency([logits.float().softmax(1) for logits in outputs])
+        probs = [at_least_float32(logits).softmax(1) for logits in outputs]
+        unlabeled_loss = self.consistency(probs)
         return self.output(labeled_loss, unlabeled_loss, step)  # uses Eq. 9
 
     def consistency(self, probs: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from buarl.arguments import at_least_float32
 from buarl.losses import Reduction, consistency_loss
 from buarl.regions import Region
 
@@ -35,7 +36,7 @@ def sharpen(probs: Tensor, temperature: float = 0.1) -> Tensor:
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    return torch.sigmoid(torch.logit(probs.float(), eps=ODDS_LIMIT) / temperature)
+    return torch.sigmoid(torch.logit(at_least_float32(probs), eps=ODDS_LIMIT) / temperature)
 
 
 def mutual_consistency(

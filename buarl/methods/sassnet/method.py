@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.dice import DICE_SSL4MIS, DICE_UA_MT_LA
 from buarl.losses import voxel_weights
@@ -112,13 +113,14 @@ class SassNet(SignedDistanceMethod):
         parameters = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         with _eval_mode(self.discriminator):
             scores = functional_call(self.discriminator, parameters, (weighted, image))  # (B_u, 2)
-        return F.cross_entropy(scores.float(), torch.ones_like(scores[:, 0], dtype=torch.long))
+        labeled = torch.ones_like(scores[:, 0], dtype=torch.long)
+        return F.cross_entropy(at_least_float32(scores), labeled)
 
     def discriminator_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The discriminator's loss of one step, after the student's; the student stands still."""
         with torch.no_grad(), _eval_mode(self.student):
             _, distance = self.student.logits_and_distance(batch.image)  # (B, K, *spatial)
-        scores = self.discriminator(distance, batch.image).float()  # (B, 2)
+        scores = at_least_float32(self.discriminator(distance, batch.image))  # (B, 2)
         labeled = torch.arange(len(scores), device=scores.device) < len(batch.label)
         loss = F.cross_entropy(scores, labeled.long())
         told_apart = (scores.detach().argmax(1) == labeled).float().mean()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from buarl.arguments import at_least_float32
+
 
 class SignedDistanceNet(nn.Module):
     """A UNet or VNet whose last feature feeds a segmentation head and a signed-distance head.
@@ -58,7 +60,7 @@ class SignedDistanceNet(nn.Module):
         logits = self._logits(feature)
         # DTC multiplies the distance by 1500: this head stays out of autocast.
         with torch.autocast(feature.device.type, enabled=False):
-            distance = self.distance_head(feature.float()).tanh()  # (B, K, *spatial)
+            distance = self.distance_head(at_least_float32(feature)).tanh()  # (B, K, *spatial)
         return logits, distance
 
     def forward(self, image: Tensor) -> Tensor:

@@ -70,6 +70,10 @@ class SsNet(RampedMethod):
     # A selector learns when its class is in the batch and the memory, the others on request; and
     # until a foreground voxel is right the memory is empty and no head learns.
     untouched = ("projection.", "prediction.", "selectors.", "memory_selectors.")
+    one_device_only = (
+        "its memory keeps the features of the whole batch, and which classes are in a part of the "
+        "batch decides what is computed there"
+    )
 
     epsilon: Weight = 6.0
     """Length of the adversarial step per image (ACDC 6, LA 10)."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from buarl.arguments import at_least_float32
 from buarl.data.batches import SemiBatch
 from buarl.methods.base import RampedMethod, Step, StepOutput, require_unlabeled
 from buarl.methods.recipe import Paper, Recipe, Reference, ramped_recipe_3d, recipe_2d
@@ -84,7 +85,8 @@ class Urpc(RampedMethod):
         Args:
             scales: Logits of unlabeled images, each (B_u, C, *spatial).
         """
-        log_probs = torch.stack(list(scales)).float().log_softmax(2)  # (4, B_u, C, *spatial)
+        logits = at_least_float32(torch.stack(list(scales)))  # (4, B_u, C, *spatial)
+        log_probs = logits.log_softmax(2)
         mean_log_probs = log_mean_probs(log_probs)  # (B_u, C, *spatial)
         regions = self.unlabeled_rule(mean_log_probs.detach().exp())  # CRL: uses Eq. 3, 4, 6
         terms = [

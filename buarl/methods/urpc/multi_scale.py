@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from buarl.networks.trunk import require_parts
+from buarl.whole_batch import drawn_once
 
 
 class MultiScale(nn.Module):
@@ -85,7 +86,7 @@ def feature_dropout(feature: Tensor) -> Tensor:
     tensor([[[0.1000, 0.6000, 0.0000]]])
     """
     activity = feature.detach().mean(1, keepdim=True)  # (B, 1, *spatial)
-    share = 0.7 + 0.2 * torch.rand((), device=feature.device)
+    share = 0.7 + 0.2 * drawn_once(torch.rand((), device=feature.device))
     spatial = tuple(range(2, feature.ndim))
     return feature * (activity < share * activity.amax(spatial, keepdim=True))
 
@@ -99,7 +100,7 @@ def feature_noise(feature: Tensor) -> Tensor:
     >>> feature_noise(torch.zeros(1, 2, 3)).abs().sum()
     tensor(0.)
     """
-    return feature * (1 + torch.empty_like(feature[0]).uniform_(-0.3, 0.3))
+    return feature * (1 + drawn_once(torch.empty_like(feature[0]).uniform_(-0.3, 0.3)))
 
 
 PERTURBATIONS = (F.dropout, feature_dropout, feature_noise)  # at 1/8, 1/4 and 1/2; dropout 0.5

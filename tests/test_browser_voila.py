@@ -15,9 +15,6 @@ import psutil
 import pytest
 from browser import PATIENCE, Tab, browser, leave, new_tab, server, wait_until  # noqa: F401 (fixtures)
 
-import buarl
-from buarl.lessons.trained import lesson_row, trained
-
 pytest.importorskip("voila")
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "app" / "explorers.ipynb"
@@ -124,8 +121,6 @@ def test_a_page_that_is_left_early_or_lost_leaves_no_kernel(small, browser):  # 
 @pytest.fixture(scope="module")
 def app(_template, browser, tmp_path_factory) -> Tab:  # noqa: F811
     """The open page, all widgets there. One for all tests: it takes a kernel to make one."""
-    source = buarl.open_source("phantom")
-    trained(lesson_row("BCP + URL + CRL", source), source)  # kept, before anything waits for it
     folder = tmp_path_factory.mktemp("voila")
     command = ("voila", os.fspath(NOTEBOOK), *make_app())
     with (

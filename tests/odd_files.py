@@ -536,7 +536,7 @@ def nnunet_two(folder):
 @case(
     FOLDERS,
     "la_000 to la_005: six patients",
-    refused("'([^_]+)'", "1 patients", "'la_000'", "--patient '([^_]+_[^_]+)' makes it 6"),
+    refused("'([^_]+)'", "1 patient", "'la_000'", "--patient '([^_]+_[^_]+)' makes it 6"),
 )
 def numbered(folder):
     names = [f"la_{k:03d}.nii.gz" for k in range(6)]

@@ -96,8 +96,7 @@ def test_acdc_splits_hold_every_patient_once_with_both_frames(converted):
     patients = [{source.patient(case) for case in cases} for cases in splits.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 6
     assert {case[-8:] for cases in splits.values() for case in cases} == {"_frame01", "_frame02"}
-    assert "12 volumes" not in report.text()
-    assert "8 train, 2 val, 2 test volumes" in report.text()
+    assert "12 volumes: 8 train, 2 val, 2 test" in report.text()
 
 
 def test_frames_are_numbered_by_time_even_if_systole_comes_first(tmp_path):
@@ -262,7 +261,7 @@ def test_no_release_and_too_few_patients(tmp_path):
     out = tmp_path / "out"
     fault(lambda: convert_acdc(tmp_path / "nope", out), out, "nope", "Info.cfg")
     write_acdc_patient(tmp_path / "raw" / "patient001", 1)
-    fault(lambda: convert_acdc(tmp_path / "raw", out), out, "1 patients", "one to train")
+    fault(lambda: convert_acdc(tmp_path / "raw", out), out, "1 patient", "one to train")
     fault(lambda: convert_acdc(tmp_path / "raw", out, val=1.5), out, "shares", "1.5")
 
 
@@ -277,7 +276,7 @@ def test_command_says_what_it_did_and_what_comes_next(release, tmp_path, capsys)
     out = tmp_path / "with space"
     ConvertAcdc(release, out).run()
     text = capsys.readouterr().out
-    assert "8 train, 2 val, 2 test volumes" in text
+    assert "12 volumes: 8 train, 2 val, 2 test" in text
     assert f'buarl doctor --source acdc --root "{out}"' in text
 
 

@@ -472,6 +472,6 @@ def test_too_few_patients_name_the_pattern_and_the_notes_always_do(tmp_path):
     assert "by the pattern '([^_]+)' 3 files are 3 patients, e.g. 'p0_a' is of" in report.text()
     fault(
         lambda: convert_folder(tmp_path / "i", tmp_path / "no", patient="(p)"),
-        *(tmp_path / "i", "1 patients with labels", "by the pattern '(p)'", "--patient PATTERN"),
+        *(tmp_path / "i", "1 patient with labels", "by the pattern '(p)'", "--patient PATTERN"),
         out=tmp_path / "no",
     )

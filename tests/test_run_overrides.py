@@ -40,6 +40,7 @@ VALUES = {
     "momentum": 0.1,
     "weight_decay": 0.1,
     "betas": [0.5, 0.5],
+    "labeled_draw": 3,
 }
 TOGETHER = {"betas": {"optimizer": "adam"}}
 TRAINING_IS_THE_SAME = {"checkpoint_every", "eval_stride"}

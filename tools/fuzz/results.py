@@ -49,7 +49,10 @@ def is_loss(result: Any, given: Arguments) -> str | None:
 def is_map(top: float) -> Callable[[Any, Arguments], str | None]:
     def broken(result: Any, given: Arguments) -> str | None:
         first = next(iter(given.values()))
-        if not isinstance(result, Tensor) or result.dtype != torch.float32:
+        double = isinstance(first, Tensor) and first.dtype == torch.float64  # stays what it is
+        if not isinstance(result, Tensor) or result.dtype != (
+            torch.float64 if double else torch.float32
+        ):
             return f"no float32 map: {result!r}"[:200]
         if result.shape != (*first.shape[:1], *first.shape[2:]):
             return f"shape {tuple(result.shape)} of {tuple(first.shape)}"

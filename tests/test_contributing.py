@@ -53,7 +53,12 @@ def test_every_command_of_the_guide_is_one_that_is_tried_here():
     assert kinds == {
         *("make test", "make lint", "source .venv/bin/activate"),
         *("buarl train", "buarl evaluate"),
-        *("python tools/new_lesson.py", "python tools/run_notebooks.py", "python -m"),
+        *(
+            "python tools/new_lesson.py",
+            "python tools/run_notebooks.py",
+            "python -m",
+            "python tools/lesson_table.py",
+        ),
     }
 
 

@@ -25,6 +25,8 @@ from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import read_metrics, summary, write_metrics
 from buarl.training.config import Experiment, config_for
 
+RUN_OF_A_TEST = {"experiment": {"seed": 1}, "config": {}, "data": {}}
+
 
 class Threshold(nn.Module):
     """Class 1 where the image is above 1/2; says nothing else, has one parameter for its device."""
@@ -219,6 +221,7 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     monkeypatch.setattr(
         buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, network)
     )
+    monkeypatch.setattr(buarl.evaluation.score, "read_run", lambda folder: RUN_OF_A_TEST)
     scored = score_run(tmp_path, **options)
     assert scored.path == tmp_path / name
     text = scored.path.read_text()
@@ -238,6 +241,7 @@ def test_the_teacher_is_scored_on_request_and_a_method_without_one_is_refused(
     monkeypatch.setattr(
         buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, method)
     )
+    monkeypatch.setattr(buarl.evaluation.score, "read_run", lambda folder: RUN_OF_A_TEST)
     with pytest.raises(ValueError, match="method bcp has no teacher to evaluate"):
         score_run(tmp_path, teacher=True)
     method.teacher = Threshold()
@@ -270,6 +274,7 @@ def test_a_run_is_predicted_in_the_precision_asked_for(volumes, tmp_path, monkey
     monkeypatch.setattr(
         buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, network)
     )
+    monkeypatch.setattr(buarl.evaluation.score, "read_run", lambda folder: RUN_OF_A_TEST)
     score_run(tmp_path, precision=precision, device="cpu")
     assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 

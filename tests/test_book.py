@@ -87,7 +87,7 @@ def test_formulas_are_drawn_by_the_browser(book, browser):
     ("lesson", "page"),
     [
         ("03_thresholds", "threshold_scrubber.html"),
-        ("05_url", "explorer_regions.html"),
+        ("06_crl", "explorer_regions.html"),
         ("09_evaluation", "explorer_metrics.html"),
     ],
 )

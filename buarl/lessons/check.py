@@ -102,6 +102,8 @@ def check(number: str, answer: Any = ...) -> Verdict:
     except _NoAnswer:
         return Verdict(number, None, f"no answer yet. Hint: {found.hint}")
     except Exception as error:  # a reader's code may raise anything; that is an answer as well
+        if not callable(answer) and "not callable" in str(error):
+            return Verdict(number, False, f"a function is asked for.\n  Hint: {found.hint}")
         wrong = f"your answer raised {type(error).__name__}: {error}"
     if wrong is None:
         return Verdict(number, True, f"right. {found.praise}")

@@ -18,7 +18,7 @@ extensions = [
     "mathml",  # formulas as MathML: no script, no font, no network
     "pictures",  # alternative texts out of the notebooks
 ]
-exclude_patterns = ["**/solutions/*", "front.md", "figures/**", "results/road/**"]
+exclude_patterns = ["**/solutions/*", "front.md"]
 suppress_warnings = ["myst.header", "misc.highlighting_failure", "toc.not_included"]
 
 nb_execution_mode = "off"  # what is shown is what is committed, and nbval compares that
@@ -48,13 +48,18 @@ html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 
 
+SECTION = re.compile(r"\s|(?:Args|Returns|Raises|Attributes|Yields):")
+
+
 def _as_restructured(app, what, name, obj, options, lines):
     """Our docstrings are Markdown's dialect: one backtick is code, and a star is a star."""
     paragraphs = "\n".join(lines).split("\n\n")
     for number, paragraph in enumerate(paragraphs):
         if not paragraph.lstrip().startswith(">>>"):
+            if not SECTION.match(paragraph) and "\n- " not in f"\n{paragraph}":  # names, told on
+                paragraph = re.sub(r"\n +", "\n", paragraph)
             parts = re.split(r"(`[^`]+`)", paragraph)
-            parts[0::2] = [part.replace("*", r"\*") for part in parts[0::2]]
+            parts[0::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[0::2]]
             parts[1::2] = [f"`{part}`" for part in parts[1::2]]
             paragraphs[number] = "".join(parts)
     lines[:] = "\n\n".join(paragraphs).split("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiny import Repeated
 from buarl.data.batches import SemiBatch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 settings.register_profile("buarl", deadline=None, derandomize=True)
 settings.load_profile("buarl")
 

@@ -239,7 +239,7 @@ def check_whole(run, steps):
     watched = {row["step"] for row in capsule.premise}
     assert watched == {max(1, round(share * steps)) for share in SHARES}
     assert capsule.ids["labeled"]
-    assert capsule.slices.steps.tolist() == sorted(watched)
+    assert list(capsule.slices.steps) == sorted(watched)
 
 
 @posix

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from buarl.arguments import check_choice
 from buarl.commands.console import say
 from buarl.commands.interruption import Interrupted
 from buarl.commands.words import Pairs, pairs, program, quoted
@@ -70,6 +71,9 @@ class Table:
 
     def _plan(self):
         """What the folder says, and these options on top."""
+        from buarl.results.rows import WHAT
+
+        check_choice("table", self.what, (*WHAT, "verdicts"))
         what = self.what if self.what != "verdicts" else "1"
         own = pairs(self.set, "--set")
         plan = planned_in(self.runs, what, self.readings, self.preset, self.source, own)
@@ -88,9 +92,17 @@ def planned_in(folder: Path, what: str, readings: Words, preset, source, own: di
         what: One table.
         readings: Names of readings.
         preset, source, own: Of the rows; None and {} take what the plan says.
+    Raises:
+        ValueError: an unknown preset or data set, which would read as "nobody has run this".
     """
+    from buarl.data.source import source_names
     from buarl.results.plan import PLAN, Plan, read_plan
+    from buarl.training.config import PRESETS
 
+    if preset is not None:
+        check_choice("preset", preset, tuple(PRESETS))
+    if source is not None:
+        check_choice("source", source, tuple(source_names()))
     kept = read_plan(folder) if (folder / PLAN).is_file() else Plan((what,))
     return replace(
         kept,

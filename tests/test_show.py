@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from tiny import PRESET, cut_after, write_tiny
+from tiny import PRESET, Cut, cut_after, write_tiny
 
 from buarl.capsule import CapsuleError, read_capsule, read_capsules
 from buarl.commands.main import main
@@ -188,7 +188,7 @@ def test_a_run_in_training_is_shown_as_far_as_it_is(source, tmp_path):
         cut_after("selftrain", 3)(*step)
 
     callback.begin, callback.flush = watch.begin, watch.flush
-    with pytest.raises(Exception):  # noqa: B017, PT011  the power failed
+    with pytest.raises(Cut):
         run_experiment(ROW, source, out, callback=callback)
     text = write_run_page([out])[0].read_text()
     assert "still in training" in text

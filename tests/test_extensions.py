@@ -182,8 +182,9 @@ ANY_NUMBER = {
 
 
 def test_an_experiment_is_one_row(bring, buarl_says):
-    """Every number that there is, in one row; `betas` belong to the other optimizer."""
-    assert {*ANY_NUMBER, "betas"} == set(KEYS)
+    """Every number that there is, in one row; `betas` belong to the other optimizer, and a lottery
+    needs more patients than this row labels."""
+    assert {*ANY_NUMBER, "betas", "labeled_draw"} == set(KEYS)
     spelled = {
         k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in ANY_NUMBER.items()
     }

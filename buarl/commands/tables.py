@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from buarl.arguments import check_choice
+from buarl.arguments import check_choice, counted
 from buarl.commands.console import say
 from buarl.commands.interruption import Interrupted
 from buarl.commands.words import Pairs, pairs, program, quoted
@@ -197,7 +197,7 @@ class Plan:
         print(path.read_text(encoding="utf-8"))
         print(f"as a file: {path}")
         if broken := failures(out, states):
-            raise ValueError(f"{len(broken)} runs failed: {'; '.join(broken)}")
+            raise ValueError(f"{counted(len(broken), 'run')} failed: {'; '.join(broken)}")
 
     def _plan(self):
         from buarl.results.plan import Plan as Planned
@@ -247,7 +247,8 @@ class Plan:
                 print(f"{states[name]:8} {name}{shared}")
         left = duration(seconds_left(out, plan, states, self.jobs))
         print(
-            f"{len(states)} runs in {len(work)} lists: {shown(list(states.values()))}; left: {left}"
+            f"{counted(len(states), 'run')} in {len(work)} lists: "
+            f"{shown(list(states.values()))}; left: {left}"
         )
         for line in failures(out, states):
             print(f"failed: {line}")

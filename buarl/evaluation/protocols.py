@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.data.text import read_text
@@ -222,8 +223,9 @@ def score_selected(
     engine = choose_engine(device, "fp32")
     rows = evaluate(method.student.to(engine.device), source, split, config)
     same = "; the same volumes selected it, so this flatters" if split == "val" else ""
+    volumes = counted(len({r["case"] for r in rows}), "volume")
     note = (
-        f"split {split}, {len({r['case'] for r in rows})} volumes; protocol paper: student with "
+        f"split {split}, {volumes}; protocol paper: student with "
         f"the best validation Dice ({dice:.4f}), after step {step} of stage {stage}{same}; "
         f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from buarl.arguments import check_choice
+from buarl.arguments import check_choice, counted
 from buarl.results.leak import patient_of
 
 RESAMPLES = 10_000
@@ -280,7 +280,8 @@ def comparison_text(title: str, found: Comparison, score: str = "dice") -> str:
         title,
         f"difference of {score}: {values[0]:+.2f} {unit}, 95 % interval {values[1]:+.2f} to "
         f"{values[2]:+.2f} over seeds and patients together",
-        f"paired: seeds {' '.join(map(str, found.seeds))}; {len(found.cases)} volumes of "
+        f"paired: seeds {' '.join(map(str, found.seeds))}; {counted(len(found.cases), 'volume')} "
+        f"of "
         f"{people} patients",
         f"Wilcoxon over volumes: p = {found.p:.3g}",
     ]
@@ -297,12 +298,14 @@ def _power_lines(found: Comparison, people: int) -> list[str]:
     lines = []
     if found.seeds_needed is not None:
         lines.append(
-            f"to see 0.5 points between seeds on these volumes: {found.seeds_needed} seeds "
+            f"to see 0.5 points between seeds on these volumes: "
+            f"{counted(found.seeds_needed, 'seed')} "
             f"(spread {100 * found.seed_spread:.2f})"
         )
     if found.patients_needed is not None:
         lines.append(
-            f"to see 0.5 points between patients: {found.patients_needed} patients (spread "
+            f"to see 0.5 points between patients: "
+            f"{counted(found.patients_needed, 'patient')} (spread "
             f"{100 * found.patient_spread:.2f}); these {people} show {100 * found.visible:.2f} "
             f"points at best, however many seeds (on test sets of this size see also "
             f"{', '.join(SOURCES)})"

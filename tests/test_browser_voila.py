@@ -178,7 +178,7 @@ def test_the_scrubber_moves_without_a_kernel(app):
     ("title", "slider", "text"),
     [
         ("Regions and losses", "percentile, Labeled term", "url at 96"),
-        ("Copy-paste", "row", "at row 12"),
+        ("Copy-paste", "row", "at row 22"),
         ("Cases", "slice", "slice {} of"),  # after the one with most errors
         ("Metrics", "column, Stray blob", "ASSD"),
     ],

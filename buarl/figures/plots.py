@@ -65,7 +65,7 @@ def entropy_cuts(
 
     >>> image = np.linspace(0, 1, 400).reshape(20, 20)
     >>> [axes.get_title() for axes in entropy_cuts(image, image, percentiles=[95]).axes][2]
-    'q = 95: 5.0 % of pixels\\nH > 0.950 nats'
+    'q = 95: 5.0 % of pixels\\nU > 0.950 nats'
     """
     check_choice("colors", colors, ("ours", "paper"))
     columns = 2 + len(percentiles)

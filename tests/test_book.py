@@ -10,12 +10,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import new_tab
+from browser import new_tab, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from make_book import add_buttons
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURES = "[...document.querySelectorAll('canvas')].map((c) => c.toDataURL()).join()"
 LINK = re.compile(r'(?:href|src)="([^"]+)"')
 
 
@@ -96,15 +97,14 @@ def test_an_explorer_moves_in_its_page_without_a_kernel(book, browser, lesson, p
     with new_tab(browser) as tab:
         tab.page.context.set_offline(True)
         tab.page.goto((book / "notebooks" / f"{lesson}.html").as_uri())
-        frame = tab.page.frame_locator(f"iframe[src$='{page}']")
-        slider = frame.locator("input[type=range]").first
-        slider.scroll_into_view_if_needed()
-        canvas = frame.locator("canvas").last
-        before = canvas.evaluate("(c) => c.toDataURL()")
+        tab.page.locator(f"iframe[src$='{page}']").scroll_into_view_if_needed()  # it loads then
+        slider = tab.page.frame_locator(f"iframe[src$='{page}']").locator("input[type=range]").first
+        slider.wait_for(state="attached")
+        (frame,) = [each for each in tab.page.frames if page in each.url]
+        before = frame.evaluate(PICTURES)
         slider.focus()
         tab.page.keyboard.press("Home")  # with the keyboard alone
-        tab.page.wait_for_timeout(300)
-        assert canvas.evaluate("(c) => c.toDataURL()") != before
+        wait_until(lambda: frame.evaluate(PICTURES) != before, "other pictures")
         assert tab.errors == [] == tab.refused
 
 

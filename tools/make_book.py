@@ -22,7 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("notebooks", "docs", "figures", "results", "buarl", "examples", "tools", "tests")
 PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "README.md", "LICENSE")
-FILES = ("CITATION.cff", "pyproject.toml", "requirements.txt", "requirements-devices.txt", "Makefile")
+FILES = (
+    "CITATION.cff",
+    "pyproject.toml",
+    "requirements.txt",
+    "requirements-devices.txt",
+    "Makefile",
+)
 FLOORS = {  # rooms in reading order, and what a reader finds there
     "The paper": ("entropy", "rule", "regions", "dice", "losses", "ema", "copy_paste", "schedules"),
     "Data and networks": ("data", "networks", "components"),
@@ -39,7 +45,10 @@ def lay_out(source: Path) -> None:
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "book", source)
     tracked = subprocess.run(
-        ["git", "ls-files", "-z", *COPIED, *PAGES, *FILES], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", *COPIED, *PAGES, *FILES],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, tracked.stdout.decode().split("\0")):
         if (ROOT / name).is_file():

@@ -56,14 +56,6 @@ _PAIRS: dict[int, dict[str, tuple[Rule, Rule]]] = {
     },
 }
 
-PRINTED = {
-    (3, "BCP"): {"dice": 88.84, "hd95": 3.98},
-    (3, "URL"): {"hd95": 6.37},
-    (3, "URL + CRL"): {"dice": 90.40, "hd95": 1.63},
-    (6, "remove"): {"dice": 88.56},
-}
-"""What the paper prints, as far as our notes have it: one seed, selected on validation."""
-
 
 def table_rows(
     number: int, reading: Reading = READINGS[1], base: Experiment | None = None

@@ -6,9 +6,11 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from buarl.data.errors import DataError, require_folder
 from buarl.data.source import SPLITS, Source, open_source
-from buarl.fast.bf16 import has_fast_bf16
+from buarl.fast.bf16 import bf16_time, has_native_bf16
 from buarl.fast.memory import hold_memory
 from buarl.files.manifest import NO_FIGURES, check_root, read_manifest
 from buarl.training.engine import choose_engine
@@ -31,15 +33,13 @@ def report(
         check: Compare every file of acdc and la with the public figures (about 20 s).
     """
     facts, engine = environment(), choose_engine()
-    native = has_fast_bf16(engine.device)
     lines = [
         f"python       {facts['python']}",
         f"torch        {facts['torch']}",
         *(f"{name:<12} {_version(name)}" for name in PACKAGES),
         f"machine      {facts['machine']}",
         f"device       {engine.device}" + (f" ({facts['gpu']})" if facts["gpu"] else ""),
-        f"precision    {engine.precision} (bf16 is {'native' if native else 'not native'} here; "
-        "train --precision)",
+        f"precision    {engine.precision}; bf16 {_bf16(engine.device)}; train --precision",
         f"threads      {facts['threads']}",
         "layout       channels last; compiled only with train --compile, recorded with --record",
         f"memory       {'kept' if hold_memory() else 'not kept'} by the process between steps"
@@ -143,6 +143,13 @@ def check_figures(source: Source) -> list[tuple[str, bool]]:
         text = "  order       OTHER than in the public lists: the labeled patients may be others"
         findings.append((text, False))
     return findings
+
+
+def _bf16(device: torch.device) -> str:
+    if not has_native_bf16(device):
+        return "is not native here, and slow"
+    ratio = bf16_time(device)
+    return f"is native, a convolution takes {ratio:.1f} of its time in fp32"
 
 
 def _version(package: str) -> str:

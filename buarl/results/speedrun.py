@@ -23,7 +23,7 @@ from buarl.data.text import read_text
 from buarl.evaluation.predict import SendBack
 from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import summary
-from buarl.fast.bf16 import has_fast_bf16
+from buarl.fast.bf16 import has_native_bf16
 from buarl.networks import UNet
 from buarl.outside import Code
 from buarl.training.checkpoint import write_json
@@ -228,7 +228,7 @@ def _line(
     rules = [rule.name for rule in (row.labeled_rule, row.unlabeled_rule) if rule.name != "whole"]
     options = " ".join(f"{key}={value}" for key, value in row.options.items())
     words = [row.method, *rules, row.preset, row.changes, options, here["precision"]]
-    bf16 = ", native bf16" if has_fast_bf16(device) else ""
+    bf16 = ", native bf16" if has_native_bf16(device) else ""
     machine = here["gpu"] or f"{here['machine']}{bf16}, {environment()['threads']} threads"
     return {
         "track": track,

@@ -20,8 +20,7 @@ class Compare:
     """Compare two groups of runs, seed by seed and case by case: what does B add to A?"""
 
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """A folder of runs or a run, or a row: bcp, as files of the ledger are called, or TABLE:ROW,
-    such as "3:URL + CRL, voxel"."""
+    """A folder of runs, a run, or a row: a ledger's name, or such as "3:URL + CRL, voxel"."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """What is compared with it; B minus A is reported."""
     runs: Path = RESULTS

@@ -162,8 +162,7 @@ class Predict:
     keep_largest: bool = False
     """Keep only the largest component per class."""
     normalisation: Literal["minmax", "zscore"] | None = None
-    """How the gray values of a volume are normalized; by default as the training data were. h5
-    files stay as they are."""
+    """How a volume's grays are normalized; by default as in training, and h5 files not at all."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..., mps."""
     threads: int = 0

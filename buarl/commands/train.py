@@ -91,24 +91,20 @@ class Train:
     log: Literal["tensorboard"] | None = None
     """Write the curves for TensorBoard too; they are always written as CSV."""
     precision: Precision | None = None
-    """auto (the default) is fp32; bf16 is faster where the hardware computes it, and not shown to
-    give the same results; bf16_logits_fp32 loses less by it."""
+    """auto is fp32; bf16 may be faster and loses Dice, bf16_logits_fp32 less of it; see doctor."""
     record: Record = False
     compile: bool = False
     """Compile the networks first: minutes once; try a few steps whether it pays on your machine."""
     memory_budget: str | None = None
-    """Memory that the training samples may take, such as 2GB; the rest is streamed from disk. With
-    several devices of every process."""
+    """Memory for training samples, per process, such as 2GB; the rest is streamed from disk."""
     threads: int = 0
     """CPU threads, 0 leaves torch's choice; of every process where --devices makes several."""
     devices: int = 1
-    """Devices of each machine that share the run: GPUs, or processes where there is none. Every
-    batch is divided among them, and the result is that of one device."""
+    """GPUs, or processes, of each machine that divide every batch; the result is that of one."""
     nodes: int = 1
     """Machines that share the run; see docs/scaling.md for what to type on each."""
     batch_norm: BatchNorm = "synchronized"
-    """With several devices: batch normalization over the whole batch, as one device does it, or
-    over the part of each device, which spares an exchange a layer."""
+    """Of several devices: statistics of the whole batch, as one has them, or of each one's part."""
 
     def experiment(self) -> Experiment:
         """The row these options describe."""
@@ -127,6 +123,8 @@ class Train:
             raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
         if self.resume is not None and (self.set or self.network_option):
             raise ValueError("--resume reads the row from the folder; --set belongs to a new run")
+        if self.validate < 0:
+            raise ValueError(f"validate must be at least 0, got {self.validate}")
         places = tuple(dict.fromkeys(self.places()))
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume

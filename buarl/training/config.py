@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from inspect import isabstract
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -84,6 +85,8 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be a whole number, 0 to 2**63 - 1, got {self.seed!r}")
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from raw_files import AFFINE, image_of, write_nifti
 from safetensors.torch import load_file, save_file
-from tiny import PRESET, write_tiny
+from tiny import PRESET, numbers_of, write_tiny
 
 from buarl import weights as shelf
 from buarl.commands.main import main
@@ -158,7 +158,7 @@ def untrained(folder, source, names, rank_classes):
     folder.mkdir()
     about = {"root": "/no/such/data", "licence": "none known", "classes": names}
     content = {"experiment": row.as_dict(), "data": about, "environment": {}, "finished": True}
-    write_json(folder / "run.json", {**content, "config": {"precision": "fp32", "stages": []}})
+    write_json(folder / "run.json", {**content, "config": numbers_of(row)})
     method = build_method(row, rank_classes)
     save_state(folder / "last.pt", {"method": method.state_dict(), "position": [1, 0]})
     return folder

@@ -1,8 +1,8 @@
 """What was measured: the runs of a folder, checked, and grouped into the seeds of a row.
 
 Read are small JSON files of a ledger and whole run folders, side by side. Nothing here loads
-weights. A file or a folder that is damaged, unfinished or does not agree with itself is named and
-left out.
+weights. A file or a folder that is damaged, unfinished, does not agree with itself or was trained
+with other numbers than its row has today is named and left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from buarl.evaluation.protocols import Protocol
 from buarl.evaluation.scores import SCORES, summary
 from buarl.results.ledger import entry_of_run, read_entry
 from buarl.training.config import Experiment
+from buarl.training.identity import changed_words, plain_row
 
 SUBFOLDERS = ("", "seeds")
 FULL = "fp32"
@@ -61,11 +62,13 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
                 read_capsule(path)  # whole, and of one run
             entry = entry_of_run(path, split=split) if path.is_dir() else read_entry(path)
             _check(entry)
+            if said := changed_words(entry):
+                raise ValueError(said)
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
         if entry["split"] == split:
-            entries.append({"name": name, **entry})
+            entries.append({"name": name, **entry, "experiment": _plain(entry["experiment"])})
         else:
             left_out.append(f"{path}: was evaluated on split {entry['split']}, not {split}")
     return _newest(entries, left_out)
@@ -132,12 +135,22 @@ def runs_of(row: Experiment, entries: Sequence[Mapping[str, Any]]) -> list[Mappi
     """The runs of a row, whatever their seed, in the order of the seeds.
 
     Args:
-        row: Its seed does not matter; every other field must be equal.
+        row: Its seed does not matter; everything else must be equal, see `plain_row`.
         entries: From `read_results`.
     """
-    wanted = json.loads(json.dumps(replace(row, seed=0).as_dict()))
+    wanted = json.loads(json.dumps(replace(plain_row(row), seed=0).as_dict()))
     ours = [entry for entry in entries if {**entry["experiment"], "seed": 0} == wanted]
     return sorted(ours, key=lambda entry: entry["experiment"]["seed"])
+
+
+def _plain(experiment: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON, without numbers that its preset gives anyway."""
+    if not experiment.get("set"):
+        return experiment
+    try:
+        return json.loads(json.dumps(plain_row(Experiment.from_dict(experiment)).as_dict()))
+    except ValueError:  # code that only its owner has
+        return experiment
 
 
 def part_of(entry: Mapping[str, Any], protocol: Protocol) -> Mapping[str, Any] | None:

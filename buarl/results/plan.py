@@ -19,6 +19,7 @@ from buarl.results.ledger import read_entry
 from buarl.results.rows import rows_of, run_name
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Config, Experiment, config_for
+from buarl.training.identity import changed_words
 from buarl.training.lock import trained_by
 from buarl.training.run import first_stage, read_run
 
@@ -145,6 +146,8 @@ def state_of(out: Path, name: str, row: Experiment, plan: Plan) -> State:
         found = read_entry(entry)
         if found["experiment"] != json.loads(json.dumps(row.as_dict())):
             raise ValueError(f"{entry}: tells of another row; move it away")
+        if said := changed_words(found):
+            raise ValueError(f"{entry}: {said}; move it away")
         if found["split"] == plan.split and (plan.validate == 0 or "paper" in found):
             return "done"
     if folder.is_dir() and trained_by(folder) is not None:

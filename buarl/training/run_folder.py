@@ -27,6 +27,7 @@ from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.experiment import rule_name
+from buarl.training.identity import changed_words
 from buarl.training.lock import trained_by
 from buarl.training.loop import CHECKPOINT
 from buarl.training.state import csv_text, load_weights, position_in, require_run
@@ -283,4 +284,7 @@ def _finished(out: Path, run: dict[str, Any], code: Code) -> Experiment:
         raise ValueError(f"{out}: is being trained at this moment ({owner}); wait for its end")
     if not run["finished"]:
         raise ValueError(f"{out}: the run is not finished; resume it first")
-    return row_of_run(out, code)
+    row = row_of_run(out, code)
+    if said := changed_words(run):
+        raise ValueError(f"{out}: {said}")
+    return row

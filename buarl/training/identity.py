@@ -1,0 +1,89 @@
+"""Which row a run is of: by its numbers, not by the words that once gave them.
+
+A row names a preset, and a preset may change; a row may also set a number that its preset gives
+anyway. So a run that is read back is compared with what its row means today.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from buarl.training.config import Config, Experiment, config_for
+
+DEFAULTS = {each.name: each.default for each in fields(Config) if each.default is not MISSING}
+NO_MATTER = ("precision", "checkpoint_every")  # compared elsewhere; changes no weight
+
+
+def plain_row(row: Experiment) -> Experiment:
+    """The same row without the numbers in `set` that its preset gives anyway.
+
+    Args:
+        row: Any row. One with code from outside the package stays as it is.
+
+    >>> plain_row(Experiment("bcp", preset="mini", set={"steps": 1000, "lr": 0.03})).set
+    {'lr': 0.03}
+    """
+    if not row.set:
+        return row
+    try:
+        numbers = config_for(row)
+        for key in row.set:
+            shorter = replace(row, set={k: v for k, v in row.set.items() if k != key})
+            if config_for(shorter) == numbers:
+                row = shorter
+    except ValueError:  # code that only its owner has
+        pass
+    return row
+
+
+def changed_since(entry: Mapping[str, Any]) -> list[str]:
+    """Numbers that the row of a run has today, other than those it was trained with.
+
+    Args:
+        entry: "experiment" and "config" of a run, as JSON.
+    Returns:
+        Names of numbers, such as "stages"; empty where a run of the row would be the same today, or
+        where that cannot be said, as with code from outside the package.
+    """
+    then = entry.get("config")
+    try:
+        config = config_for(Experiment.from_dict(entry["experiment"]))
+    except (ValueError, TypeError, KeyError, AttributeError):  # no row of ours, or a damaged one
+        return []
+    if not isinstance(then, Mapping):
+        return []
+    today = json.loads(json.dumps(vars(config), default=_with_type))
+    then = {**DEFAULTS, **then}  # what runs did not say yet
+    names = [name for name in today if name in then and name not in NO_MATTER]
+    return [name for name in names if not _same(then[name], today[name], name)]
+
+
+def changed_words(run: Mapping[str, Any]) -> str:
+    """What to say of a run whose row has other numbers today; "" where there is nothing to say."""
+    if not (changed := changed_since(run)):
+        return ""
+    row, commit = run["experiment"], run.get("environment", {}).get("commit", "unknown")
+    return (
+        f"was trained when preset {row['preset']} gave its row other {', '.join(changed)}; "
+        f"the version that it knows is commit {commit}"
+    )
+
+
+def _with_type(data: object) -> dict[str, Any]:
+    return {"type": type(data).__name__, **vars(data)}
+
+
+def _same(then: Any, today: Any, name: str = "") -> bool:
+    """Whether two values agree; a file may be older than some keys of the values in it."""
+    if isinstance(then, Mapping) and isinstance(today, Mapping):
+        if name == "settings" and set(then) != set(today):
+            return False
+        if name == "schedule":
+            then = {"type": "Constant", **then}  # the only one before schedules had names
+        return all(_same(value, today.get(key), key) for key, value in then.items())
+    if isinstance(then, list) and isinstance(today, list):
+        return len(then) == len(today) and all(map(_same, then, today))
+    return then == today

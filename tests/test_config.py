@@ -132,16 +132,16 @@ def test_quick_is_the_published_method_with_other_steps_rate_size_and_views():
     row = Experiment("bcp", source="acdc", preset="quick", labeled=7)
     quick, published = config_for(row), config_for(replace(row, preset="paper"))
     assert quick.stages == (
-        StagePlan(2000, 12, 0, OneCycle()),
-        StagePlan(4000, 12, 12, OneCycle()),
+        StagePlan(4000, 6, 0, OneCycle()),
+        StagePlan(8000, 6, 6, OneCycle()),
     )
-    added = {"optimizer": Sgd(0.03), "strong_views": StrongViews()}
+    added = {"optimizer": Sgd(0.02), "strong_views": StrongViews()}
     assert quick.settings == {**published.settings, **added}
     assert quick.image_size == (128, 128)
     same = {"preset": "paper", "stages": published.stages, "settings": published.settings}
     assert replace(quick, image_size=(256, 256), **same) == published
     (plan,) = config_for(replace(row, method="mean_teacher")).stages
-    assert plan.steps == 4000  # a method of one stage takes the last number
+    assert plan.steps == 8000  # a method of one stage takes the last number
     first, second = config_for(replace(row, source="la")).stages
     assert (first.steps, second.steps) == (200, 1000)
 

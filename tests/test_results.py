@@ -235,9 +235,9 @@ def test_the_scores_on_the_page_of_results_are_the_ledgers():
 def test_the_seeds_in_readme_and_results_are_the_ledgers():
     dice = {e["name"]: e["summary"]["dice"] for e in read_ledger(HOME / "results" / "seeds")}
     said, readme = words("docs/results.md"), words("README.md")
-    rows = ("bcp", "bcp_url_crl_voxel")
+    rows = ("bcp", "bcp_url_crl_voxel", "bcp_url_crl_region")
     rows += ("mean_teacher_pseudo_label", "mean_teacher_url_crl_voxel")
-    plain, ruled, control, weighted = (
+    plain, ruled, region, control, weighted = (
         {name[-4:]: value for name, value in dice.items() if re.fullmatch(rf"{row}_\d+", name)}
         for row in rows
     )
@@ -247,7 +247,9 @@ def test_the_seeds_in_readme_and_results_are_the_ledgers():
         f"plain BCP had {written} over {number[len(plain)]} seeds and URL + CRL per voxel "
         f"{around(ruled)[2]} over {number[len(ruled)]}, less with each of them"
     ) in said
-    assert f"| BCP | {written} | {around(ruled)[2]} | {len(plain)}, {len(ruled)} |" in readme
+    seeds = f"{len(plain)}, {len(ruled)}, {len(region)}"
+    assert f"| BCP | {written} | {around(ruled)[2]} | {around(region)[2]} | {seeds} |" in readme
+    assert f"per region, {number[len(region)]} seeds: {around(region)[2]}, 21 points below" in said
     assert all(ruled[seed] < plain[seed] for seed in ruled)
     control_mean, control_spread, control_written = around(control)
     weighted_mean, weighted_spread, weighted_written = around(weighted)
@@ -258,8 +260,13 @@ def test_the_seeds_in_readme_and_results_are_the_ledgers():
     ) in said
     seeds = f"{len(control)}, {len(weighted)}"
     assert (
-        f"| Mean Teacher on pseudo-labels | {control_written} | {weighted_written} | {seeds} |"
+        f"| Mean Teacher on pseudo-labels | {control_written} | {weighted_written} | not yet run | "
+        f"{seeds} |"
     ) in readme
+    quick = [f"{dice[name]:.3f}" for name in ("quick_bcp_1337", "quick_bcp_4000_4000_1337")]
+    assert f"plain BCP {quick[0]}, one seed" in readme
+    assert f"one seed: {quick[0]} (0.860 with probabilities sent back)" in said
+    assert f"4,000 steps {quick[1]}" in said
     assert all(weighted[seed] > control[seed] for seed in control)
     assert weighted_mean - control_mean < min(control_spread, weighted_spread)
 

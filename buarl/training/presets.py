@@ -97,10 +97,11 @@ PRESETS: dict[str, Preset] = {
     ),
     # Every change is explained, and what was tried is told, in docs/quick.md.
     "quick": Preset(
-        steps=(2000, 4000),
+        steps=(4000, 8000),
+        labeled_batch=6,
         image_size={2: (128, 128), 3: (64, 64, 32)},
         schedule=OneCycle(),
-        settings={"optimizer": Sgd(0.03), "strong_views": StrongViews()},
+        settings={"optimizer": Sgd(0.02), "strong_views": StrongViews()},
         variants={
             3: {  # a first guess, not measured
                 "steps": (200, 1000),

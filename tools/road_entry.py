@@ -1,4 +1,4 @@
-"""Keep what a run on the road to 0.85 said: `python -m tools.road_entry RUN results/road/NAME.json`.
+"""Keep what a run on the road to 0.85 said: `python -m tools.road_entry RUN FILE.json`.
 
 The run may have been stopped. Kept are its row, its numbers, where it ran, the curve on the
 validation volumes, and the mean of every table of scores that `buarl evaluate` wrote.

@@ -121,7 +121,9 @@ def _limits(card: Card) -> list[str]:
         "- Not a medical device. Not for diagnosis, treatment or any other clinical use.",
         f"- Trained on {row['source']} alone{labels}. Other scanners, sequences, orientations, "
         "diseases and voxel sizes were not tried, and nothing warns where it fails.",
-        "- Scores above are those of one training; another seed gives others.",
+        "- Scores above are those of one training; another seed gives others. The numbers of a "
+        "short preset were chosen on the validation volumes of these data, so those scores "
+        "flatter it.",
         "- Where it is unsure it is often wrong: `--entropy` shows where.",
         "",
         "## Use",

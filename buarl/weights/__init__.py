@@ -1,6 +1,7 @@
 """Weights that come with the package: NAME.safetensors and its model card NAME.md lie here.
 
-`buarl release` writes both and prints the line to enter below. None has been released yet.
+`buarl release` writes both and prints the line to enter below. Those made from ACDC are under its
+licence, CC BY-NC-SA 4.0, and not under that of the code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SHIPPED: dict[str, str] = {}
+SHIPPED: dict[str, str] = {
+    "acdc7_bcp_quick": "08001a95a5f7a8df41adef41023cbed4c01229cc7ed71ef04e2f5401e9d043dc",
+    "acdc7_bcp_url_crl_4000_4000": (
+        "a42170a43fed8493207257789c277eb387a4025d3bfb2f38aa5431534739b690"
+    ),
+}
 """SHA-256 of every file that comes with the package, by its name without the ending."""
 
 
@@ -24,7 +30,8 @@ def weights_file(place: str | Path) -> Path:
     >>> weights_file("no such weights")
     Traceback (most recent call last):
     ValueError: weights must be a .safetensors file, a folder with one, or a name that comes with \
-the package (none so far), got 'no such weights'
+the package (one of ['acdc7_bcp_quick', 'acdc7_bcp_url_crl_4000_4000']), got \
+'no such weights'
     """
     path = Path(place)
     if path.is_dir():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import errno
+import itertools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -507,3 +510,16 @@ runpy.run_module("buarl", run_name="__main__")
         [sys.executable, "-c", watch], capture_output=True, text=True, env={**os.environ, **given}
     )
     assert done.stdout.split()[0] == expected
+
+
+def test_the_help_of_an_option_is_one_line_of_source():
+    """tyro keeps the line breaks of a longer one, which then stand in the middle of a sentence."""
+    broken = []
+    for path in sorted((Path(buarl.__file__).parent / "commands").glob("*.py")):
+        for kind in ast.walk(ast.parse(path.read_text())):
+            body = kind.body if isinstance(kind, ast.ClassDef) else []
+            for option, said in itertools.pairwise(body):
+                if isinstance(option, ast.AnnAssign) and isinstance(said, ast.Expr):
+                    text = ast.literal_eval(said.value)
+                    broken += [f"{path.name}: {option.target.id}"] * ("\n" in text)
+    assert broken == []

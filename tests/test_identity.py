@@ -6,16 +6,16 @@ import json
 from dataclasses import replace
 
 import pytest
-from tiny import PRESET, numbers_of, write_tiny
+from tiny import PRESET, write_tiny
 
 from buarl.data.acdc import Acdc
+from buarl.methods import Supervised
 from buarl.results.measured import read_results, runs_of
 from buarl.results.plan import Plan, state_of
 from buarl.schedules import OneCycle
-from buarl.training.config import PRESETS, Experiment
+from buarl.training.config import PRESETS, Experiment, config_for
 from buarl.training.identity import changed_since, plain_row
 from buarl.training.run import load_method, run_experiment
-from buarl.training.run_folder import describe
 
 ROW = Experiment("bcp", source="acdc", labeled=7, preset="mini")
 
@@ -27,7 +27,7 @@ def entry_of(row, score=0.5, **others):
     experiment = json.loads(json.dumps(row.as_dict()))
     return {
         "experiment": experiment,
-        "config": numbers_of(row),
+        "config": config_for(row).as_dict(),
         "split": "val",
         "cases": cases,
         "summary": {**case, "missed": 0},
@@ -113,13 +113,21 @@ def test_an_old_file_without_later_numbers_is_read_with_their_defaults(monkeypat
     assert changed_since(entry) == ["stages"]
 
 
-def test_a_run_folder_is_not_read_with_numbers_it_was_not_trained_with(tmp_path, monkeypatch):
+class Mine(Supervised):
+    """A method from outside the package."""
+
+
+@pytest.mark.parametrize("method", ["supervised", Mine])
+def test_a_run_folder_is_not_read_with_numbers_it_was_not_trained_with(
+    tmp_path, monkeypatch, method
+):
+    code = () if method == "supervised" else [Mine]
     monkeypatch.setitem(PRESETS, "tiny", PRESET)
     source = Acdc(write_tiny(tmp_path / "data"))
-    row = Experiment("supervised", source="acdc", labeled=2, preset="tiny")
-    run_experiment(row, source, tmp_path / "run", device="cpu")
-    assert load_method(tmp_path / "run", source.num_classes) is not None
+    row = Experiment(method, source="acdc", labeled=2, preset="tiny")
+    run_experiment(row, source, tmp_path / "run", device="cpu", code=code)
+    assert load_method(tmp_path / "run", source.num_classes, code) is not None
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESET, image_size={2: (64, 64)}))
     with pytest.raises(ValueError, match="when preset tiny gave its row other image_size"):
-        load_method(tmp_path / "run", source.num_classes)
-    assert describe(row, source)["config"]["image_size"] == [64, 64]
+        load_method(tmp_path / "run", source.num_classes, code)
+    assert config_for(row, code).as_dict()["image_size"] == [64, 64]

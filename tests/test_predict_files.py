@@ -23,7 +23,7 @@ from raw_files import (
     write_nifti,
     write_nrrd,
 )
-from tiny import PRESET, numbers_of, write_case, write_tiny
+from tiny import PRESET, write_case, write_tiny
 from torch import nn
 
 import buarl.files.model
@@ -76,7 +76,7 @@ def make_run(folder, family, **data):
     method = build_method(row, len(CLASSES[family]))
     folder.mkdir(parents=True)
     about = {"root": "/no/such/data", "licence": "", "classes": CLASSES[family], **data}
-    numbers = {"config": numbers_of(row), "environment": {}}
+    numbers = {"config": config_for(row).as_dict(), "environment": {}}
     content = {"experiment": row.as_dict(), "data": about, **numbers, "finished": True}
     write_json(folder / "run.json", content)
     save_state(folder / "last.pt", {"method": method.state_dict(), "position": [1, 0]})

@@ -13,7 +13,7 @@ import pytest
 import torch
 from raw_files import AFFINE, image_of, write_nifti
 from safetensors.torch import load_file, save_file
-from tiny import PRESET, numbers_of, write_tiny
+from tiny import PRESET, write_tiny
 
 from buarl import weights as shelf
 from buarl.commands.main import main
@@ -26,7 +26,7 @@ from buarl.files.predict_files import predict_files
 from buarl.files.weights import checksum, halved, load_released, read_weights
 from buarl.regions import crl, url
 from buarl.training.checkpoint import save_state, write_json
-from buarl.training.config import PRESETS, Experiment, build_method
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
 from buarl.training.run import load_method, run_experiment
 
 TINY = replace(PRESET, steps=3, image_size={2: (32, 32), 3: (16, 16, 16)}, variants={})
@@ -158,7 +158,7 @@ def untrained(folder, source, names, rank_classes):
     folder.mkdir()
     about = {"root": "/no/such/data", "licence": "none known", "classes": names}
     content = {"experiment": row.as_dict(), "data": about, "environment": {}, "finished": True}
-    write_json(folder / "run.json", {**content, "config": numbers_of(row)})
+    write_json(folder / "run.json", {**content, "config": config_for(row).as_dict()})
     method = build_method(row, rank_classes)
     save_state(folder / "last.pt", {"method": method.state_dict(), "position": [1, 0]})
     return folder

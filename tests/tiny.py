@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,19 +19,11 @@ from buarl.methods import METHODS, Method
 from buarl.methods.base import Step
 from buarl.networks import UNet
 from buarl.regions import RULES, Rule, crl, level, url
-from buarl.training.config import Config, Experiment, Preset, StagePlan, config_for
+from buarl.training.config import Config, Preset, StagePlan
 from buarl.training.loop import FitResult, fit
 
 SHAPES = ((20, 24), (25, 19), (22, 22), (21, 26))
 PRESET = Preset(steps=6, labeled_batch=4, width=2, image_size={2: (32, 32)}, precision="fp32")
-
-
-def numbers_of(row: Experiment) -> dict[str, Any]:
-    """The numbers of a row, as its run.json holds them."""
-    words = json.dumps(
-        vars(config_for(row)), default=lambda x: {"type": type(x).__name__, **vars(x)}
-    )
-    return json.loads(words)
 
 
 def one_of_each() -> list[Rule]:

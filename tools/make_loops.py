@@ -211,7 +211,7 @@ def about(source: Source) -> str:
         f"{100 * together.precision:.0f} % of the uncertain are wrong, and they hold "
         f"{100 * together.recall:.0f} % of the errors; of the slices with all classes the one "
         "drawn is nearest to them in the first number. Mean Teacher's teacher. "
-        f"{captions.of_run(ROW, config_for(ROW), weights)} Set for this row: {ROW.changes}."
+        f"{captions.of_run(ROW, config_for(ROW), weights=weights)} Set for this row: {ROW.changes}."
     )
 
 

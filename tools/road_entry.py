@@ -6,36 +6,24 @@ validation volumes, and the mean of every table of scores that `buarl evaluate` 
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import Any
 
-from buarl.evaluation.scores import read_metrics, summary
+from buarl.capsule import read_capsule
+from buarl.evaluation.scores import summary
 from buarl.training.checkpoint import write_json
-from buarl.training.run import read_run
 
 KEPT = ("finished", "experiment", "config", "pretrained", "environment", "started", "selection")
 
 
-def curve_of(run: Path) -> list[dict[str, Any]]:
-    """Dice of the student on the validation volumes, by stage and step."""
-    lines = (run / "validation.csv").read_text(encoding="utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return [
-        {"stage": row["stage"], "step": int(row["step"]), "dice": float(row["dice"])}
-        for row in rows
-    ]
-
-
-def road_entry(run: Path) -> dict[str, Any]:
+def road_entry(folder: Path) -> dict[str, Any]:
     """Everything that is kept of a run."""
-    said = read_run(run)
-    scores = {
-        path.stem: summary(read_metrics(path)) for path in sorted(run.glob("metrics_val*.csv"))
-    }
-    kept = {key: said[key] for key in KEPT if key in said}
-    return {**kept, "seconds": said.get("seconds"), "scores": scores, "curve": curve_of(run)}
+    run = read_capsule(folder, unfinished=True)
+    kept = {key: run.run[key] for key in KEPT if key in run.run}
+    scores = {f"metrics_{name}": summary(rows) for name, rows in run.metrics.items()}
+    curve = [{key: row[key] for key in ("stage", "step", "dice")} for row in run.validation]
+    return {**kept, "seconds": run.run.get("seconds"), "scores": scores, "curve": curve}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ class Evaluate:
     code: Places = ()
     """Code of your own that the run was trained with. A run folder alone never imports any."""
     empty: Literal["diagonal", "nan", "zero_as_published", "lineage"] = "diagonal"
-    """Distances of a missed structure: image diagonal, not counted, or 0 (published; lineage)."""
+    """Distances of a missed structure: image diagonal, not counted, or 0 as published (lineage)."""
     unit: Literal["voxels", "mm"] = "voxels"
     """Of the distances; mm needs files that say their spacing."""
     keep_largest: bool = False

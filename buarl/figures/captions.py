@@ -23,12 +23,12 @@ from buarl.training.experiment import Experiment
 AWAY = 3  # pixels from any organ, from where on the background is far
 
 
-def of_run(row: Experiment, config: Config, weights: str = "last weights") -> str:
+def of_run(row: Experiment, *configs: Config, weights: str = "last weights") -> str:
     """Where the networks of a figure come from.
 
     Args:
         row: A row of the figure; its method and rules are not named.
-        config: Its numbers.
+        configs: Its numbers, and those of rows whose methods have other stages.
         weights: Which weights were drawn, if not the last.
 
     >>> from buarl.training.config import config_for
@@ -36,8 +36,8 @@ def of_run(row: Experiment, config: Config, weights: str = "last weights") -> st
     Data: phantom, 3 labeled patients; preset toy (200 + 200 steps, 64x64), seed 1337,
     last weights.
     """
-    steps = " + ".join(f"{stage.steps:,}" for stage in config.stages)
-    size = "x".join(map(str, config.image_size))
+    steps = " or ".join(" + ".join(f"{n:,}" for n in config.steps) for config in configs)
+    size = "x".join(map(str, configs[0].image_size))
     labeled = "all patients" if row.labeled is None else f"{row.labeled} labeled patients"
     return (
         f"Data: {row.source}, {labeled}; preset {row.preset} ({steps} steps, {size}), "

@@ -147,7 +147,7 @@ def check_figures(source: Source) -> list[tuple[str, bool]]:
 
 def _bf16(device: torch.device) -> str:
     if not has_native_bf16(device):
-        return "is not native here, and slow"
+        return "is not native here"
     ratio = bf16_time(device)
     return f"is native, a convolution takes {ratio:.1f} of its time in fp32"
 

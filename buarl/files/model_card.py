@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from buarl.evaluation.scores import summary
 
+TUNED = (("quick", "acdc"), ("mini", "la"))  # docs/quick.md, results/README.md
+
 
 class Card(NamedTuple):
     """What a model card is made from.
@@ -115,15 +117,18 @@ def _scores(card: Card) -> list[str]:
 def _limits(card: Card) -> list[str]:
     row = card.run["experiment"]
     labels = "" if row["labeled"] is None else f", with the labels of {row['labeled']} patients"
+    tuned = []
+    if (row["preset"], row["source"]) in TUNED:
+        said = "were chosen on the validation volumes of these data, so scores there flatter it."
+        tuned = [f"- The numbers of preset {row['preset']} {said}"]
     return [
         "## Limits",
         "",
         "- Not a medical device. Not for diagnosis, treatment or any other clinical use.",
         f"- Trained on {row['source']} alone{labels}. Other scanners, sequences, orientations, "
         "diseases and voxel sizes were not tried, and nothing warns where it fails.",
-        "- Scores above are those of one training; another seed gives others. The numbers of a "
-        "short preset were chosen on the validation volumes of these data, so those scores "
-        "flatter it.",
+        "- Scores above are those of one training; another seed gives others.",
+        *tuned,
         "- Where it is unsure it is often wrong: `--entropy` shows where.",
         "",
         "## Use",

@@ -67,8 +67,12 @@ def paper_figures(source: Source, *, progress: bool = False) -> dict[str, Drawn]
             "fig3_predictions": _fig3(methods, source, config),
             "fig6_pseudo_labels": _fig6(source, config),
         }
-    run = captions.of_run(row, config)
-    return {name: Drawn(figure, f"{said} {run}") for name, (figure, said) in found.items()}
+    both = [config, config_for(lesson_row("Mean Teacher", source))]
+    drawn_from = {"fig1_bars": both[1:], "fig3_predictions": both, "fig4_volume": both}
+    return {
+        name: Drawn(figure, f"{said} {captions.of_run(row, *drawn_from.get(name, both[:1]))}")
+        for name, (figure, said) in found.items()
+    }
 
 
 def _fig1_and_5(method: Method, source: Source, config: Config) -> dict[str, Drawn]:

@@ -6,6 +6,7 @@ its numbers, `build_method` makes the method.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from inspect import isabstract
@@ -92,6 +93,12 @@ class Config:
     def steps(self) -> tuple[int, ...]:
         """Steps of every stage."""
         return tuple(plan.steps for plan in self.stages)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types for JSON; what is a class says which."""
+        return json.loads(
+            json.dumps(vars(self), default=lambda data: {"type": type(data).__name__, **vars(data)})
+        )
 
     def shortened(self, steps: int) -> Config:
         """The same with so many steps in every stage; schedules and ramps shrink along."""

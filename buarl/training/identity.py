@@ -6,11 +6,11 @@ anyway. So a run that is read back is compared with what its row means today.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 
 DEFAULTS = {each.name: each.default for each in fields(Config) if each.default is not MISSING}
@@ -39,41 +39,37 @@ def plain_row(row: Experiment) -> Experiment:
     return row
 
 
-def changed_since(entry: Mapping[str, Any]) -> list[str]:
+def changed_since(entry: Mapping[str, Any], code: Code = ()) -> list[str]:
     """Numbers that the row of a run has today, other than those it was trained with.
 
     Args:
         entry: "experiment" and "config" of a run, as JSON.
+        code: What the run may use from outside the package, see `buarl.outside`.
     Returns:
         Names of numbers, such as "stages"; empty where a run of the row would be the same today, or
-        where that cannot be said, as with code from outside the package.
+        where that cannot be said, as with code that is not named.
     """
     then = entry.get("config")
     try:
-        config = config_for(Experiment.from_dict(entry["experiment"]))
+        config = config_for(Experiment.from_dict(entry["experiment"], code), code)
     except (ValueError, TypeError, KeyError, AttributeError):  # no row of ours, or a damaged one
         return []
     if not isinstance(then, Mapping):
         return []
-    today = json.loads(json.dumps(vars(config), default=_with_type))
-    then = {**DEFAULTS, **then}  # what runs did not say yet
+    today, then = config.as_dict(), {**DEFAULTS, **then}  # what runs did not say yet
     names = [name for name in today if name in then and name not in NO_MATTER]
     return [name for name in names if not _same(then[name], today[name], name)]
 
 
-def changed_words(run: Mapping[str, Any]) -> str:
+def changed_words(run: Mapping[str, Any], code: Code = ()) -> str:
     """What to say of a run whose row has other numbers today; "" where there is nothing to say."""
-    if not (changed := changed_since(run)):
+    if not (changed := changed_since(run, code)):
         return ""
     row, commit = run["experiment"], run.get("environment", {}).get("commit", "unknown")
     return (
         f"was trained when preset {row['preset']} gave its row other {', '.join(changed)}; "
         f"the version that it knows is commit {commit}"
     )
-
-
-def _with_type(data: object) -> dict[str, Any]:
-    return {"type": type(data).__name__, **vars(data)}
 
 
 def _same(then: Any, today: Any, name: str = "") -> bool:

@@ -47,7 +47,7 @@ def describe(
     """
     content = {
         "experiment": experiment.as_dict(),
-        "config": vars(config or config_for(experiment)),
+        "config": (config or config_for(experiment)).as_dict(),
         "selection": SELECTION,
         "data": {
             "root": str(source.root.resolve()),
@@ -59,9 +59,7 @@ def describe(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": False,
     }
-    return json.loads(
-        json.dumps(content, default=lambda data: {"type": type(data).__name__, **vars(data)})
-    )
+    return json.loads(json.dumps(content))
 
 
 def environment() -> dict[str, Any]:
@@ -285,6 +283,6 @@ def _finished(out: Path, run: dict[str, Any], code: Code) -> Experiment:
     if not run["finished"]:
         raise ValueError(f"{out}: the run is not finished; resume it first")
     row = row_of_run(out, code)
-    if said := changed_words(run):
+    if said := changed_words(run, code):
         raise ValueError(f"{out}: {said}")
     return row

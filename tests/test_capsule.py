@@ -161,7 +161,10 @@ def test_what_is_no_run_is_named(tmp_path, content):
         (lambda lines: lines[:3], "incomplete, no row"),
         (lambda lines: [*lines[:-1], lines[-1].replace("LV", "liver")], "no class 'liver'"),
         (lambda lines: [line.replace("p91", "p1") for line in lines], "does not validate on"),
-        (lambda lines: [*lines[:-1], "p91_frame01,LV,1.5,0,0,0,0"], "dice of 'p91_frame01' is 1.5"),
+        (
+            lambda lines: [*lines[:-1], "p91_frame01,LV,1.5,0,0,0,0"],
+            "case 'p91_frame01', class 'LV': dice is 1.5",
+        ),
         (lambda lines: [*lines[:-1], "p91_frame01,LV,0,0,0"], "longer or shorter"),
     ],
 )

@@ -13,6 +13,7 @@ from scipy import stats
 from test_tables import RESULTS, entry_of, put
 
 from buarl.commands.main import main
+from buarl.results import statistics
 from buarl.results.measured import read_results
 from buarl.results.printed import printed_row
 from buarl.results.rows import rows_of
@@ -129,6 +130,27 @@ def test_wilcoxon_is_scipy_s_and_the_smallest_case_by_hand():
     values = np.random.default_rng(5).normal(0.01, 0.03, 20)
     assert wilcoxon(values) == stats.wilcoxon(values).pvalue
     assert wilcoxon(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0])) == pytest.approx(2 / 2**5)
+
+
+def test_two_frames_of_a_patient_are_one_observation_of_the_wilcoxon_test():
+    by_volume = np.random.default_rng(8).normal(0.01, 0.03, (3, 12))
+    found = summarize(by_volume, [0, 1, 2], list("abcdefghijkl"), list("aabbccddeeff"))
+    by_patient = by_volume.mean(0).reshape(6, 2).mean(1)
+    assert found.p == pytest.approx(stats.wilcoxon(by_patient).pvalue)
+    assert found.p != pytest.approx(stats.wilcoxon(by_volume.mean(0)).pvalue)
+
+
+@pytest.mark.parametrize(("of_seeds", "held"), [(0.006, 0.94), (0.02, 0.82)])
+def test_intervals_of_three_seeds_hold_the_truth_as_often_as_is_said(of_seeds, held, monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    rng, patients = np.random.default_rng(9), [str(i // 2) for i in range(20)]
+    hits, studies = 0, 300
+    for study in range(studies):
+        values = rng.normal(0, of_seeds, (3, 1)) + rng.normal(0, 0.02, (3, 20))
+        values += np.repeat(rng.normal(0, 0.01, (1, 10)), 2, 1)
+        low, high = interval(values, patients, seed=study)
+        hits += low <= 0 <= high
+    assert hits / studies == pytest.approx(held, abs=0.05)
 
 
 @pytest.mark.parametrize("spread", [0.003, 0.006, 0.01, 0.02])
@@ -285,6 +307,69 @@ def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, words, says):
 
 def test_the_leak_of_a_run_without_validations_is_one_sentence(capsys, tmp_path):
     assert main(["leak", str(RESULTS / "bcp.json")]) == 2
-    assert "was trained without validations" in capsys.readouterr().err
+    assert "`buarl plan` trains runs that do" in capsys.readouterr().err
     assert main(["leak", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_damaged_files_are_named_beside_a_comparison_and_the_verdicts(capsys, tmp_path):
+    for seed in range(3):
+        put(tmp_path, f"bcp_{seed}", entry_of(replace(BCP, seed=seed), [0.7] * 4))
+        put(tmp_path, f"ours_{seed}", entry_of(replace(OURS, seed=seed), [0.8] * 4))
+    (tmp_path / "ours_1.json").write_text("{")
+    words = ["compare", "3:BCP", "3:URL + CRL, voxel", "--runs", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "left out: " in said
+    assert "ours_1.json: not JSON" in said
+    assert "A: method bcp; data acdc, 7 labeled; preset mini; precision fp32; runs bcp_0" in said
+    assert main(["table", "verdicts", "--runs", str(tmp_path)]) == 0
+    assert "ours_1.json: not JSON" in capsys.readouterr().err
+    assert main(["table", "3", "--format", "csv", "--runs", str(tmp_path)]) == 0
+    assert "ours_1.json: not JSON" in capsys.readouterr().err
+
+
+def test_verdicts_are_of_the_numbers_and_the_data_that_are_asked_for(capsys, tmp_path):
+    for seed in range(3):
+        for name, row, dice in (("bcp", BCP, 0.7), ("ours", OURS, 0.8)):
+            moved = replace(row, seed=seed, set={"steps": 500}, source="phantom")
+            put(tmp_path, f"{name}_{seed}", entry_of(moved, [dice] * 4))
+    words = ["table", "verdicts", "--runs", str(tmp_path), "--protocol", "honest"]
+    assert main([*words, "--source", "phantom", "--set", "steps=500"]) == 0
+    said = capsys.readouterr().out
+    assert "data phantom, preset mini, steps=500" in said
+    assert "| holds" in said
+    assert main(words) == 0
+    assert "0 holds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bcp", "bcp"], "bcp and bcp are the same runs"),
+        (["bcp", "bcp_url_crl_voxel", "--preset", "quick"], "--preset chooses among runs of TABLE"),
+        (["bcp", "bcp_url_crl_voxel", "--preset", "nope"], "preset must be"),
+    ],
+)
+def test_what_compare_cannot_mean_is_refused(capsys, words, says):
+    assert main(["compare", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_is_checked_as_a_table_would(capsys, tmp_path):
+    good = put(tmp_path, "good", entry_of(BCP, [0.7] * 4))
+    bad = entry_of(OURS, [0.8] * 4)
+    bad = put(tmp_path, "bad", bad | {"summary": bad["summary"] | {"dice": 0.99}})
+    assert main(["compare", str(good), str(bad)]) == 2
+    assert "mixed: its dice is 0.99" in capsys.readouterr().err
+    assert main(["compare", str(good), str(good), "--split", "test"]) == 2
+    assert "was evaluated on split val, not test" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_named_like_a_row_does_not_hide_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bcp").mkdir()
+    assert main(["compare", "bcp", "bcp_url_crl_voxel", "--runs", str(RESULTS)]) == 0
+    assert "A: method bcp; data acdc" in capsys.readouterr().out
+    assert main(["compare", "./bcp", "bcp_url_crl_voxel", "--runs", str(RESULTS)]) == 2
+    assert "it holds no run and no entry" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from buarl.evaluation.metrics import multiclass_metrics
 from buarl.evaluation.predict import predict_probs, predict_slices, predict_windows
 from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import read_metrics, summary, write_metrics
+from buarl.results.evaluated import table_of_runs
 from buarl.training.config import Experiment, config_for
 
 RUN_OF_A_TEST = {"experiment": {"seed": 1}, "config": {}, "data": {}}
@@ -233,6 +234,60 @@ def test_a_score_file_says_how_it_differs(volumes, tmp_path, monkeypatch, option
     np.testing.assert_equal(scored.rows, again)
 
 
+@pytest.fixture
+def a_run(volumes, tmp_path, monkeypatch):
+    """A run folder on the volumes, whose student is `Threshold`."""
+    network = nn.Module()
+    network.student = Threshold()
+    row = Experiment(method="supervised", source="acdc")
+    monkeypatch.setattr(
+        buarl.evaluation.score, "load_run", lambda folder, root, code: (row, volumes, network)
+    )
+    monkeypatch.setattr(buarl.evaluation.score, "read_run", lambda folder: RUN_OF_A_TEST)
+    return tmp_path
+
+
+def test_scores_of_some_volumes_do_not_take_the_place_of_all(a_run, volumes):
+    some = volumes.cases("val")[:1]
+    part = score_run(a_run, cases=some)
+    assert part.path == a_run / "metrics_val_part.csv"
+    assert "not all volumes of the split" in part.note
+    assert score_run(a_run, cases=volumes.cases("val")).path == a_run / "metrics_val.csv"
+
+
+def test_other_data_than_those_of_the_run_are_refused_before_they_are_scored(a_run, volumes):
+    def ids(names):
+        rows = "".join(f"validation,p,{name}\n" for name in names)
+        (a_run / "ids.csv").write_text(f"role,patient,name\n{rows}")
+
+    ids(volumes.listed("val"))
+    score_run(a_run)
+    ids(["somebody_else"])
+    with pytest.raises(ValueError, match="was trained on other data than those in"):
+        score_run(a_run)
+
+
+def test_a_file_of_scores_with_volumes_missing_is_refused(a_run, volumes):
+    path = score_run(a_run).path
+    lines = path.read_text().splitlines()
+    last = lines[-1].split(",")[0]
+    path.write_text("\n".join(line for line in lines if not line.startswith(f"{last},")))
+    count = len(volumes.cases("val"))
+    with pytest.raises(ValueError, match=f"incomplete, {count - 1} of {count} volumes"):
+        read_metrics(path)
+
+
+def test_a_copy_of_a_run_is_no_further_seed():
+    score = {"case": "a", "class": "LV", "jaccard": 0.5, "hd95": 1.0, "asd": 0.5, "missed": 0}
+    runs = {
+        name: (Experiment(seed=seed), [{**score, "dice": dice}])
+        for name, seed, dice in (("one", 1, 0.7), ("two", 2, 0.8), ("copy", 2, 0.8))
+    }
+    text = table_of_runs(runs, {})
+    assert "mean ± deviation, seeds 1, 2, as one, not copy (a seed again)" in text
+    assert "0.750 ± 0.071" in text
+
+
 def test_the_teacher_is_scored_on_request_and_a_method_without_one_is_refused(
     volumes, tmp_path, monkeypatch
 ):
@@ -301,7 +356,7 @@ ROWS = [
     {
         "case": "b",
         "class": "RV",
-        "dice": 0.5,
+        "dice": 0.4,
         "jaccard": 0.25,
         "hd95": 2.0,
         "asd": 1.0,
@@ -318,10 +373,10 @@ ROWS = [
 
 def test_means_over_cases_then_classes_and_nan_is_not_counted():
     result = summary(ROWS)
-    assert result["dice"] == pytest.approx((0.75 + 0.0) / 2)
+    assert result["dice"] == pytest.approx((0.7 + 0.0) / 2)
     assert result["hd95"] == pytest.approx((1.0 + 9.0) / 2)
     assert (result["missed"], result["cases"]) == (1, 2)
-    assert result["dice RV"] == 0.75
+    assert result["dice RV"] == pytest.approx(0.7)
 
 
 def test_metrics_file_says_what_it_means_and_reads_back(tmp_path):

@@ -398,9 +398,9 @@ def test_case_browser_of_a_run_folder(run, source):
 
 def test_case_browser_uses_the_scores_in_the_folder_and_sorts(run, source):
     name = source.cases("test")[0]
-    scores = {"dice": 0.123, "jaccard": 0.1, "hd95": 7.0, "asd": 2.0, "missed": False}
+    scores = {"dice": 0.123, "jaccard": 0.123 / 1.877, "hd95": 7.0, "asd": 2.0, "missed": False}
     rows = [{"case": case, "class": "RV", **scores} for case in (name, source.cases("val")[0])]
-    rows[1]["dice"] = 0.9
+    rows[1] |= {"dice": 0.9, "jaccard": 0.9 / 1.1}
     write_metrics(run / "metrics_test.csv", rows, [], "diagonal")
     explorer = case_browser(run, split="test")
     box = explorer.controls["case"]

@@ -16,7 +16,7 @@ def test_without_accepted_terms_nothing_is_downloaded(server, root, capsys):
         Fetch("la", out=root, base_url=server.url).run()
     assert stopped.value.code == 2
     said = capsys.readouterr().out
-    assert "no open licence was found" in said
+    assert "no open license was found" in said
     assert server.url in said
     assert "--accept-terms" in said
     assert not server.asked

@@ -9,6 +9,7 @@ import pytest
 from tiny import PRESET, write_tiny
 
 from buarl.data.acdc import Acdc
+from buarl.evaluation.metrics import metric_definition
 from buarl.methods import Supervised
 from buarl.results.measured import read_results, runs_of
 from buarl.results.plan import Plan, state_of
@@ -23,6 +24,7 @@ ROW = Experiment("bcp", source="acdc", labeled=7, preset="mini")
 def entry_of(row, score=0.5, **others):
     """An entry of a ledger as it would be written today."""
     case = dict.fromkeys(("dice", "jaccard", "hd95", "asd"), score) | {"missed": 0}
+    case["jaccard"] = score / (2 - score)
     cases = [{"case": "a", "class": "RV", **case}]
     experiment = json.loads(json.dumps(row.as_dict()))
     return {
@@ -34,7 +36,7 @@ def entry_of(row, score=0.5, **others):
         "environment": {"precision": "fp32", "commit": "abc123"},
         "data": {},
         "seconds": {},
-        "metric": {},
+        "metric": metric_definition(),
         "selection": "last checkpoint",
         "notes": [],
         "started": "2026-01-01",

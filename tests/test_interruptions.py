@@ -71,6 +71,10 @@ WHERE = {  # command: where it is stopped, and what it then says
         "buarl.files.doctor.report",
         "interrupted; doctor only looks, so nothing has changed; look again with: {}",
     ),
+    "speedrun --out runs/a": (
+        "buarl.results.speedrun.run_speedrun",
+        "interrupted before anything was begun; start again with: {}",
+    ),
     "train --out 'runs/a b'": (
         "buarl.training.run.run_experiment",
         "interrupted before anything was begun",

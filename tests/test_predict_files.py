@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -272,9 +273,13 @@ def test_inputs_that_cannot_be_used(tmp_path, run, thresholding):
     fault(run, folder, folder, match="predictions must not lie among the inputs")
     assert not out.exists()
     write_nifti(folder / "b.nii.gz", np.zeros((*SHAPE, 2), np.int16))
-    fault(
-        run, folder, out, match=r"b\.nii\.gz: a volume must have 3 axes, got shape \(12, 10, 5, 2\)"
-    )
+    with pytest.raises(
+        DataError, match=r"1 of 2 files gave no mask, the others .*: b\.nii"
+    ) as said:
+        predict_files(run, folder, out)
+    (note,) = said.value.__notes__
+    rule = r".*b\.nii\.gz: a volume must have 3 axes, got shape \(12, 10, 5, 2\)"
+    assert re.fullmatch(rule, note)
     assert [path.name for path in out.iterdir()] == ["a_seg.nii.gz"]  # complete, it stays
     write_nifti(folder / "c.nii", np.full(SHAPE, 7, np.int16))
     fault(run, folder / "c.nii", tmp_path / "c", match=r"c\.nii: an image needs more than one grey")
@@ -367,12 +372,37 @@ def test_a_file_that_cannot_be_segmented_does_not_stop_the_others(
     assert main(words) == 2
     said = capsys.readouterr()
     assert [line.split(":")[0] for line in said.out.splitlines()] == ["a.nii", "c.nii", "e.nii"]
-    assert said.err.count("\n") == 1
-    assert "2 of 5 files gave no mask, the others are written" in said.err
-    assert "b.nii: an image needs more than one grey value, got" in said.err
-    assert "also d.nii" in said.err
+    first, second, last = said.err.splitlines()
+    assert "b.nii: an image needs more than one grey value, got" in first
+    assert "d.nii: not a readable volume, damaged or cut short (a NIfTI file" in second
+    assert last == "buarl: 2 of 5 files gave no mask, the others are written: b.nii, d.nii"
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["a_seg.nii.gz", "c_seg.nii.gz", "e_seg.nii.gz"]
+
+
+def test_every_bad_file_has_its_own_line_and_reason(tmp_path, run, thresholding, capsys):
+    folder = tmp_path / "in"
+    for number in range(8):
+        write_nifti(folder / f"bad {number}.nii", np.full(SHAPE, number, np.int16))
+    words = ["predict", str(run), str(folder), str(tmp_path / "out")]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    *reasons, last = said.err.splitlines()
+    assert len(reasons) == 8
+    for number, line in enumerate(reasons):
+        assert line.startswith(f"buarl: {folder / f'bad {number}.nii'}: ")
+        assert "needs more than one grey value" in line
+    names = "bad 0.nii, bad 1.nii, bad 2.nii and 5 more"
+    assert last == f"buarl: 8 of 8 files gave no mask, none is written: {names}"
+
+
+def test_a_single_bad_file_is_one_line(tmp_path, run, thresholding, capsys):
+    path = write_nifti(tmp_path / "a.nii", np.full(SHAPE, 7, np.int16))
+    assert main(["predict", str(run), str(path), str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"buarl: {path}: an image needs more than one grey value")
+    assert said.count("\n") == 1
 
 
 # The command

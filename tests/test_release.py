@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from dataclasses import replace
 from hashlib import sha256
@@ -16,18 +18,21 @@ from safetensors.torch import load_file, save_file
 from tiny import PRESET, write_tiny
 
 from buarl import weights as shelf
+from buarl.capsule import run_tag
 from buarl.commands.main import main
 from buarl.data.acdc import Acdc
 from buarl.data.la import La
+from buarl.evaluation.protocols import Selection, score_selected
 from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import read_metrics, summary
 from buarl.files import predict_files as prediction
+from buarl.files.model_card import Card, model_card
 from buarl.files.predict_files import predict_files
 from buarl.files.weights import checksum, halved, load_released, read_weights
 from buarl.regions import crl, url
 from buarl.training.checkpoint import save_state, write_json
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
-from buarl.training.run import load_method, run_experiment
+from buarl.training.run import load_method, read_run, run_experiment
 
 TINY = replace(PRESET, steps=3, image_size={2: (32, 32), 3: (16, 16, 16)}, variants={})
 
@@ -47,8 +52,11 @@ def made(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
-        run_experiment(row, source, root / "run")
-        score_run(root / "run")
+        watch = Selection(source, config_for(row), root / "run", every=1)
+        run_experiment(row, source, root / "run", callback=watch)
+        for options in ({}, {"send_back": "probs"}, {"teacher": True}, {"precision": "bf16"}):
+            score_run(root / "run", **options)
+        score_selected(root / "run")
         assert main(["release", str(root / "run"), str(root / "hearts-7")]) == 0
     return root
 
@@ -152,6 +160,68 @@ def test_the_card_says_where_the_weights_come_from_and_what_they_are_worth(made)
     assert {t.dtype for t in weights.values()} == {torch.float16, torch.int64}
 
 
+def tables_of(card):
+    """The files of scores that a card lists."""
+    return re.findall(r"^\| (metrics_\S+) \|", card, re.MULTILINE)
+
+
+def test_the_card_lists_scores_of_the_released_network_and_no_others(made, tmp_path, capsys):
+    """Not those of the teacher, of a checkpoint that did best on validation, or in bf16."""
+    names = {path.name for path in (made / "run").glob("metrics_*.csv")}
+    others = {"metrics_val_teacher.csv", "metrics_val_paper.csv", "metrics_val_bf16.csv"}
+    ours = ["metrics_val.csv", "metrics_val_probs.csv"]
+    assert names == others | {*ours}
+    assert tables_of((made / "hearts-7" / "hearts-7.md").read_text(encoding="utf-8")) == ours
+
+    run = shutil.copytree(made / "run", tmp_path / "run")
+    (run / "metrics_val_teacher.csv").rename(run / "metrics_val_renamed.csv")
+    text = (run / "metrics_val.csv").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines(keepends=True) if line[0] != "#"]
+    (run / "metrics_val_bare.csv").write_text("".join(table), encoding="utf-8")
+    (run / "metrics_test.csv").write_text(re.sub("run [0-9a-f]{12}", "run 0123456789ab", text))
+    said(capsys, "release", run, tmp_path / "hearts-8", code=0)
+    assert tables_of((tmp_path / "hearts-8" / "hearts-8.md").read_text(encoding="utf-8")) == ours
+
+    for name in ours:
+        (run / name).unlink()
+    assert "in float32 (metrics_test.csv does not say that it holds them), and a release" in said(
+        capsys, "release", run, tmp_path / "hearts-9"
+    )
+
+
+def test_the_command_of_a_card_works_from_the_folder_that_it_names(
+    made, scan, tmp_path, capsys, monkeypatch
+):
+    card = (made / "hearts-7" / "hearts-7.md").read_text(encoding="utf-8")
+    assert "In the folder of this card:" in card
+    words = shlex.split(re.search(r"```bash\nbuarl (.*)\n```", card)[1])
+    words = [{"IMAGES": scan, "OUT": tmp_path / "out"}.get(word, word) for word in words]
+    monkeypatch.chdir(made / "hearts-7")
+    said(capsys, *words, code=0)
+    assert (tmp_path / "out" / "scan_seg.nii.gz").is_file()
+
+
+def test_only_the_very_file_that_comes_with_the_package_is_called_by_its_name(made, monkeypatch):
+    run = read_run(made / "run")
+    card = Card("hearts-7", run, ["background", "RV"], "minmax", "MIT", {}, "", "0" * 64, 1)
+    for digest, place in (("0" * 64, "hearts-7"), ("1" * 64, "hearts-7.safetensors")):
+        monkeypatch.setitem(shelf.SHIPPED, "hearts-7", digest)
+        assert f"buarl predict --weights {place} IMAGES OUT\n" in model_card(card, [])
+
+
+@pytest.mark.parametrize("name", shelf.SHIPPED)
+def test_a_shipped_card_is_what_the_generator_prints(name):
+    """Its lines that follow from the rules alone: which tables, and how to call it."""
+    card = shelf.weights_file(name).with_suffix(".md").read_text(encoding="utf-8")
+    assert tables_of(card) == ["metrics_val.csv", "metrics_val_probs.csv"]
+    assert shelf.SHIPPED[name] in card
+    run = {"experiment": read_weights(shelf.weights_file(name))[1]["experiment"]}
+    run |= {"environment": {}, "data": {}}
+    facts = Card(name, run, [""], "", "", {}, "", shelf.SHIPPED[name], 1)
+    limits = "## Limits"
+    assert card.split(limits)[1] == model_card(facts, []).split(limits)[1]
+
+
 def untrained(folder, source, names, rank_classes):
     """A finished run of its first weights, with a table of scores from another."""
     row = Experiment("supervised", source=source, labeled=2, preset="tiny")
@@ -166,7 +236,9 @@ def untrained(folder, source, names, rank_classes):
 
 def test_la_is_released_only_by_someone_who_says_the_terms(made, tmp_path, capsys):
     run = untrained(tmp_path / "run", "la", La.class_names, 2)
-    shutil.copy(made / "run" / "metrics_val.csv", run)
+    scores = (made / "run" / "metrics_val.csv").read_text(encoding="utf-8")
+    tag = run_tag(read_run(run))
+    (run / "metrics_val.csv").write_text(re.sub("run [0-9a-f]{12}", tag, scores), encoding="utf-8")
     words = ("release", run, tmp_path / "atria")
     text = said(capsys, *words)
     assert "made from 'la' are not released without --license TERMS" in text
@@ -181,8 +253,9 @@ def test_la_is_released_only_by_someone_who_says_the_terms(made, tmp_path, capsy
 
 def test_a_run_without_scores_is_not_released(tmp_path, capsys):
     run = untrained(tmp_path / "run", "acdc", Acdc.class_names, 4)
-    assert "has no scores, and a release says how good it is" in said(
-        capsys, "release", run, tmp_path / "a"
+    assert (
+        "has no scores of its student at the last checkpoint in float32, and a release says how good it is"
+        in said(capsys, "release", run, tmp_path / "a")
     )
     assert not (tmp_path / "a").exists()
 

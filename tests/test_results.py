@@ -35,8 +35,8 @@ ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7
 )
 SCORES = [
-    {"case": "p91", "class": "RV", "dice": 0.5, "jaccard": 0.25, "hd95": 4.0, "asd": 1.5},
-    {"case": "p91", "class": "LV", "dice": 0.7, "jaccard": 0.75, "hd95": math.nan, "asd": 0.5},
+    {"case": "p91", "class": "RV", "dice": 0.4, "jaccard": 0.25, "hd95": 4.0, "asd": 1.5},
+    {"case": "p91", "class": "LV", "dice": 0.0, "jaccard": 0.0, "hd95": math.nan, "asd": math.nan},
 ]
 HOME = Path(__file__).parent.parent
 ROWS = [{**row, "missed": row["class"] == "LV"} for row in SCORES]
@@ -79,10 +79,10 @@ def test_an_entry_tells_how_the_numbers_came_about(finished, tmp_path):
     assert entry["selection"] == SELECTION
     assert entry["metric"].startswith("MedPy")
     assert entry["notes"] == ["split val, 1 volumes"]
-    assert entry["summary"]["dice"] == pytest.approx(0.6)
-    assert entry["summary"]["dice RV"] == 0.5
+    assert entry["summary"]["dice"] == pytest.approx(0.2)
+    assert entry["summary"]["dice RV"] == 0.4
     assert (entry["summary"]["missed"], entry["summary"]["cases"]) == (1, 1)
-    assert [row["dice"] for row in entry["cases"]] == [0.5, 0.7]
+    assert [row["dice"] for row in entry["cases"]] == [0.4, 0.0]
 
 
 def test_an_entry_is_strict_json_without_paths(finished, tmp_path):
@@ -140,7 +140,7 @@ def test_the_table_shows_scores_and_gaps(finished, tmp_path):
     lines = ledger_table(rows, read_ledger(tmp_path)).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][:6] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed"]
-    assert cells[2][:6] == ["URL", "0.600", "0.500", "4.00", "1.00", "1"]
+    assert cells[2][:6] == ["URL", "0.200", "0.125", "4.00", "1.50", "1"]
     assert cells[2][6:9] + cells[2][10:] == ["val", "6", "0.0", "CPU"]
     assert int(cells[2][9]) == read_ledger(tmp_path)[0]["peak_mib"]
     assert cells[3] == ["other seed", "not yet run", *[""] * 9]
@@ -151,7 +151,7 @@ def test_the_table_shows_scores_and_gaps(finished, tmp_path):
 def test_the_table_shows_every_entry_of_a_row(finished, tmp_path):
     for name in ("first", "second"):
         add_to_ledger(tmp_path, name, finished)
-    assert ledger_table({"URL": ROW}, read_ledger(tmp_path)).count("0.600") == 2
+    assert ledger_table({"URL": ROW}, read_ledger(tmp_path)).count("0.200") == 2
     assert ledger_table({"URL": ROW}, []).count("not yet run") == 1
 
 
@@ -177,7 +177,7 @@ def test_what_a_row_sets_stands_beside_it_in_both_tables(finished, tmp_path):
         2:
     ]
     assert plain.startswith("| URL ")
-    assert longer.startswith("| longer (steps=9 lr=0.03) | 0.600 ")
+    assert longer.startswith("| longer (steps=9 lr=0.03) | 0.200 ")
     assert "| longer (steps=9 lr=0.03), fp32 |" in spread_table(
         {"longer": row}, read_ledger(tmp_path)
     )
@@ -187,7 +187,7 @@ def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     path = add_to_ledger(tmp_path, "url_1", finished)
     entry = json.loads(path.read_text())
     for precision, seed, dice in (
-        *(("fp32", 8, 0.5), ("fp32", 9, 0.7)),
+        *(("fp32", 8, 0.1), ("fp32", 9, 0.3)),
         *(("bf16_backward", 8, 0.3), ("bf16_backward", 9, 0.4), ("bf16", 8, 0.9)),
     ):
         changed = {
@@ -202,7 +202,13 @@ def test_the_spread_between_seeds_by_hand(finished, tmp_path):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len(cells) == 4  # nothing to say of a row without seeds, nor of one seed in bf16
     assert cells[0] == ["", "Dice", "Jaccard", "95HD", "ASD", "missed", "seeds"]
-    assert cells[2][:5] == ["URL, fp32", "0.600 ± 0.100", "0.500 ± 0.000", "4.00 ± 0.00", "-"]
+    assert cells[2][:5] == [
+        "URL, fp32",
+        "0.200 ± 0.100",
+        "0.125 ± 0.000",
+        "4.00 ± 0.00",
+        "-",
+    ]
     assert cells[2][6] == f"{ROW.seed}, 8, 9"
     assert cells[3][:2] == ["URL, bf16_backward", "0.350 ± 0.071"]
     assert cells[3][6] == "8, 9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
@@ -162,10 +163,47 @@ def test_nothing_to_show_is_one_line(tmp_path, capsys):
         write_run_page([])
 
 
-def test_a_page_cannot_be_written_into_a_folder_or_nowhere(runs, capsys):
+def test_the_folder_of_a_page_is_made(runs, capsys):
+    page = runs / "o ü" / "more" / "x.html"
+    assert main(["show", str(runs / "seed 1"), "--out", str(page)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    assert "Scores" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_cannot_be_written_into_a_folder_or_below_a_file(runs, capsys):
     assert main(["show", str(runs / "seed 1"), "--out", str(runs)]) == 2
-    assert main(["show", str(runs / "seed 1"), "--out", str(runs / "no" / "page.html")]) == 2
-    assert capsys.readouterr().err.count("could not be written") == 2
+    assert "could not be written" in capsys.readouterr().err
+    (runs / "file").write_text("")
+    assert main(["show", str(runs / "seed 1"), "--out", str(runs / "file" / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert said == f"buarl: {runs / 'file'}: a file stands where a folder should be\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("seconds", "x", "seconds must be a table with a number for each stage, got 'x'"),
+        ("seconds", ["x"], "seconds must be a table with a number for each stage, got ['x']"),
+        ("seconds", {"pretrain": "1"}, "seconds must be a table with a number for each stage, got"),
+        ("data", {"classes": 3}, "not as a run writes it ("),
+        ("experiment", {"method": "bcp", "seed": 1}, "it has no source"),
+    ],
+)
+def test_a_run_json_that_a_page_cannot_read_is_one_line_that_names_it(
+    runs, capsys, key, value, words
+):
+    path = runs / "seed 1" / "run.json"
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps({**run, key: value, "fingerprint": None}))
+    for table in path.parent.glob("metrics_*.csv"):  # its notes name the run by its row
+        table.unlink()
+    assert main(["show", str(path.parent)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(path.parent) in said
+    assert words in said
+    assert main(["show", str(path.parent), str(runs / "seed 2")]) == 0
+    assert f"buarl: left out: {path.parent}" in capsys.readouterr().err
 
 
 def test_a_run_without_data_or_checkpoint_is_shown_from_its_capsule(runs, tmp_path):

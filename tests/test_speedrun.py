@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from buarl.commands.interruption import SIGNALS
 from buarl.commands.main import main
 from buarl.data.source import open_source
 from buarl.results import speedrun
 from buarl.results.speedrun import COLUMNS, TRACKS, Entry, p_of_target, run_speedrun, yardstick
+from buarl.results.speedrun_line import Seed, line_of
 from buarl.training.config import Experiment
 
 PAGE = (Path(__file__).parent.parent / "results" / "speedrun.md").read_text(encoding="utf-8")
@@ -51,27 +57,22 @@ def test_p_is_students_t_one_sided(dice, p):
 
 
 def test_a_gpu_needs_twice_as_many_seeds():
-    assert TRACKS["acdc7"].needed(CPU) == 5
-    assert TRACKS["acdc7"].needed(torch.device("cuda")) == 10
+    assert TRACKS["acdc7"].needed("cpu") == 5
+    assert TRACKS["acdc7"].needed("cuda") == 10
 
 
-def scored(dice, needed=5, teacher=False):
-    """The line of made-up scores of a run that was made in this repository."""
-    folder = scored.folder
-    entry = Entry(ROW, teacher)
-    return speedrun._line("phantom", entry, dice, [1.0] * len(dice), "0.50 s", needed, folder, CPU)
+def environment(**changes):
+    """What run.json says of a training on a processor."""
+    said = {"machine": "Linux x86_64, AVX2", "gpu": None, "device": "cpu", "threads": 2}
+    return {**said, "precision": "fp32", "commit": "abc", **changes}
 
 
-@pytest.fixture
-def run_folder(tmp_path):
-    environment = {"machine": "here", "gpu": None, "precision": "fp32", "commit": "abc"}
-    row = {"method": "bcp", "source": "phantom", "preset": "toy", "seed": 1, "labeled": 3}
-    row |= {"options": {}, "labeled_rule": {}, "unlabeled_rule": {}}
-    run = {"experiment": row, "environment": environment, "finished": True}
-    run |= {"config": {"precision": "fp32", "stages": []}, "data": {"root": "."}}
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    scored.folder = tmp_path
-    return tmp_path
+def line(dice, environments=None, **yardstick):
+    """The line of made-up scores and places."""
+    kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
+    places = environments or [environment()] * len(dice)
+    seeds = [Seed(where, score, 1.0) for where, score in zip(places, dice, strict=True)]
+    return line_of("phantom", Entry(ROW), seeds, kept | yardstick)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,116 @@ def run_folder(tmp_path):
         ([0.83, 0.831, 0.829, 0.83, 0.832], "no, 0.85"),
     ],
 )
-def test_the_target_is_reached_by_all_seeds_and_a_p_below_a_hundredth(run_folder, dice, reached):
-    line = scored(dice)
-    assert line["reached"] == reached
-    assert line["seeds"] == f"{len(dice)} of 5"
-    assert tuple(line) == COLUMNS
+def test_the_target_is_reached_by_all_seeds_and_a_p_below_a_hundredth(dice, reached):
+    found = line(dice)
+    assert found["reached"] == reached
+    assert found["seeds"] == f"{len(dice)} of 5"
+    assert tuple(found) == COLUMNS
+
+
+# Where the seeds were trained
+
+
+GPU = {"gpu": "H200", "device": "cuda:0"}
+
+
+def test_five_seeds_of_a_gpu_are_half_of_what_it_takes():
+    found = line([0.860, 0.861, 0.859, 0.860, 0.862], [environment(**GPU)] * 5)
+    assert (found["seeds"], found["reached"]) == ("5 of 10", "no, 0.85")
+    assert found["machine"] == "H200"
+
+
+def test_a_training_on_the_processor_of_a_machine_with_a_gpu_is_one_of_the_processor():
+    found = line([0.86], [environment(gpu="H200")], native_bf16=True)
+    assert found["machine"] == "Linux x86_64, AVX2, native bf16, 2 threads"
+    assert found["seeds"] == "1 of 5"
+
+
+def test_what_differs_between_seeds_stands_all_in_its_cell():
+    places = [
+        environment(threads=2, commit="b"),
+        environment(threads=1, precision="bf16", commit="a"),
+        environment(threads=2, commit="b"),
+    ]
+    found = line([0.86, 0.86, 0.86], places)
+    assert found["machine"] == "Linux x86_64, AVX2, 2, 1 threads"
+    assert found["commit"] == "b, a"
+    assert found["row"].endswith(" fp32, bf16")
+
+
+@pytest.mark.parametrize(
+    ("threads", "yardstick", "cell"),
+    [
+        (1, {"threads": 1}, "0.50 s"),
+        (1, {"threads": 2}, "0.50 s, 2 threads"),
+        (2, {"threads": 1}, "0.50 s, 1 thread"),
+        (1, {"machine": "a laptop"}, "0.50 s on a laptop"),
+    ],
+)
+def test_a_yardstick_that_is_not_of_the_training_says_what_it_is_of(threads, yardstick, cell):
+    assert line([0.86], [environment(threads=threads)], **yardstick)["yardstick"] == cell
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (GPU, r"seed_1337 was trained on \w.* and seed_1338 was trained on H200; "),
+        ({"machine": "Darwin arm64"}, "and seed_1338 was trained on Darwin arm64; "),
+        ({"device": "mps"}, "and seed_1338 was trained on .*, mps; "),
+    ],
+)
+def test_seeds_of_two_machines_are_one_sentence_that_names_them(tmp_path, phantom, other, words):
+    run_speedrun("phantom", Entry(ROW), phantom, tmp_path / "run", seeds=2)
+    rewrite(tmp_path / "run" / "seed_1338" / "run.json", **other)
+    with pytest.raises(ValueError, match=f"must be trained on one machine, .*{words}") as said:
+        run_speedrun("phantom", Entry(ROW), phantom, tmp_path / "run", seeds=2)
+    assert str(said.value).startswith(f"{tmp_path / 'run'}: ")
+    assert "\n" not in str(said.value)
+
+
+def test_seeds_of_another_machine_are_scored_here_and_not_added_to(tmp_path, phantom):
+    """What is trained already has its own machine in its line; no seed is begun on a second one."""
+    out = tmp_path / "run"
+    run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    rewrite(out / "seed_1337" / "run.json", **GPU, threads=16)
+    found = run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    assert (found["machine"], found["seeds"]) == ("H200", "1 of 10")
+    with pytest.raises(ValueError, match="and seed_1338 would be trained on "):
+        run_speedrun("phantom", Entry(ROW), phantom, out)
+    assert not (out / "seed_1338").exists()
+
+
+def rewrite(path, **changes):
+    """Another environment in a run.json."""
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps({**run, "environment": {**run["environment"], **changes}}))
+
+
+def test_threads_are_those_of_the_training_and_the_yardstick_is_measured_once(
+    tmp_path, phantom, monkeypatch
+):
+    out, before, times = tmp_path / "run", torch.get_num_threads(), iter((0.5, 9.0))
+    monkeypatch.setattr(speedrun, "yardstick", lambda device: next(times))
+    try:
+        torch.set_num_threads(1)
+        run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+        torch.set_num_threads(2)
+        found = run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    finally:
+        torch.set_num_threads(before)
+    assert found["machine"].endswith(", 1 thread")
+    assert found["yardstick"] == "0.50 s"
+    assert json.loads((out / "speedrun.json").read_text())["yardstick"]["seconds"] == 0.5
+
+
+def test_a_folder_of_before_yardsticks_were_kept_gets_one(tmp_path, phantom):
+    out = tmp_path / "run"
+    run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    kept = json.loads((out / "speedrun.json").read_text())
+    then = {key: value for key, value in kept.items() if key != "yardstick"}
+    (out / "speedrun.json").write_text(json.dumps(then))
+    run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    assert json.loads((out / "speedrun.json").read_text()) == kept
 
 
 # Rules
@@ -127,6 +233,12 @@ def test_a_folder_keeps_the_entry_that_was_said_beforehand(tmp_path, phantom):
             "supervised has no teacher",
         ),
         ("phantom", Entry(replace(ROW, options={"nois": 1})), 1, "has no option"),
+        (
+            "phantom",
+            Entry(replace(ROW, set={**SMALL, "labeled_draw": 5})),
+            1,
+            "the first patients of the public list are .*, got labeled_draw=5, which draws others",
+        ),
     ],
 )
 def test_what_breaks_a_rule_is_refused_before_anything_is_written(
@@ -143,7 +255,82 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, phantom):
         run_speedrun("phantom", Entry(ROW), phantom, tmp_path, seeds=1)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", r"must hold what was said, got \[1\]"),
+        ('{"track": "phan', "damaged, it is no JSON"),
+        ("", "damaged, it is no JSON"),
+        ('{"track": "phantom", "yardstick": 3}', "yardstick must have seconds, machine, .* got 3"),
+    ],
+)
+def test_a_damaged_entry_is_one_line_with_the_file_and_what_to_do(tmp_path, phantom, text, words):
+    (tmp_path / "speedrun.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"speedrun\.json: {words}.*; bring it back") as said:
+        run_speedrun("phantom", Entry(ROW), phantom, tmp_path, seeds=1)
+    assert "\n" not in str(said.value)
+    assert (tmp_path / "speedrun.json").read_text() == text
+
+
 # The command and its page
+
+
+MINE = """
+import os, signal
+from buarl.methods import MeanTeacher
+class Mine(MeanTeacher):
+    def training_step(self, batch, step):
+        if step.index == 3 and not os.environ.pop("CALM", None):
+            os.kill(os.getpid(), signal.{})
+        return super().training_step(batch, step)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_saves_after_the_step_and_the_command_it_prints_goes_on(
+    tmp_path, capsys, monkeypatch, name, code
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE.format(name))
+    words = ["speedrun", "--out", "a record", "--preset", "toy", "--seeds", "1"]
+    words += ["--method", "mine.py:Mine", "--set", "steps=6", "image_size=32,32", "width=2"]
+    before = [signal.getsignal(each) for each in SIGNALS]
+    assert main(words) == code
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+    said = capsys.readouterr().err
+    assert "interrupted, saved after the last step; go on with: " in said
+    saved = torch.load("a record/seed_1337/last.pt", weights_only=True)["position"]
+    assert list(saved) == [0, 4]
+    advice = shlex.split(said.strip().splitlines()[-1].split("go on with: ")[1])
+    assert advice[advice.index("speedrun") :] == words
+    monkeypatch.setenv("CALM", "1")
+    assert main(words) == 0
+    assert "| 1 of 5 |" in capsys.readouterr().out
+
+
+def test_a_signal_while_a_run_is_scored_ends_at_once_and_keeps_the_seed(
+    tmp_path, capsys, monkeypatch
+):
+    def scored(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)  # the signal comes within
+
+    monkeypatch.setattr(speedrun, "score_run", scored)
+    sets = [f"{key}={str(value).strip('[]').replace(' ', '')}" for key, value in SMALL.items()]
+    words = ["speedrun", "--out", str(tmp_path / "run"), "--preset", "toy", "--seeds", "1"]
+    assert main([*words, "--set", *sets]) == 143
+    assert "interrupted, stopped; go on with: " in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "seed_1337" / "run.json").read_text())["finished"]
+
+
+def test_a_signal_after_the_last_step_of_a_seed_begins_no_other(tmp_path, capsys, monkeypatch):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("buarl.training.run.run_experiment", ended)
+    (tmp_path / "run").mkdir()
+    assert main(["speedrun", "--out", str(tmp_path / "run"), "--preset", "toy"]) == 130
+    assert "interrupted, saved after the last step; go on with: " in capsys.readouterr().err
 
 
 def test_the_command_prints_one_line_that_fits_the_table(tmp_path, capsys):

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from buarl.commands.main import main
+from buarl.evaluation.metrics import metric_definition
 from buarl.evaluation.protocols import Validated
 from buarl.evaluation.scores import summary
 from buarl.regions import crl, url, whole
 from buarl.results.controls import control_rows
 from buarl.results.leak import RULES, TooFew, halves, leak
 from buarl.results.ledger import KEYS
-from buarl.results.measured import read_results, runs_of
+from buarl.results.measured import Results, read_results, runs_of
 from buarl.results.page import ledger_page
 from buarl.results.printed import printed_rows
 from buarl.results.rows import READING_NAMES, WHAT, rows_of, run_name
@@ -119,6 +120,8 @@ def entry_of(row: Experiment, scores: list[float], **more) -> dict:
         "experiment": row_json,
         "config": {"seed": row.seed, "preset": row.preset, "labeled": row.labeled},
         "environment": {"precision": "fp32"},
+        "data": {},
+        "metric": metric_definition(),
         "split": "val",
         "notes": [],
         "seconds": {"train": 1.0},
@@ -181,6 +184,47 @@ def spoil(entry: dict, **changes) -> dict:
     return json.loads(json.dumps(entry | changes))
 
 
+def with_case(entry: dict, **changes) -> dict:
+    """The entry with other values in its first case."""
+    first, *rest = entry["cases"]
+    return spoil(entry, cases=[first | changes, *rest])
+
+
+def test_a_seed_that_was_not_scored_on_all_volumes_of_its_row_is_named_and_left_out(tmp_path):
+    put(tmp_path, "whole", entry_of(BCP, [0.8] * 4))
+    put(tmp_path, "half", entry_of(replace(BCP, seed=1), [0.9] * 2))
+    results = read_results(tmp_path)
+    assert [entry["name"] for entry in results.entries] == ["whole"]
+    assert results.left_out == [
+        "half: was scored on 2 volumes, not on the 4 of another seed of its row"
+    ]
+
+
+def test_runs_of_no_row_of_a_table_are_named_below_it(tmp_path):
+    put(tmp_path, "mine", entry_of(BCP, [0.8] * 4))
+    put(tmp_path, "other", entry_of(replace(BCP, preset="quick"), [0.8] * 4))
+    results = read_results(tmp_path)
+    lines = lines_of(rows_of("3"), results)
+    text = table_text("3", lines, results, preset="mini", split="val")
+    assert "data or labels: 1 run (other)." in text
+    nothing = Results([], [])
+    empty = table_text("3", lines_of(rows_of("3"), nothing), nothing, preset="mini", split="val")
+    assert "The folder holds no run." in empty
+
+
+def test_steps_of_every_stage_are_the_same_row_as_one_number(tmp_path):
+    row = replace(BCP, set={"steps": 500})
+    put(tmp_path, "mine", entry_of(row, [0.8] * 4))
+    entries = read_results(tmp_path).entries
+    assert len(runs_of(replace(BCP, set={"steps": (500, 500)}), entries)) == 1
+    assert len(runs_of(replace(BCP, set={"steps": (500, 400)}), entries)) == 0
+
+
+def test_a_number_of_labeled_patients_that_no_row_has_is_refused(capsys):
+    assert main(["table", "1", "--labeled", "5"]) == 2
+    assert "table 1 has rows with [3, 7, 70] labeled" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("write", "says"),
     [
@@ -190,7 +234,18 @@ def spoil(entry: dict, **changes) -> dict:
         (lambda e: json.dumps(spoil(e, config={"seed": 5, "preset": "mini", "labeled": 7})), "mixed: its row has seed 1337"),
         (lambda e: json.dumps(spoil(e, summary=e["summary"] | {"dice": 0.99})), "mixed: its dice is 0.99"),
         (lambda e: json.dumps(spoil(e, cases=[{"case": "a"}])), "damaged, KeyError"),
-        (lambda e: json.dumps(spoil(e, experiment=3)), "damaged, TypeError"),
+        (lambda e: json.dumps(spoil(e, experiment=3)), "experiment must be a dict, got 3"),
+        (lambda e: json.dumps(spoil(e, environment=[])), "environment must be a dict, got []"),
+        (lambda e: json.dumps(spoil(e, cases=[5])), "cases must hold a dict each, got 5"),
+        (lambda e: json.dumps(with_case(e, dice="0.8")), "dice is '0.8'"),
+        (lambda e: json.dumps(with_case(e, dice=1.7)), "dice is 1.7"),
+        (lambda e: json.dumps(with_case(e, jaccard=0.1)), "Dice 0.8 makes a Jaccard of 0.666667"),
+        (lambda e: json.dumps(with_case(e, missed=True)), "is missed and has a Dice of 0.8"),
+        (lambda e: json.dumps(with_case(e, hd95=None)), "has a Dice and no distances"),
+        (lambda e: json.dumps(with_case(e, case="patient00_frame02")), "class 'LV' twice"),
+        (lambda e: json.dumps(spoil(e, notes=["split val, 8 volumes; last"])), "incomplete, 4 of 8 volumes"),
+        (lambda e: json.dumps(spoil(e, notes=["split val, 4 volumes; the teacher is evaluated"])), "the teacher is evaluated"),
+        (lambda e: json.dumps(spoil(e, metric=metric_definition(unit="mm"))), "distances in mm"),
         (lambda e: json.dumps(spoil(e, split="test")), "was evaluated on split test, not val"),
         (lambda e: json.dumps(spoil(e, environment={"precision": "bf16"})), "was trained in bf16"),
     ],

@@ -186,7 +186,7 @@ print(ascii(open_source("own", "own").listed("train")))
 
 def test_a_case_that_begins_with_a_number_sign_is_read_back(tmp_path):
     rows = [
-        {"case": case, "class": "LV", **dict.fromkeys(SCORES, 0.5), "missed": False}
+        {"case": case, "class": "LV", **dict.fromkeys(SCORES, 1.0), "missed": False}
         for case in ("#1", "a", "# b")
     ]
     write_metrics(tmp_path / "m.csv", rows, ("a note", "another"), "diagonal")

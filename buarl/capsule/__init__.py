@@ -1,6 +1,6 @@
 """What lies in a run folder, and how to read it: a capsule, complete without its checkpoints.
 
-These three files need numpy only and import nothing of buarl, so they read runs where torch is not
+These four files need numpy only and import nothing of buarl, so they read runs where torch is not
 installed, or while nobody wants to wait for it. There, take this folder by its path:
 
     import sys

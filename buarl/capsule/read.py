@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Mapping
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -31,10 +30,10 @@ from .parts import (
     fingerprint,
     run_tag,
 )
+from .scores import RANGES, check_scores
 
 ALWAYS = (IDS, HISTORY)  # every finished run has these; others may have been switched off
 NEEDED = ("experiment", "config", "data", "environment", "selection", "finished")
-RANGES = {"dice": 1.0, "jaccard": 1.0, "hd95": math.inf, "asd": math.inf}
 PREMISE_COLUMNS = (
     *("stage", "step", "images", "network", "class", "where"),
     *("percentile_from", "percentile_to", "voxels", "errors"),
@@ -234,26 +233,18 @@ def _read_metrics(
     tags = [word for word in words if word.startswith("run ")]
     if tags and tags[0] != run_tag(run):
         raise CapsuleError(f"{path}: mixed, an evaluation of another run ({tags[0]})")
-    if not rows:
-        raise CapsuleError(f"{path}: incomplete, no row")
-    classes, seen = (run["data"].get("classes") or [])[1:], set()
+    whole = path.stem.startswith("metrics_val") and ids and not path.stem.endswith("_part")
+    try:
+        check_scores(
+            rows,
+            notes,
+            classes=(run["data"].get("classes") or [])[1:],
+            cases=ids["validation"] if whole else None,
+        )
+    except ValueError as error:
+        raise CapsuleError(f"{path}: {error}") from error
     for row in rows:
-        place = (row["case"], row["class"])
-        if classes and row["class"] not in classes:
-            raise CapsuleError(f"{path}: mixed, this run has no class {row['class']!r}")
-        if place in seen:
-            raise CapsuleError(f"{path}: damaged, case {place[0]!r}, class {place[1]!r} twice")
-        seen.add(place)
-        for score, top in RANGES.items():
-            value = row.get(score)
-            if value is None or not (math.isnan(value) or 0 <= value <= top):
-                raise CapsuleError(f"{path}: damaged, {score} of {place[0]!r} is {value}")
         row["missed"] = bool(row["missed"])
-    cases = {case for case, _ in seen}
-    if len(seen) != len(cases) * len(classes or {name for _, name in seen}):
-        raise CapsuleError(f"{path}: incomplete, a case lacks a class")
-    if path.stem.startswith("metrics_val") and ids and not cases <= set(ids["validation"]):
-        raise CapsuleError(f"{path}: mixed, it holds cases that this run does not validate on")
     return rows, notes
 
 

@@ -20,7 +20,7 @@ class Compare:
     """Compare two groups of runs, seed by seed and case by case: what does B add to A?"""
 
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """A folder of runs, a run, or a row: a ledger's name, or such as "3:URL + CRL, voxel"."""
+    """A row, by a ledger's name or such as "3:URL + CRL, voxel"; a folder of runs; or a run."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """What is compared with it; B minus A is reported."""
     runs: Path = RESULTS
@@ -30,7 +30,7 @@ class Compare:
     source: str | None = None
     """Other data than the paper's, for runs of TABLE:ROW."""
     set: Pairs = ()
-    """Numbers that those rows set for themselves."""
+    """Numbers that rows of TABLE:ROW set for themselves."""
     score: Literal["dice", "jaccard", "hd95", "asd"] = "dice"
     """Which score."""
     protocol: Literal["honest", "paper"] = "honest"
@@ -42,43 +42,73 @@ class Compare:
 
     def run(self) -> None:
         """Print the difference, its interval, and what it would take to see half a point."""
-        from buarl.results.statistics import compare, comparison_text
+        from buarl.results.comparison import comparison_text
+        from buarl.results.statistics import compare
         from buarl.results.tables import SELECTED
 
-        groups = [self._group(name) for name in (self.a, self.b)]
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
-        found = compare(*groups, self.score, seed=self.seed)
-        print(comparison_text(f"{self.b} minus {self.a}", found, self.score))
+        self._check_options()
+        found = [self._group(name) for name in (self.a, self.b)]
+        groups, left_out = [group for group, _ in found], [line for _, out in found for line in out]
+        if groups[0] == groups[1]:
+            raise ValueError(f"{self.a} and {self.b} are the same runs")
+        print(
+            comparison_text(
+                f"{self.b} minus {self.a}", compare(*groups, self.score, seed=self.seed), self.score
+            )
+        )
         print(f"split {self.split}; protocol {self.protocol}: {SELECTED[self.protocol]}")
+        for name, group in zip("AB", groups, strict=True):
+            print(f"{name}: {_facts(group)}")
+        for line in dict.fromkeys(left_out):
+            print(f"left out: {line}")
 
-    def _group(self, name: str) -> Group:
+    def _check_options(self) -> None:
+        """Options that choose among rows of a table are nothing to a ledger's name or a folder."""
+        from buarl.commands.tables import check_rows
+
+        check_rows(self.preset, self.source)
+        given = [name for name in ("preset", "source", "set") if getattr(self, name)]
+        named = [name for name in (self.a, self.b) if not self._is_table_row(name)]
+        if given and len(named) == 2:
+            raise ValueError(
+                f"--{given[0]} chooses among runs of TABLE:ROW, such as 3:BCP, and {self.a} and "
+                f"{self.b} name theirs already"
+            )
+
+    def _is_table_row(self, name: str) -> bool:
+        return ":" in name and not Path(name).exists()
+
+    def _group(self, name: str) -> tuple[Group, list[str]]:
+        """The runs of a name under the protocol, and what was left out."""
         from buarl.results.measured import part_of
 
-        runs = self._runs(name)
+        runs, left_out = self._runs(name)
         parts = [(run, part_of(run, self.protocol)) for run in runs]
         group = [{**run, "cases": part["cases"]} for run, part in parts if part is not None]
         if not group:
             why = f"none evaluated under protocol {self.protocol}" if runs else "no run yet"
-            raise ValueError(f"{name}: {why} on split {self.split} in {self.runs}")
-        return group
+            more = "".join(f"; left out: {line}" for line in left_out)
+            raise ValueError(f"{name}: {why} on split {self.split} in {self.runs}{more}")
+        return group, left_out
 
-    def _runs(self, name: str) -> Group:
+    def _runs(self, name: str) -> tuple[Group, list[str]]:
         from buarl.results.measured import read_results, runs_of
         from buarl.results.page import ROWS, ledger_rows
 
-        if Path(name).exists():
-            return _of_path(Path(name), self.split)
-        entries = read_results(self.runs, split=self.split).entries
         rows = {key: row for source in ROWS for key, row in ledger_rows(source).items()}
+        if name not in rows and Path(name).exists():
+            return _of_path(Path(name), self.split)
+        entries, left_out = read_results(self.runs, split=self.split)
         if name in rows:
-            return runs_of(rows[name], entries)
+            return runs_of(rows[name], entries), left_out
         table, mark, title = name.partition(":")
         if not mark:
             raise ValueError(
                 f"{name}: neither a folder nor a row; rows are {', '.join(rows)}, or TABLE:ROW"
             )
-        return runs_of(self._row(table, title.strip()).experiment, entries)
+        return runs_of(self._row(table, title.strip()).experiment, entries), left_out
 
     def _row(self, table: str, title: str):
         from buarl.commands.tables import rows_in
@@ -93,16 +123,16 @@ class Compare:
         return found[names.index(title)]
 
 
-def _of_path(path: Path, split: str) -> Group:
+def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
     """The runs of a folder, a run folder or one entry; all of one row."""
-    from buarl.results.ledger import read_entry
-    from buarl.results.measured import read_results
+    from buarl.results.measured import read_measured, read_results
 
     if path.is_file():
-        return [{"name": path.stem, **read_entry(path)}]
+        return [{"name": path.stem, **read_measured(path, split=split)}], []
     results = read_results(path, split=split)
     if not results.entries:
-        raise ValueError(f"{path}: no runs; {'; '.join(results.left_out) or 'it is empty'}")
+        nothing = "it holds no run and no entry, nor does seeds/ in it"
+        raise ValueError(f"{path}: no runs; {'; '.join(results.left_out) or nothing}")
     rows = [{**entry["experiment"], "seed": 0} for entry in results.entries]
     names = [entry["name"] for entry in results.entries]
     if other := [name for name, row in zip(names, rows, strict=True) if row != rows[0]]:
@@ -110,7 +140,25 @@ def _of_path(path: Path, split: str) -> Group:
             f"{path}: a group is one row with several seeds, and {other[0]} is another row than "
             f"{names[0]}"
         )
-    return results.entries
+    return results
+
+
+def _facts(group: Group) -> str:
+    """What the runs of a group have in common, and what differs among them."""
+    rows = [run["experiment"] for run in group]
+    precisions = (run["environment"].get("precision", "fp32") for run in group)
+    words = {
+        "method": (row["method"] for row in rows),
+        "data": (f"{row['source']}, {row['labeled'] or 'all'} labeled" for row in rows),
+        "preset": (" ".join((row["preset"], *_own(row))) for row in rows),
+        "precision": precisions,
+    }
+    said = [f"{name} {' and '.join(dict.fromkeys(found))}" for name, found in words.items()]
+    return "; ".join([*said, f"runs {', '.join(str(run.get('name', '?')) for run in group)}"])
+
+
+def _own(row: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in (row.get("set") or {}).items()]
 
 
 @dataclass
@@ -132,7 +180,10 @@ class Leak:
         if self.run_folder.is_file():
             found = read_entry(self.run_folder).get("leak")
             if found is None:
-                raise ValueError(f"{self.run_folder}: the run was trained without validations")
+                raise ValueError(
+                    f"{self.run_folder}: the run kept no Dice of single volumes while it was "
+                    "trained; `buarl plan` trains runs that do"
+                )
         else:
             found = leak_of_run(self.run_folder)
         print(leak_text(found))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from buarl.arguments import counted
+from buarl.commands.console import say
 from buarl.commands.words import Images, Out, Places, Raw, Run, program, quoted
 
 
@@ -176,11 +177,11 @@ class Predict:
         self._done = 0  # images
 
     def run(self) -> None:
-        """Predict and say a line per file."""
+        """Predict and say a line per file, on stderr that of a file that cannot be segmented."""
         from buarl.files.predict_files import predict_each
 
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "threads"}
-        for done in predict_each(**options):
+        for done in predict_each(**options, refuse=say):
             print(done.text())
             self._done += 1
         print(f"written to {quoted(self.out)}")

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from buarl.results.plan import FAILED, LOGS, Plan, chains, duration, seconds_left, shown, states_of
+from buarl.results.plan import FAILED, LOGS, Plan, chains, states_of
+from buarl.results.progress import duration, seconds_left, shown
 from buarl.training.checkpoint import write_text
 
 LOOK = 0.5  # seconds between two looks at the processes

@@ -24,11 +24,12 @@ from buarl.commands.device_launch import LOST, launch
 from buarl.commands.export import Export
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted, code_of, terminated_as_interrupted
+from buarl.commands.plan import Plan
 from buarl.commands.release import Release
 from buarl.commands.runs import Demo, Evaluate
 from buarl.commands.show import Show
 from buarl.commands.speedrun import Speedrun
-from buarl.commands.tables import Plan, Table
+from buarl.commands.tables import Table
 from buarl.commands.train import Train
 from buarl.commands.way_on import after_failure
 from buarl.commands.words import command_line, program, quoted

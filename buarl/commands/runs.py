@@ -51,6 +51,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Write metrics_<split>.csv into each run folder and print the table."""
+        from buarl.evaluation.metrics import metric_definition
         from buarl.results.evaluated import table_of_runs
 
         scored: dict[str, Scored] = {}
@@ -61,6 +62,7 @@ class Evaluate:
             self._done += 1
         runs = {title: (done.experiment, done.rows) for title, done in scored.items()}
         print(table_of_runs(runs, self._ceilings(list(scored.values()))))
+        print(metric_definition(None, self.empty, self.unit))
         for done in scored.values():
             print(f"{done.note}\nper case: {done.path}")
 

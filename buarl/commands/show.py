@@ -21,7 +21,7 @@ class Show:
     run_folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folders, finished or in training."""
     out: Path | None = None
-    """The page; without it show.html in the folder of the first run."""
+    """The page, whose folder is made; without it show.html in the folder of the first run."""
     root: Path | None = None
     """Folder of the data, if it has moved."""
     code: Places = ()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from buarl.commands.interruption import StopOnSignal, Terminated
 from buarl.commands.train import LabeledRule, Method, PresetName, Set, Train, UnlabeledRule
 from buarl.commands.words import Pairs, Places
 from buarl.data.source import open_source
 from buarl.outside import load_code
 from buarl.training.engine import Precision
+from buarl.training.loop import FitResult, StopTraining
 
 
 @dataclass
@@ -51,8 +54,11 @@ class Speedrun:
     threads: int = 0
     """CPU threads, 0 leaves torch's choice."""
 
+    def __post_init__(self) -> None:
+        self._saved = False  # by an interruption, after the step at which it came
+
     def run(self) -> None:
-        """Train, score, print one line of Markdown."""
+        """Train, score, print one line of Markdown; a signal to stop a training saves first."""
         from buarl.results.speedrun import COLUMNS, TRACKS, Entry, run_speedrun
 
         track = TRACKS[self.track]
@@ -70,5 +76,28 @@ class Speedrun:
             device=self.device,
             progress=True,
             code=code,
+            train=self._train,
         )
         print(f"| {' | '.join(line[column] for column in COLUMNS)} |")
+
+    def _train(self, *row: Any, **how: Any) -> FitResult:
+        """`run_experiment`, which a signal ends after a step; elsewhere one ends us at once."""
+        from buarl.training.run import run_experiment
+
+        with StopOnSignal() as stop:
+            try:
+                result = run_experiment(*row, callback=stop, **how)
+                if stop.asked:  # after the last step, while the run was written
+                    raise StopTraining
+                return result
+            except (StopTraining, KeyboardInterrupt) as reason:
+                self._saved = isinstance(reason, StopTraining)
+                terminated = stop.asked == signal.SIGTERM
+                raise (Terminated if terminated else KeyboardInterrupt) from reason
+
+    def interrupted(self, again: str) -> str:
+        """What to say after an interruption."""
+        if not self.out.is_dir():
+            return f"interrupted before anything was begun; start again with: {again}"
+        state = "saved after the last step" if self._saved else "stopped"
+        return f"interrupted, {state}; go on with: {again}"

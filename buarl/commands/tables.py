@@ -1,4 +1,4 @@
-"""`buarl table`: printed beside measured. `buarl plan`: run what is missing of whole tables."""
+"""`buarl table`: printed beside measured."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from buarl.arguments import check_choice, counted
+from buarl.arguments import check_choice
 from buarl.commands.console import say
-from buarl.commands.interruption import Interrupted
-from buarl.commands.words import Pairs, pairs, program, quoted
+from buarl.commands.words import Pairs, Words, pairs
 
-Words = tuple[str, ...]
 RESULTS = Path(__file__).resolve().parent.parent.parent / "results"
 
 
@@ -53,21 +51,38 @@ class Table:
         plan = self._plan()
         results = read_results(self.runs, split=plan.split)
         if self.what == "verdicts":
-            from buarl.results.verdicts import verdict_text, verdicts
-
-            both = PROTOCOLS if self.format != "csv" else PROTOCOLS[:1]  # a file has one head
-            for protocol in both if self.protocol == "both" else (self.protocol,):
-                found = verdicts(
-                    results.entries, preset=plan.preset, readings=plan.readings, protocol=protocol
-                )
-                if self.format != "csv":
-                    print(f"preset {plan.preset}, split {plan.split}, protocol {protocol}\n")
-                print(verdict_text(found, form=self.format))
+            self._verdicts(plan, results)
             return
         protocols = PROTOCOLS if self.protocol == "both" else (self.protocol,)
         lines = lines_of(plan.rows(), results, protocols)
         facts = {"preset": plan.preset, "split": plan.split, "form": self.format}
         print(table_text(self.what, lines, results, **facts))
+        if self.format == "csv":
+            for line in results.left_out:  # a file of numbers has no place for them
+                say(f"left out: {line}")
+
+    def _verdicts(self, plan, results) -> None:
+        from buarl.evaluation.protocols import PROTOCOLS
+        from buarl.results.verdicts import verdict_text, verdicts
+
+        if plan.labeled is not None:
+            raise ValueError(
+                "verdicts are about the paper's numbers of labeled patients; leave out --labeled, "
+                f"or take another folder than {self.runs}, whose plan has {plan.labeled}"
+            )
+        both = PROTOCOLS if self.format != "csv" else PROTOCOLS[:1]  # a file has one head
+        facts = {"preset": plan.preset, "readings": plan.readings, "base": plan.base}
+        for protocol in both if self.protocol == "both" else (self.protocol,):
+            found = verdicts(results.entries, protocol=protocol, **facts)
+            if self.format != "csv":
+                own = "".join(f", {key}={value}" for key, value in (plan.set or {}).items())
+                print(
+                    f"data {plan.source or 'acdc and la'}, preset {plan.preset}{own}, "
+                    f"split {plan.split}, protocol {protocol}\n"
+                )
+            print(verdict_text(found, form=self.format))
+        for line in results.left_out:
+            say(f"left out: {line}")
 
     def _plan(self):
         """What the folder says, and these options on top."""
@@ -95,14 +110,9 @@ def planned_in(folder: Path, what: str, readings: Words, preset, source, own: di
     Raises:
         ValueError: an unknown preset or data set, which would read as "nobody has run this".
     """
-    from buarl.data.source import source_names
     from buarl.results.plan import PLAN, Plan, read_plan
-    from buarl.training.config import PRESETS
 
-    if preset is not None:
-        check_choice("preset", preset, tuple(PRESETS))
-    if source is not None:
-        check_choice("source", source, tuple(source_names()))
+    check_rows(preset, source)
     kept = read_plan(folder) if (folder / PLAN).is_file() else Plan((what,))
     return replace(
         kept,
@@ -115,146 +125,17 @@ def planned_in(folder: Path, what: str, readings: Words, preset, source, own: di
     )
 
 
+def check_rows(preset: str | None, source: str | None) -> None:
+    """Refuse an unknown preset or data set, which would read as "nobody has run this"."""
+    from buarl.data.source import source_names
+    from buarl.training.config import PRESETS
+
+    if preset is not None:
+        check_choice("preset", preset, tuple(PRESETS))
+    if source is not None:
+        check_choice("source", source, tuple(source_names()))
+
+
 def rows_in(folder: Path, what: str, readings: Words, preset, source, own: dict) -> list:
     """The rows of `planned_in`."""
     return planned_in(folder, what, readings, preset, source, own).rows()
-
-
-@dataclass
-class Plan:
-    """Run what is missing of whole tables: `plan table 3 --seeds 0 1 2 --root FOLDER --out DIR`.
-
-    What is done is skipped, what was cut off goes on, a first stage that rows share is trained
-    once. The same command again does the rest.
-    """
-
-    what: Annotated[
-        Words, tyro.conf.Positional, tyro.conf.arg(metavar="table N [N ...]|controls|methods")
-    ]
-    """Tables 1 to 6, controls, methods; several are possible, and what they share is run once."""
-    out: Path = Path("runs/plan")
-    """Folder that fills with runs, their entries and summary.md."""
-    preset: str = "mini"
-    """How far the published schedule is shortened."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Every row is run with each."""
-    root: Path | None = None
-    """Folder of the data; a phantom needs none."""
-    readings: Words = ("voxel", "region")
-    """Normalizers of rows with rules: voxel, region, voxel-region, region-voxel."""
-    labeled: int | None = None
-    """Only rows with so many labeled patients; in Tables 3-6 instead of 7."""
-    only: Words = ()
-    """Only these rows, by name, for example BCP "URL + CRL"."""
-    split: Literal["val", "test"] = "val"
-    """What is evaluated when the training is over; nothing opens a test case before."""
-    validate: int | None = None
-    """Steps between validations, which select for the protocol paper; 0: none. Without it ten."""
-    source: str | None = None
-    """Other data than the paper's, for example phantom."""
-    set: Pairs = ()
-    """Numbers that all rows set for themselves, see train --set."""
-    launcher: Literal["local", "slurm"] = "local"
-    """local: processes on this machine. slurm: an array of jobs (pip install 'buarl[cluster]')."""
-    jobs: int = 1
-    """How many at once: processes, or jobs of the array."""
-    threads: int = 1
-    """CPU threads of each."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    slurm: Pairs = ()
-    """More for Slurm, e.g. --slurm partition=gpu gres=gpu:1 time=600 (minutes) mem=16GB."""
-    dry_run: bool = False
-    """Only list the runs and how far they are."""
-
-    def run(self) -> None:
-        """List, launch, and print the tables."""
-        from buarl.results.plan import chains, states_of, write_plan
-        from buarl.results.work import failures, write_summary
-
-        plan, out = self._plan(), self.out.resolve()
-        runs, states = plan.runs(), states_of(out, plan)
-        work = chains(runs, plan.root)
-        if self.dry_run:
-            self._list(work, states, out, plan)
-            return
-        self._check(plan)
-        write_plan(out, plan)
-        again = {"failed", "missing", "cut off", "trained"}
-        tasks = [i for i, chain in enumerate(work) if any(states[name] in again for name in chain)]
-        if self.launcher == "slurm":
-            from buarl.commands.slurm import launch_slurm
-
-            launch_slurm(out, plan, tasks, self.jobs, pairs(self.slurm, "--slurm"), print)
-            return
-        from buarl.commands.launch import launch_local
-
-        whole = launch_local(out, plan, tasks, self.jobs, say)
-        path = write_summary(out, plan)
-        if not whole:
-            raise Interrupted("interrupted, all saved; the same command goes on", 130)
-        states = states_of(out, plan)
-        print(path.read_text(encoding="utf-8"))
-        print(f"as a file: {path}")
-        if broken := failures(out, states):
-            raise ValueError(f"{counted(len(broken), 'run')} failed: {'; '.join(broken)}")
-
-    def _plan(self):
-        from buarl.results.plan import Plan as Planned
-
-        what = tuple(word for word in self.what if word not in ("table", "tables"))
-        if not what:
-            raise ValueError("plan needs tables 1 to 6, controls or methods, got none")
-        if self.jobs < 1 or self.threads < 1:
-            raise ValueError(
-                f"jobs and threads must be at least 1, got {self.jobs} and {self.threads}"
-            )
-        if self.validate is not None and self.validate < 0:
-            raise ValueError(f"validate must be at least 0, got {self.validate}")
-        if not self.seeds or len(set_of(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different numbers, got {list(self.seeds)}")
-        return Planned(
-            what,
-            preset=self.preset,
-            readings=self.readings,
-            labeled=self.labeled,
-            seeds=self.seeds,
-            split=self.split,
-            validate=self.validate,
-            source=self.source,
-            set=pairs(self.set, "--set"),
-            only=self.only,
-            root=None if self.root is None else str(self.root.resolve()),
-            device=self.device,
-            threads=self.threads,
-        )
-
-    def _check(self, plan) -> None:
-        """Open every data set before the first process is started."""
-        from buarl.data.source import open_source
-
-        for name in dict.fromkeys(row.source for row in plan.runs().values()):
-            source = open_source(name, plan.root)
-            source.cases(plan.split)
-
-    def _list(self, work, states, out: Path, plan) -> None:
-        from buarl.results.plan import duration, seconds_left, shown
-        from buarl.results.work import failures
-
-        for chain in work:
-            for place, name in enumerate(chain):
-                shared = "  shares stage 1" if place else ""
-                print(f"{states[name]:8} {name}{shared}")
-        left = duration(seconds_left(out, plan, states, self.jobs))
-        print(
-            f"{counted(len(states), 'run')} in {len(work)} lists: "
-            f"{shown(list(states.values()))}; left: {left}"
-        )
-        for line in failures(out, states):
-            print(f"failed: {line}")
-        print(f"next: {program()} plan ... without --dry-run fills {quoted(self.out)}")
-
-
-def set_of(numbers: tuple[int, ...]) -> frozenset[int]:
-    """The different ones among some numbers (a field here is called `set`)."""
-    return frozenset(numbers)

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import tyro
 
+Words = tuple[str, ...]
+
 Pairs = Annotated[
     tuple[tuple[str, ...], ...],
     tyro.conf.UseAppendAction,

@@ -37,7 +37,7 @@ class La(Source):
     name = "la"
     rank = 3
     class_names = ("background", "left atrium")
-    licence = "LA 2018 challenge, arXiv 2004.12314; no open licence: do not publish images"
+    licence = "LA 2018 challenge, arXiv 2004.12314; no open license: do not publish images"
     tree = """  ROOT/train.list, ROOT/test.list  one scan a line: 06SR5RBREL16DQ6M8LWS
   ROOT/2018LA_Seg_Training Set/<scan>/mri_norm2.h5  3-D `image` and `label` (x, y, z)"""
 

@@ -157,7 +157,10 @@ def read_validated(folder: Path) -> list[Validated]:
     """
     path = Path(folder) / CASES
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; the run was trained without validations")
+        raise ValueError(
+            f"{path}: no such file; `buarl plan` trains runs that keep the Dice of every volume at "
+            "every validation, `buarl train` keeps its mean"
+        )
     lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
     try:
         rows = list(csv.DictReader(lines, strict=True))

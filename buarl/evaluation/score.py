@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from buarl.arguments import counted
-from buarl.capsule import run_tag
+from buarl.capsule import IDS, read_table, run_tag
+from buarl.data.errors import DataError
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
 from buarl.evaluation.metrics import Unit, policy_name
@@ -17,6 +19,16 @@ from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
 from buarl.training.run import SELECTION, load_run, read_run
+
+DIFFERENCES = {
+    "teacher": "the teacher is evaluated",
+    "probs": "probabilities sent back to native size",
+    "mm": "distances in mm, with the spacing of each case",
+    "largest": "only the largest component per class is kept",
+    "bf16": "predicted in bf16",
+    "part": "not all volumes of the split",
+}
+"""What the name of a file of scores says, and its note: how it differs from the defaults."""
 
 
 class Scored(NamedTuple):
@@ -67,7 +79,7 @@ def score_run(
         keep_largest: Keep only the largest component of each class.
         teacher: Score the method's teacher instead of its student.
         send_back: Labels or probabilities, see `predict_volume`.
-        cases: Score these volumes only; None scores all of the split.
+        cases: Score these volumes only, into `metrics_<split>_part.csv`; None scores all.
         workers: Threads that score while the next volume is predicted, see `evaluate`.
         device: Where to predict; "auto" is the GPU if there is one.
         precision: Precision of the predictions: "bf16" is faster where the hardware computes it,
@@ -77,11 +89,13 @@ def score_run(
     Returns:
         The scores, and where they were written.
     Raises:
-        ValueError: no run there, an unfinished one, no such device, or no teacher.
+        ValueError: no run there, an unfinished one, other data than the run's, no such device, or
+            no teacher.
         DataError, CaseError: As `evaluate` raises them.
     """
     empty = policy_name(empty)
     row, source, method = load_run(folder, root, code)
+    require_same_data(folder, source)
     config = config_for(row, code)
     if teacher and not hasattr(method, "teacher"):
         raise ValueError(f"{folder}: method {row.method} has no teacher to evaluate")
@@ -99,19 +113,59 @@ def score_run(
             cases=cases,
             workers=workers,
         )
-    differs = {  # from the defaults: what is added to the name of the file, and to its note
-        "teacher": "the teacher is evaluated" if teacher else "",
-        send_back: "probabilities sent back to native size" if send_back != "labels" else "",
-        unit: f"distances in {unit}, with the spacing of each case" if unit != "voxels" else "",
-        "largest": "only the largest component per class is kept" if keep_largest else "",
-        engine.precision: f"predicted in {engine.precision}" if engine.precision != "fp32" else "",
-    }
-    differs = {word: said for word, said in differs.items() if said}
-    note = "; ".join([_first_note(row, split, rows, run_tag(read_run(folder))), *differs.values()])
-    name = "_".join(["metrics", split, *differs, *([] if empty == "diagonal" else [empty])])
+    some = cases is not None and len(set(cases)) < len(source.cases(split))
+    words = _differing(teacher, send_back, unit, keep_largest, engine.precision, empty, some)
+    said = [DIFFERENCES.get(word, f"empty masks {word!r}") for word in words]
+    note = "; ".join([_first_note(row, split, rows, run_tag(read_run(folder))), *said])
+    name = "_".join(["metrics", split, *words])
     path = Path(folder) / f"{name}.csv"
     write_metrics(path, rows, (note,), empty, unit)
     return Scored(rows, note, path, row, source, config)
+
+
+def _differing(
+    teacher: bool,
+    send_back: SendBack,
+    unit: Unit,
+    keep_largest: bool,
+    precision: str,
+    empty: str,
+    some: bool,
+) -> list[str]:
+    """How an evaluation differs from the defaults, in the words of the name of its file."""
+    differs = {
+        "teacher": teacher,
+        send_back: send_back != "labels",
+        unit: unit != "voxels",
+        "largest": keep_largest,
+        precision: precision != "fp32",
+        empty: empty != "diagonal",
+        "part": some,
+    }
+    return [word for word, differ in differs.items() if differ]
+
+
+def require_same_data(folder: Path, source: Source) -> None:
+    """Refuse data that are not those of a run, by the names of its validation cases.
+
+    Args:
+        folder: The run folder; one from before `ids.csv` was written is taken as it is.
+        source: The data set at hand.
+    Raises:
+        ValueError: other validation cases than the run's.
+    """
+    rows = read_table(Path(folder) / IDS, ("role", "name"))
+    known = [row["name"] for row in rows if row["role"] == "validation"]
+    if not known:
+        return
+    with suppress(DataError):  # data without a validation list, such as a test set alone
+        found = source.listed("val")
+        if sorted(found) != sorted(known):
+            raise ValueError(
+                f"{folder}: was trained on other data than those in {source.root}; validation "
+                f"cases are {', '.join(found[:2])}, ... there and {', '.join(known[:2])}, ... in "
+                "the run; `buarl predict` labels any image"
+            )
 
 
 def _first_note(row: Experiment, split: str, rows: Sequence[dict], tag: str) -> str:

@@ -7,12 +7,13 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import dropwhile
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from buarl.arguments import counted
+from buarl.capsule.scores import check_scores
 from buarl.data.errors import reading
 from buarl.data.text import read_text
 from buarl.evaluation.metrics import Unit, metric_definition
@@ -85,23 +86,23 @@ def read_metrics(path: Path) -> list[dict]:
     Args:
         path: The file.
     Raises:
-        DataError: no such file, no table, or a cell that holds something else; line and column are
-            named.
+        DataError: no such file, no table, a cell that holds something else (line and column are
+            named), or rows that are not those of one whole evaluation, see `check_scores`.
 
     >>> import tempfile
-    >>> row = {"case": "a", "class": "LV", "dice": 0.9, "jaccard": 0.8, "hd95": 1, "asd": 0.2}
+    >>> row = {"case": "a", "class": "LV", "dice": 0.8, "jaccard": 2 / 3, "hd95": 1, "asd": 0.2}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "metrics.csv"
     ...     write_metrics(path, [{**row, "missed": False}], ["a made-up row"], "diagonal")
     ...     read_metrics(path)[0]["dice"]
-    0.9
+    0.8
     """
     lines = read_text(Path(path)).splitlines()
-    table = csv.DictReader(dropwhile(lambda line: line.startswith("#"), lines))
+    notes = [line[2:] for line in takewhile(lambda line: line.startswith("#"), lines)]
+    table = csv.DictReader(lines[len(notes) :])
     with reading(path, "table of scores"):
         rows = [_row_of_scores(row) for row in table]
-        if not rows:
-            raise ValueError("no row")
+        check_scores(rows, notes)
     return rows
 
 

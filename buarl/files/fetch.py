@@ -31,8 +31,8 @@ PAUSE = 2.0  # seconds before the second try, twice that before the third
 LA_TERMS = """LA: 2018 Atrial Segmentation Challenge, Xiong et al., arXiv 2004.12314
   from   {url}
          (files that the authors of UA-MT published beside their code; buarl hosts nothing)
-  terms  no open licence was found: the challenge page names none, and that repository has no
-         licence file. Whether you may use the data is for you to settle; do not publish images.
+  terms  no open license was found: the challenge page names none, and that repository has no
+         license file. Whether you may use the data is for you to settle; do not publish images.
   note   the scans are cropped around the label."""
 ACDC_STEPS = """ACDC comes from its owners after a free registration; nothing is downloaded here.
   terms  CC BY-NC-SA 4.0; cite O. Bernard et al., IEEE TMI 2018, doi 10.1109/TMI.2018.2837502

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from buarl.evaluation.scores import summary
+from buarl.weights import SHIPPED
 
 TUNED = (("quick", "acdc"), ("mini", "la"))  # docs/quick.md, results/README.md
 
@@ -131,9 +132,14 @@ def _limits(card: Card) -> list[str]:
         *tuned,
         "- Where it is unsure it is often wrong: `--entropy` shows where.",
         "",
-        "## Use",
-        "",
-        "```bash",
-        f"buarl predict --weights {card.name}.safetensors IMAGES OUT",
-        "```",
+        *_use(card),
     ]
+
+
+def _use(card: Card) -> list[str]:
+    """How to apply the weights: by their name where they come with the package, else by file."""
+    shipped = SHIPPED.get(card.name) == card.digest  # a file of one's own may have the same name
+    where = "These weights come with buarl:" if shipped else "In the folder of this card:"
+    place = card.name if shipped else f"{card.name}.safetensors"
+    command = f"buarl predict --weights {place} IMAGES OUT"
+    return ["## Use", "", where, "", "```bash", command, "```"]

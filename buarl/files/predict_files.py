@@ -7,7 +7,7 @@ acquired and oriented like the training data.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,7 @@ def predict_each(
     device: str = "auto",
     overwrite: bool = False,
     code: Code = (),
+    refuse: Callable[[str], None] | None = None,
 ) -> Iterator[Predicted]:
     """Segment files with the last weights of a run; the training data need not be here.
 
@@ -87,6 +88,8 @@ def predict_each(
         device: As in training.
         overwrite: Replace files that exist.
         code: What the run may use from outside the package, see `load_run`.
+        refuse: Called for every file of several that broke a rule, with file and rule in one line,
+            as soon as that is known. Without it these lines are notes of the error at the end.
     Returns:
         One result per file, in the order of the inputs, each written before it is yielded.
     Raises:
@@ -98,7 +101,26 @@ def predict_each(
     released = weights or Path(run_folder).suffix == ".safetensors"
     load = load_released if released else load_model
     model = load(Path(run_folder), device, normalisation, code)
-    kinds = ("seg", "entropy") if entropy else ("seg",)
+    planned = _planned(inputs, out, ("seg", "entropy") if entropy else ("seg",), overwrite)
+    refused: dict[Path, DataError] = {}
+    for source, paths in planned.items():
+        begun = time.perf_counter()
+        try:
+            image, note = _read(model, source)
+        except DataError as error:  # of this file; the others go on
+            refused[source] = error
+            if refuse is not None and len(planned) > 1:
+                refuse(_reason(source, error))
+            continue
+        yield _predict_file(model, source, image, note, paths, keep_largest, begun)
+    if refused:
+        raise _summary(refused, len(planned), noted=refuse is None)
+
+
+def _planned(
+    inputs: Path, out: Path, kinds: Sequence[str], overwrite: bool
+) -> dict[Path, tuple[Path, ...]]:
+    """Every input with its outputs, in a folder that is made."""
     planned = {
         path: tuple(out / f"{stem}_{kind}.nii.gz" for kind in kinds)
         for path, stem in find_inputs(inputs).items()
@@ -109,17 +131,7 @@ def predict_each(
     if taken and not overwrite:
         raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
     _make_folder(out)
-    refused: dict[Path, DataError] = {}
-    for source, paths in planned.items():
-        begun = time.perf_counter()
-        try:
-            image, note = _read(model, source)
-        except DataError as error:  # of this file; the others go on
-            refused[source] = error
-            continue
-        yield _predict_file(model, source, image, note, paths, keep_largest, begun)
-    if refused:
-        raise _summary(refused, len(planned))
+    return planned
 
 
 def _make_folder(out: Path) -> None:
@@ -155,17 +167,24 @@ def _read(model: Model, source: Path) -> tuple[Volume, str]:
     return image._replace(array=_normalised(model, source, image.array)), ""
 
 
-def _summary(refused: dict[Path, DataError], count: int) -> DataError:
+def _reason(source: Path, error: DataError) -> str:
+    """File and rule in one line."""
+    said = " ".join(str(error).splitlines())
+    return said if str(source) in said else f"{source}: {said}"
+
+
+def _summary(refused: Mapping[Path, DataError], count: int, *, noted: bool) -> DataError:
     """One error for all files that gave no mask; that of a single input itself."""
-    first, *others = refused.values()
+    first = next(iter(refused.values()))
     if count == 1:
         return first
-    names = ", ".join(path.name for path in list(refused)[1:4])
-    more = f"; also {names}" + (f" and {len(others) - 3} more" if others[3:] else "")
-    return type(first)(
-        f"{len(refused)} of {count} files gave no mask, the others are written: {first}"
-        f"{more if others else ''}"
-    )
+    names = ", ".join(path.name for path in list(refused)[:3])
+    more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
+    written = "the others are written" if len(refused) < count else "none is written"
+    error = type(first)(f"{len(refused)} of {count} files gave no mask, {written}: {names}{more}")
+    for source, reason in refused.items() if noted else ():
+        error.add_note(_reason(source, reason))
+    return error
 
 
 def _predict_file(

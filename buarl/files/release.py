@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from buarl.capsule import run_tag
 from buarl.data.cache import built_beside, is_new_or_empty
 from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
+from buarl.data.text import read_text
 from buarl.evaluation.evaluate import predict_volume
+from buarl.evaluation.score import DIFFERENCES
 from buarl.evaluation.scores import read_metrics
 from buarl.files.model import classes_and_normalisation, load_model
 from buarl.files.model_card import Card, model_card
@@ -22,8 +27,10 @@ from buarl.files.weights import halved, load_released, write_weights
 from buarl.outside import Code
 from buarl.training.checkpoint import write_text
 from buarl.training.config import Config
-from buarl.training.run import read_run, row_of_run
+from buarl.training.run import SELECTION, read_run, row_of_run
 
+OTHERS = (DIFFERENCES["teacher"], DIFFERENCES["bf16"])
+"""What is noted of scores that are not those of the student in float32."""
 LICENCES = {"phantom": "MIT", "acdc": "CC BY-NC-SA 4.0"}
 """Terms of weights by the data they were made from; of all other data the user must say them."""
 
@@ -49,7 +56,8 @@ class Released(NamedTuple):
         return (
             f"{self.path}: {size:.1f} MB, half precision; {self.rounding}\n"
             f"model card: {self.card}; read it before you publish\n"
-            f"to ship it: copy both into buarl/weights and enter in SHIPPED there\n"
+            "to ship it: copy both into buarl/weights, end the card as the other cards there do, "
+            "and enter in SHIPPED\n"
             f'    "{self.path.stem}": "{self.digest}",'
         )
 
@@ -65,7 +73,8 @@ def release(
     """Write the student of a finished and evaluated run in half precision, and its model card.
 
     Args:
-        run_folder: A finished run, with at least one table of scores.
+        run_folder: A finished run whose student was evaluated. Scores of its teacher, of another
+            checkpoint or in another precision are of other networks and do not enter the card.
         out: New or empty folder; its name becomes that of the weights.
         license: Terms under which the weights may be published. Needed where the data have no open
             license that we know of, such as LA and data of your own.
@@ -80,7 +89,7 @@ def release(
     run_folder, out = Path(run_folder), Path(out)
     run, experiment = read_run(run_folder), row_of_run(run_folder, code)
     terms = _terms(experiment.source, license)
-    name, tables = _name(out), _scores(run_folder)
+    name, tables = _name(out), _scores(run_folder, run)
     model = load_model(run_folder, "cpu", None, code)
     names, scaling = classes_and_normalisation(run_folder)
     about = {
@@ -115,15 +124,29 @@ def _name(out: Path) -> str:
     return name
 
 
-def _scores(run_folder: Path) -> dict[str, list[dict]]:
-    """Every table of scores of a run by the name of its file."""
-    tables = {path.name: read_metrics(path) for path in sorted(run_folder.glob("metrics_*.csv"))}
+def _scores(run_folder: Path, run: Mapping[str, Any]) -> dict[str, list[dict]]:
+    """Every table of scores of the released network in float32, by the name of its file."""
+    paths = sorted(run_folder.glob("metrics_*.csv"))
+    tables = {path.name: read_metrics(path) for path in paths if _of_released(path, run)}
     if not tables:
+        others = f" ({paths[0].name} does not say that it holds them)" if paths else ""
         raise ValueError(
-            f"{run_folder}: has no scores, and a release says how good it is; first "
-            f"`buarl evaluate {run_folder}`"
+            f"{run_folder}: has no scores of its student at the last checkpoint in float32"
+            f"{others}, and a release says how good it is; first `buarl evaluate {run_folder}`"
         )
     return tables
+
+
+def _of_released(path: Path, run: Mapping[str, Any]) -> bool:
+    """Whether a table is of the student at the last checkpoint of this run, by its own notes.
+
+    The notes, as a file can be renamed; one without notes does not say whose scores it holds.
+    """
+    notes = takewhile(lambda line: line.startswith("#"), read_text(path).splitlines())
+    words = [word for note in notes for word in note.removeprefix("# ").split("; ")]
+    tags = [word for word in words if word.startswith("run ")]
+    last = SELECTION.split("; ")[0] in words
+    return last and tags in ([], [run_tag(run)]) and not any(word in OTHERS for word in words)
 
 
 def _terms(source: str, given: str | None) -> str:

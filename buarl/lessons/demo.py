@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
 
 from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
@@ -30,6 +29,7 @@ from buarl.figures.views import planes, view_with_all_classes
 from buarl.lessons.trained import lesson_row
 from buarl.methods import Method
 from buarl.results.table import text_table
+from buarl.training.bar import bar
 from buarl.training.checkpoint import write_atomic, write_text
 from buarl.training.config import Config, build_method, config_for
 from buarl.training.loop import fit
@@ -55,9 +55,9 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     started = time.perf_counter()
     workers = min(len(ROWS), torch.get_num_threads())
     rows, title = train_rows(source, workers), f"training, {workers} at once"
-    bar = tqdm(rows, title, len(ROWS), unit="row", disable=not progress)
+    trained = bar(rows, title, len(ROWS), unit="row", shown=progress)
     methods, scores = {}, {}
-    for name, method, scored, seconds in bar:
+    for name, method, scored, seconds in trained:
         methods[name], scores[name] = method, {**summary(scored), "seconds": f"{seconds:.0f}"}
     scores["ceiling: label to 64x64 and back"] = summary(ceiling(source, "val", config))
     figures.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ def write_captions(path: Path, drawn: Mapping[str, str], about: str) -> None:
     Args:
         path: The file.
         drawn: Per name of a file its caption, in order.
-        about: A paragraph above them, for example a licence.
+        about: A paragraph above them, for example a license.
     """
     parts = [f"# What these pictures show\n\n{about}\n"]
     parts += [f"## {name}\n\n{caption}\n" for name, caption in drawn.items()]

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from scipy import stats
+
 FILE = Path(__file__).with_name("study.json")
 CHECKPOINTS = Path(__file__).with_name("checkpoints.json")
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Student's t, 97.5th percentile, by number of seeds (one more than the degrees of freedom)."""
 
 
 class Spread(NamedTuple):
@@ -246,7 +246,8 @@ def _difference(what: str, ours: Spread, theirs: Spread) -> Difference:
     other = dict(zip(theirs.seeds, theirs.values, strict=True))
     both = zip(ours.seeds, ours.values, strict=True)
     spread = _spread(what, [(seed, value - other[seed]) for seed, value in both if seed in other])
-    half = T_95.get(len(spread.seeds), 1.96) * spread.sd / math.sqrt(len(spread.seeds))
+    count = len(spread.seeds)
+    half = float(stats.t.ppf(0.975, count - 1)) * spread.sd / math.sqrt(count)
     return Difference(
         spread.mean, spread.sd, spread.mean - half, spread.mean + half, spread.values, spread.seeds
     )

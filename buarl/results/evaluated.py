@@ -52,11 +52,19 @@ def by_class(rows: Rows) -> dict[str, dict[str, float]]:
 
 
 def same_row(runs: Mapping[str, tuple[Experiment, Rows]]) -> list[list[str]]:
-    """The titles of runs that differ in their seed alone, wherever there are two and more."""
+    """The titles of runs that differ in their seed alone, wherever there are two and more.
+
+    A second run of the same row and seed, such as a copy, is no further observation: it stands in
+    no group.
+    """
     groups: list[tuple[Any, list[str]]] = []
+    known_rows: list[Experiment] = []
     for title, (row, rows) in runs.items():
+        if row in known_rows:
+            continue
+        known_rows.append(row)
         key = replace(row, seed=0), {(each["case"], each["class"]) for each in rows}
-        same = next((titles for known, titles in groups if known == key), None)
+        same = next((titles for other, titles in groups if other == key), None)
         if same is None:
             groups.append((key, [title]))
         else:
@@ -69,6 +77,8 @@ def _lines_of_spread(
 ) -> list[list[str]]:
     seeds = ", ".join(str(runs[title][0].seed) for title in titles)
     which = "" if len(titles) == len(runs) else f", as {titles[0]}"
+    again = [t for t in runs if t not in titles and runs[t][0] in [runs[o][0] for o in titles]]
+    which += f", not {', '.join(again)} (a seed again)" if again else ""
     head = f"mean ± deviation, seeds {seeds}{which}"
     found = [by_class(runs[title][1]) for title in titles]
     return [

@@ -100,9 +100,9 @@ def leak_of_run(folder: Path) -> dict[str, float]:
     """The leak meter of a run folder.
 
     Args:
-        folder: A run that was trained with validations (`buarl plan`, `train --validate`).
+        folder: A run of `buarl plan`, which keeps the Dice of every volume at every validation.
     Raises:
-        ValueError: no run there, or none with validations.
+        ValueError: no run there, or none that kept them.
     """
     source = read_run(folder)["experiment"]["source"]
     validated = read_validated(folder)

@@ -23,10 +23,12 @@ from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment
 from buarl.training.run import read_run
 
-KEYS = (
-    *("experiment", "config", "environment", "data", "selection", "split", "metric", "notes"),
-    *("started", "seconds", "summary", "cases"),
-)
+KINDS = {
+    **{"experiment": dict, "config": dict, "environment": dict, "data": dict, "selection": str},
+    **{"split": str, "metric": str, "notes": list, "started": str, "seconds": dict},
+    **{"summary": dict, "cases": list},
+}
+KEYS = tuple(KINDS)
 OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
 LATER = ("pretrained", "paper", "leak")  # of runs of `buarl plan`
 NOT_YET = "not yet run"
@@ -93,8 +95,10 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
 
 def _evaluation(path: Path) -> tuple[str, list[str], dict[str, Any]]:
     """The metric's definition, further notes, and summary and cases of a file of scores."""
-    metric, *notes = [line[2:] for line in read_text(path).splitlines() if line[:2] == "# "]
     rows = read_metrics(path)
+    metric, *notes = [line[2:] for line in read_text(path).splitlines() if line[:2] == "# "] or [""]
+    if not metric:
+        raise ValueError(f"{path}: its first lines, which say what the scores are, are gone")
     scores = {"summary": _plain(summary(rows)), "cases": [_plain(row) for row in rows]}
     return metric, notes, scores
 
@@ -198,6 +202,12 @@ def read_entry(path: Path) -> dict[str, Any]:
     missing = [key for key in KEYS if key not in entry] if isinstance(entry, dict) else list(KEYS)
     if missing:
         raise ValueError(f"{path}: a ledger entry needs {missing}")
+    for key, kind in KINDS.items():
+        if not isinstance(entry[key], kind):
+            raise ValueError(f"{path}: {key} must be a {kind.__name__}, got {entry[key]!r:.60}")
+    for key, kind in (("cases", dict), ("notes", str)):
+        if odd := [each for each in entry[key] if not isinstance(each, kind)]:
+            raise ValueError(f"{path}: {key} must hold a {kind.__name__} each, got {odd[0]!r:.60}")
     return entry
 
 

@@ -15,8 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from buarl.arguments import counted
 from buarl.capsule import read_capsule
+from buarl.capsule.scores import check_scores
+from buarl.evaluation.metrics import metric_definition
 from buarl.evaluation.protocols import Protocol
+from buarl.evaluation.score import DIFFERENCES
 from buarl.evaluation.scores import SCORES, summary
 from buarl.results.ledger import entry_of_run, read_entry
 from buarl.training.config import Experiment
@@ -58,20 +62,33 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
     entries, left_out = [], []
     for path, name in _places(folder):
         try:
-            if path.is_dir():
-                read_capsule(path)  # whole, and of one run
-            entry = entry_of_run(path, split=split) if path.is_dir() else read_entry(path)
-            _check(entry)
-            if said := changed_words(entry):
-                raise ValueError(said)
+            entries.append({"name": name, **read_measured(path, split=split)})
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-            continue
-        if entry["split"] == split:
-            entries.append({"name": name, **entry, "experiment": _plain(entry["experiment"])})
-        else:
-            left_out.append(f"{path}: was evaluated on split {entry['split']}, not {split}")
     return _newest(entries, left_out)
+
+
+def read_measured(path: Path, *, split: str = "val") -> dict[str, Any]:
+    """One run, a JSON file of a ledger or a run folder, checked.
+
+    Args:
+        path: Of the file or the folder.
+        split: Whose evaluation counts.
+    Returns:
+        As `read_entry` does, its row without numbers that its preset gives anyway.
+    Raises:
+        ValueError: damaged, incomplete, mixed or unfinished, of another split, or trained with
+            other numbers than its row has today.
+    """
+    if path.is_dir():
+        read_capsule(path)  # whole, and of one run
+    entry = entry_of_run(path, split=split) if path.is_dir() else read_entry(path)
+    _check(entry)
+    if said := changed_words(entry):
+        raise ValueError(f"{path}: {said}")
+    if entry["split"] != split:
+        raise ValueError(f"{path}: was evaluated on split {entry['split']}, not {split}")
+    return {**entry, "experiment": _plain(entry["experiment"])}
 
 
 def _places(folder: Path) -> list[tuple[Path, str]]:
@@ -102,6 +119,9 @@ def _check(entry: Mapping[str, Any]) -> None:
                     f"mixed: its row has {key} {row[key]}, its numbers have {config[key]}"
                 )
         for part in (entry, *([entry["paper"]] if "paper" in entry else [])):
+            check_scores(part["cases"], part["notes"])
+            if other := _other_evaluation(entry["metric"], part["notes"]):
+                raise ValueError(f"is no evaluation as tables have it: {other}")
             again = summary([_with_nan(case) for case in part["cases"]])
             for score in SCORES:
                 said = _number(part["summary"][score])
@@ -113,6 +133,15 @@ def _check(entry: Mapping[str, Any]) -> None:
                     )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"damaged, {type(error).__name__}: {error}") from error
+
+
+def _other_evaluation(metric: str, notes: Sequence[str]) -> str:
+    """How an evaluation differs from that which tables compare; "" where it does not."""
+    said = [word for note in notes for word in note.split("; ")]
+    differing = [word for word in said if word in DIFFERENCES.values()]
+    if metric != metric_definition():
+        differing.append(f"metric {metric!r}")
+    return "; ".join(differing)
 
 
 def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
@@ -128,7 +157,26 @@ def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
             older, entry = sorted((other, entry), key=lambda each: str(each["started"]))
             left_out.append(f"{older['name']}: {entry['name']} is newer, of the same row and seed")
         kept[key] = entry
-    return Results(list(kept.values()), left_out)
+    return _same_cases(list(kept.values()), left_out)
+
+
+def _same_cases(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
+    """Leave out seeds that were not scored on all volumes that the others of their row were."""
+    most: dict[str, frozenset[str]] = {}
+    cases = [frozenset(case["case"] for case in entry["cases"]) for entry in entries]
+    rows = [json.dumps({**entry["experiment"], "seed": 0}, sort_keys=True) for entry in entries]
+    for row, found in zip(rows, cases, strict=True):
+        most[row] = max(most.get(row, found), found, key=len)
+    kept = []
+    for entry, row, found in zip(entries, rows, cases, strict=True):
+        if found == most[row]:
+            kept.append(entry)
+        else:
+            left_out.append(
+                f"{entry['name']}: was scored on {counted(len(found), 'volume')}, not on the "
+                f"{len(most[row])} of another seed of its row"
+            )
+    return Results(kept, left_out)
 
 
 def runs_of(row: Experiment, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ any time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,19 +18,25 @@ from buarl.data.text import read_text
 from buarl.results.ledger import read_entry
 from buarl.results.rows import rows_of, run_name
 from buarl.training.checkpoint import write_json
-from buarl.training.config import Config, Experiment, config_for
+from buarl.training.config import Experiment, config_for
 from buarl.training.identity import changed_words
 from buarl.training.lock import trained_by
 from buarl.training.run import first_stage, read_run
 
 State = Literal["done", "running", "trained", "cut off", "failed", "missing"]
 PLAN, FAILED, LOGS, SUMMARY, PROGRESS = (
-    "plan.json",
-    "failed",
-    "logs",
-    "summary.md",
-    ".progress.json",
+    *("plan.json", "failed", "logs", "summary.md", ".progress.json"),
 )
+
+
+KINDS = {
+    **dict.fromkeys(("what", "readings", "seeds", "only"), list),
+    **dict.fromkeys(("preset", "split", "device"), str),
+    **dict.fromkeys(("labeled", "validate"), int | None),
+    **dict.fromkeys(("source", "root"), str | None),
+    **{"set": dict | None, "threads": int},
+}
+"""What `plan.json` holds."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +82,25 @@ class Plan:
         """
         found = []
         for what in self.what:
-            own = dict(self.set or {})
-            base = None
-            if self.source is not None or own:
-                plain = rows_of(what, preset=self.preset)[0].experiment
-                base = Experiment(source=self.source or plain.source, preset=self.preset, set=own)
             found += rows_of(
-                what, preset=self.preset, readings=self.readings, labeled=self.labeled, base=base
+                what,
+                preset=self.preset,
+                readings=self.readings,
+                labeled=self.labeled,
+                base=self.base(what),
             )
         names = list(dict.fromkeys(row.name for row in found))
         if unknown := [name for name in self.only if name not in names]:
             raise ValueError(f"rows must be among {names}, got {unknown}")
         return [row for row in found if not self.only or row.name in self.only]
+
+    def base(self, what: str) -> Experiment | None:
+        """Data and numbers of the plan's own that all rows of a table take over; None without."""
+        own = dict(self.set or {})
+        if self.source is None and not own:
+            return None
+        plain = rows_of(what, preset=self.preset)[0].experiment
+        return Experiment(source=self.source or plain.source, preset=self.preset, set=own)
 
     def runs(self) -> dict[str, Experiment]:
         """Every run by its name; rows of several tables that are the same are one run."""
@@ -101,7 +114,14 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
-        """The plan back from JSON."""
+        """The plan back from JSON.
+
+        Raises:
+            TypeError: a key or a value that no plan has.
+        """
+        for key, value in data.items():
+            if key in KINDS and not isinstance(value, KINDS[key]):
+                raise TypeError(f"{key} is {value!r:.60}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 
@@ -143,7 +163,10 @@ def state_of(out: Path, name: str, row: Experiment, plan: Plan) -> State:
     """
     entry, folder = out / f"{name}.json", out / name
     if entry.is_file():
-        found = read_entry(entry)
+        try:
+            found = read_entry(entry)
+        except ValueError as error:
+            raise ValueError(f"{error}; move it away, and the run is trained again") from error
         if found["experiment"] != json.loads(json.dumps(row.as_dict())):
             raise ValueError(f"{entry}: tells of another row; move it away")
         if said := changed_words(found):
@@ -162,6 +185,26 @@ def state_of(out: Path, name: str, row: Experiment, plan: Plan) -> State:
 def states_of(out: Path, plan: Plan) -> dict[str, State]:
     """How far every run of a plan is."""
     return {name: state_of(Path(out), name, row, plan) for name, row in plan.runs().items()}
+
+
+def check_kept(out: Path, plan: Plan) -> None:
+    """Refuse a folder that fills with runs of other numbers, data or splits.
+
+    Args:
+        out: The folder of the plan.
+        plan: What is to be run there. Other tables, rows, readings, seeds and labels are welcome.
+    Raises:
+        ValueError: what the kept plan has otherwise.
+    """
+    if not (Path(out) / PLAN).is_file():
+        return
+    kept = read_plan(out)
+    for key in ("preset", "source", "set", "split"):
+        then, now = getattr(kept, key) or None, getattr(plan, key) or None
+        if then != now:
+            raise ValueError(
+                f"{out}: is filled by a plan with {key} {then}, now it is {now}; take another --out"
+            )
 
 
 def write_plan(out: Path, plan: Plan) -> Path:
@@ -185,77 +228,3 @@ def read_plan(out: Path) -> Plan:
         return Plan.from_dict(json.loads(read_text(path)))
     except (TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged, it is no plan ({error})") from error
-
-
-def seconds_left(out: Path, plan: Plan, states: Mapping[str, State], jobs: int = 1) -> float | None:
-    """How long the trainings that are left take, from the speed of those that are done or run.
-
-    Args:
-        out: The folder of the plan. plan: The plan. states: From `states_of`.
-        jobs: How many run at once.
-    Returns:
-        Seconds; None while no training has said how fast it is. A stage that another run lends
-        counts once. Evaluations are not counted.
-    """
-    runs, rates = plan.runs(), {}
-    configs = {name: config_for(row) for name, row in runs.items()}
-    positions = {name: _position(Path(out), name, states[name], configs[name]) for name in runs}
-    for name, row in runs.items():
-        for stage, (steps, seconds) in enumerate(positions[name]):
-            if steps and seconds:
-                rates.setdefault((row.method, stage), []).append(seconds / steps)
-    if not rates:
-        return None
-    usual = sum(map(sum, rates.values())) / sum(map(len, rates.values()))
-    total = 0.0
-    for chain in chains(runs, plan.root):
-        for place, name in enumerate(chain):
-            for stage, steps in enumerate(configs[name].steps):
-                if states[name] == "done" or (
-                    place and stage == 0 and len(configs[name].steps) > 1
-                ):
-                    continue
-                known = rates.get((runs[name].method, stage), [usual])
-                rest = max(steps - positions[name][stage][0], 0)
-                total += rest * sum(known) / len(known)
-    return total / max(jobs, 1)
-
-
-def _position(out: Path, name: str, state: State, config: Config) -> list[tuple[int, float]]:
-    """Steps and seconds of every stage so far."""
-    places = [(0, 0.0)] * len(config.steps)
-    try:
-        if state == "done":
-            seconds = list(read_entry(out / f"{name}.json")["seconds"].values())
-            return list(zip(config.steps, seconds, strict=True))
-        said = json.loads(read_text(out / name / PROGRESS))
-        for stage, (steps, seconds) in enumerate(said["stages"][: len(places)]):
-            places[stage] = int(steps), float(seconds)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no word of it yet
-    return places
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time in words.
-
-    >>> duration(0), duration(40), duration(8000), duration(None)
-    ('no time', '1 min', '2 h 13 min', 'an unknown time')
-    """
-    if seconds is None:
-        return "an unknown time"
-    if seconds == 0:
-        return "no time"
-    minutes = max(round(seconds / 60), 1)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def shown(states: Sequence[State]) -> str:
-    """How many runs are in which state.
-
-    >>> shown(["done", "missing", "done"])
-    '2 done, 1 missing'
-    """
-    order = ("done", "running", "trained", "cut off", "failed", "missing")
-    return ", ".join(f"{list(states).count(s)} {s}" for s in order if s in states) or "nothing"

@@ -87,7 +87,7 @@ def rows_of(
         base: Source, preset and numbers that all rows take over, for example the phantom; its
             method, rules and labeled patients do not matter.
     Raises:
-        ValueError: an unknown table or reading.
+        ValueError: an unknown table or reading, or no row with so many labeled patients.
 
     >>> [row.name for row in rows_of("6", readings=["voxel"])]
     ['weigh down', 'remove']
@@ -109,6 +109,9 @@ def rows_of(
             more = MORE.get(what, lambda *given: table_rows(int(what), *given))
             found = more(reading, shared)
             rows += [_row(what, title, name, row) for title, row in found.items()]
+    if not rows:
+        known = sorted({printed.labeled for printed in printed_rows(int(what)) if printed.labeled})
+        raise ValueError(f"table {what} has rows with {known} labeled patients, got {labeled}")
     if base is not None:
         rows = [_moved(row, base) for row in rows]
     order = list(dict.fromkeys(row.name for row in rows))

@@ -13,15 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from buarl.arguments import check_choice, counted
+from buarl.arguments import check_choice
 from buarl.results.leak import patient_of
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a difference that is there shall be seen
 VISIBLE = 0.005  # half a point of Dice
-SOURCES = ("arXiv 2307.10926", "arXiv 2409.17763", "arXiv 2605.25561")
-"""On how much a test set of a given size can carry; named, not described: see `text`."""
 
 
 class Comparison(NamedTuple):
@@ -32,7 +30,8 @@ class Comparison(NamedTuple):
     patients: The patient of every case.
     mean: Mean of all differences.
     low, high: The 95 % interval over seeds and patients together.
-    p: Of the Wilcoxon signed-rank test over cases, on differences averaged over seeds.
+    p: Of the Wilcoxon signed-rank test over patients, on differences averaged over seeds and over
+        the volumes of a patient, which are no independent observations.
     seed_spread: Standard deviation between seeds (n - 1) of a seed's mean difference; NaN for one.
     patient_spread: The same between patients, averaged over seeds.
     seeds_needed: Seeds to see half a point of Dice between seeds on these cases (5 % two-sided,
@@ -138,7 +137,7 @@ def summarize(
         float(differences.mean()),
         low,
         high,
-        wilcoxon(by_case),
+        wilcoxon(np.array(by_patient)),
         seed_spread,
         patient_spread,
         needed(seed_spread),
@@ -154,8 +153,10 @@ def interval(
     """The 95 % percentile bootstrap interval of the mean, over seeds and patients together.
 
     Every resample draws seeds with replacement and, independently, patients with replacement, each
-    with all its cases; its value is the mean over what was drawn. With few seeds such an interval
-    is somewhat too narrow, as every bootstrap of few is; with one it tells nothing of seeds.
+    with all its cases; its value is the mean over what was drawn. Such an interval is too narrow,
+    as every bootstrap of few is: in simulations of 3 seeds and 10 patients 82 to 95 of 100 held the
+    true difference, the fewer the more seeds differ. One seed tells nothing of seeds, and one
+    patient nothing of patients.
 
     Args:
         differences: float (seeds, cases).
@@ -178,16 +179,16 @@ def interval(
     return float(low), float(high)
 
 
-def wilcoxon(by_case: np.ndarray) -> float:
+def wilcoxon(differences: np.ndarray) -> float:
     """p of the Wilcoxon signed-rank test that differences lie around 0, two-sided.
 
     Args:
-        by_case: One difference for each case. Zeros are left out; all zeros give 1.
+        differences: One for each patient. Zeros are left out; all zeros give 1.
 
     >>> wilcoxon(np.zeros(4)), wilcoxon(np.array([1.0, 2.0, 3.0, 4.0]))
     (1.0, 0.125)
     """
-    kept = by_case[by_case != 0]
+    kept = differences[differences != 0]
     return 1.0 if not len(kept) else float(stats.wilcoxon(kept).pvalue)
 
 
@@ -264,50 +265,3 @@ def _same_data(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -
     if len(sources) > 1:
         raise ValueError(f"both groups must be of one data set, got {sorted(sources)}")
     return sources.pop()
-
-
-def comparison_text(title: str, found: Comparison, score: str = "dice") -> str:
-    """A comparison in words, Dice and Jaccard in points (hundredths).
-
-    Args:
-        title: What is compared with what. found: The comparison. score: Which score.
-    """
-    percent = score in ("dice", "jaccard")
-    factor, unit = (100, "points") if percent else (1, "voxels")
-    people = len(dict.fromkeys(found.patients))
-    values = [factor * v for v in (found.mean, found.low, found.high)]
-    lines = [
-        title,
-        f"difference of {score}: {values[0]:+.2f} {unit}, 95 % interval {values[1]:+.2f} to "
-        f"{values[2]:+.2f} over seeds and patients together",
-        f"paired: seeds {' '.join(map(str, found.seeds))}; {counted(len(found.cases), 'volume')} "
-        f"of "
-        f"{people} patients",
-        f"Wilcoxon over volumes: p = {found.p:.3g}",
-    ]
-    if len(found.seeds) == 1:
-        lines.append("one seed: the interval is over patients only and says nothing of seeds")
-    if percent:
-        lines += _power_lines(found, people)
-    if found.unpaired:
-        lines.append(f"left out, in one group only or without a score: {', '.join(found.unpaired)}")
-    return "\n".join(lines)
-
-
-def _power_lines(found: Comparison, people: int) -> list[str]:
-    lines = []
-    if found.seeds_needed is not None:
-        lines.append(
-            f"to see 0.5 points between seeds on these volumes: "
-            f"{counted(found.seeds_needed, 'seed')} "
-            f"(spread {100 * found.seed_spread:.2f})"
-        )
-    if found.patients_needed is not None:
-        lines.append(
-            f"to see 0.5 points between patients: "
-            f"{counted(found.patients_needed, 'patient')} (spread "
-            f"{100 * found.patient_spread:.2f}); these {people} show {100 * found.visible:.2f} "
-            f"points at best, however many seeds (on test sets of this size see also "
-            f"{', '.join(SOURCES)})"
-        )
-    return lines

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from buarl.arguments import check_choice
+from buarl.arguments import check_choice, counted
 from buarl.evaluation.protocols import PROTOCOLS, Protocol
 from buarl.evaluation.scores import SCORES
 from buarl.results.measured import Measured, Results, mean_and_spread, part_of, runs_of
@@ -23,6 +23,7 @@ from buarl.results.table import COLUMNS, markdown_table
 Format = Literal["text", "markdown", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv")
 PERCENT = ("dice", "jaccard")
+SHOWN = 4  # names of runs that belong to no row
 SELECTED = {
     "honest": "last checkpoint, nothing selected",
     "paper": "best validation Dice, as the public code of the lineage selects (an inference: the "
@@ -120,6 +121,7 @@ def table_text(
         notes.append(f"Not run ({len(missing)}): {'; '.join(missing)}.")
     if results.left_out:
         notes.append(f"Left out ({len(results.left_out)}): {'; '.join(results.left_out)}.")
+    notes += _elsewhere(lines, results)
     table = markdown_table(_cells(lines))
     if form == "markdown":
         listed = "\n".join(f"- {note}" for note in notes)
@@ -143,6 +145,21 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
         row.append(_seeds(line.seeds))
         rows.append(row)
     return rows
+
+
+def _elsewhere(lines: Sequence[Line], results: Results) -> list[str]:
+    """What is in the folder and not in the table, so that no run is missed in silence."""
+    if not results.entries and not results.left_out:
+        return ["The folder holds no run."]
+    here = [run["name"] for line in lines for run in runs_of(line.row.experiment, results.entries)]
+    names = [entry["name"] for entry in results.entries if entry["name"] not in here]
+    if not names:
+        return []
+    some = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return [
+        f"Of no row here, but of other rows, numbers, data or labels: "
+        f"{counted(len(names), 'run')} ({some})."
+    ]
 
 
 def _printed(row: TableRow, score: str) -> str:

@@ -12,16 +12,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from buarl.evaluation.protocols import Protocol
+from buarl.results.comparison import TOO_NARROW
 from buarl.results.measured import part_of, runs_of
 from buarl.results.printed import printed_row
 from buarl.results.rows import READING_NAMES, TableRow, rows_of
 from buarl.results.statistics import Comparison, compare
 from buarl.results.table import markdown_table
+from buarl.training.config import Experiment
 
 Word = Literal["holds", "refuted", "undecided", "not run"]
 LEAST_SEEDS = 3
@@ -119,7 +121,7 @@ def verdicts(
     preset: str = "mini",
     readings: Sequence[str] = tuple(READING_NAMES)[:2],
     protocol: Protocol = "honest",
-    base: Any = None,
+    base: Callable[[str], Experiment | None] = lambda table: None,
 ) -> list[Verdict]:
     """One verdict for every claim and reading.
 
@@ -128,11 +130,13 @@ def verdicts(
         preset: Of the runs that count.
         readings: Names of `READING_NAMES`.
         protocol: Which evaluation counts.
-        base: Other data and numbers for all rows, see `rows_of`.
+        base: Other data and numbers for all rows of a table, by its name, see `Plan.base`.
     """
     found = []
     tables = {
-        (table, reading): rows_of(str(table), preset=preset, readings=[reading], base=base)
+        (table, reading): rows_of(
+            str(table), preset=preset, readings=[reading], base=base(str(table))
+        )
         for table in sorted({claim.table for claim in CLAIMS})
         for reading in readings
     }
@@ -209,4 +213,4 @@ def verdict_text(found: Sequence[Verdict], form: str = "text") -> str:
         return text.getvalue().rstrip("\n")
     counts = [f"{sum(v.word == w for v in found)} {w}" for w in ("holds", "refuted", "undecided")]
     counts.append(f"{sum(v.word == 'not run' for v in found)} not run")
-    return f"{markdown_table(rows)}\n\n{', '.join(counts)}. {RULE}"
+    return f"{markdown_table(rows)}\n\n{', '.join(counts)}. {RULE}\n{TOO_NARROW.capitalize()}."

@@ -26,10 +26,10 @@ from buarl.results.plan import (
     Plan,
     chains,
     read_plan,
-    shown,
     state_of,
     states_of,
 )
+from buarl.results.progress import shown
 from buarl.results.tables import lines_of, table_text
 from buarl.training.checkpoint import write_text
 from buarl.training.config import Experiment, config_for

@@ -20,16 +20,23 @@ NO_MATTER = ("precision", "checkpoint_every")  # compared elsewhere; changes no 
 def plain_row(row: Experiment) -> Experiment:
     """The same row without the numbers in `set` that its preset gives anyway.
 
+    Steps that are the same in every stage become one number.
+
     Args:
         row: Any row. One with code from outside the package stays as it is.
 
+    >>> plain_row(Experiment("bcp", preset="mini", set={"steps": (500, 500)})).set
+    {'steps': 500}
     >>> plain_row(Experiment("bcp", preset="mini", set={"steps": 1000, "lr": 0.03})).set
     {'lr': 0.03}
     """
     if not row.set:
         return row
     try:
-        numbers = config_for(row)
+        numbers, steps = config_for(row), row.set.get("steps")
+        if isinstance(steps, list | tuple):
+            once = replace(row, set={**row.set, "steps": steps[-1]})
+            row = once if config_for(once) == numbers else row
         for key in row.set:
             shorter = replace(row, set={k: v for k, v in row.set.items() if k != key})
             if config_for(shorter) == numbers:

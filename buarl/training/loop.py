@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from buarl.arguments import counted
 from buarl.capsule import HISTORY
@@ -20,6 +19,7 @@ from buarl.fast.memory import hold_memory
 from buarl.fast.recorder import make_recordable, recorded
 from buarl.fast.resident import ResidentBatches
 from buarl.methods.base import Method, Stage, Step, StepOutput
+from buarl.training.bar import bar
 from buarl.training.checkpoint import write_text
 from buarl.training.config import Config
 from buarl.training.engine import Engine, choose_engine
@@ -137,10 +137,10 @@ class _Training:
             if done == 0:
                 state.enter(number)
             shared = self.group.wrapped(stage)
-            bar = tqdm(range(done, steps), stage.name, steps, initial=done, disable=not progress)
+            steps_left = bar(range(done, steps), stage.name, steps, initial=done, shown=progress)
             started = time.perf_counter()
             before = result.seconds.get(stage.name, 0.0)
-            for index in bar:
+            for index in steps_left:
                 step = self.method.at(index, steps)
                 state.pending.append({**self.step(number, shared, step), **step.numbers})
                 state.position = (number, index + 1)
@@ -148,7 +148,9 @@ class _Training:
 
                 checkpoint = (index + 1) % self.config.checkpoint_every == 0
                 if (index + 1) % LOG_EVERY == 0 or index + 1 == steps or checkpoint:
-                    bar.set_postfix(loss=f"{state.flush(stage, index + 1):.3f}")
+                    steps_left.set_postfix(
+                        loss=f"{state.flush(stage, index + 1):.3f}", refresh=False
+                    )
                     check_history(stage.name, result.history)
                 if index + 1 >= YOUNG and (checkpoint or index + 1 == steps):
                     self.check_predictions(stage, index + 1)

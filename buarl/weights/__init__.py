@@ -1,7 +1,7 @@
 """Weights that come with the package: NAME.safetensors and its model card NAME.md lie here.
 
 `buarl release` writes both and prints the line to enter below. Those made from ACDC are under its
-licence, CC BY-NC-SA 4.0, and not under that of the code.
+license, CC BY-NC-SA 4.0, and not under that of the code.
 """
 
 from __future__ import annotations

@@ -27,7 +27,14 @@ from buarl.figures.premise import (
 )
 from buarl.outside import Code
 from buarl.training.checkpoint import write_text
-from buarl.widgets.run_page.tables import class_table, repeated, run_title, runs_table, spread_table
+from buarl.widgets.run_page.tables import (
+    class_table,
+    fault_of,
+    repeated,
+    run_title,
+    runs_table,
+    spread_table,
+)
 from buarl.widgets.run_page.worst import worst_cases
 from buarl.widgets.scrub import SCRIPT, STYLE
 from buarl.widgets.scrub_pack import pack
@@ -52,7 +59,7 @@ def write_run_page(
 
     Args:
         folders: Run folders, finished or in training.
-        path: The page; None is `show.html` in the folder of the first run.
+        path: The page, whose folder is made; None is `show.html` in the folder of the first run.
         root: Where the data lie, if they have moved.
         code: What the runs may use from outside the package, see `load_run`.
     Returns:
@@ -60,12 +67,21 @@ def write_run_page(
     Raises:
         CapsuleError: none of the folders can be read; the message says why.
     """
-    runs, faults = read_capsules(folders, unfinished=True)
+    runs, faults = _shown(folders)
     if not runs:
         raise CapsuleError("; ".join(faults) or "show needs a run folder, got none")
     path = runs[0].folder / PAGE if path is None else Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, run_page(runs, faults, root=root, code=code))
     return path, faults
+
+
+def _shown(folders: Sequence[str | Path]) -> tuple[list[Capsule], list[str]]:
+    """The runs that a page can show, and a sentence for every folder that is left out."""
+    runs, faults = read_capsules(folders, unfinished=True)
+    wrong = [fault_of(run) for run in runs]
+    good = [run for run, fault in zip(runs, wrong, strict=True) if fault is None]
+    return good, faults + [fault for fault in wrong if fault is not None]
 
 
 def run_page(

@@ -7,9 +7,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from buarl.capsule import Capsule, fingerprint
+from buarl.capsule import RUN, Capsule, fingerprint
 from buarl.evaluation.scores import summary
 from buarl.results.table import COLUMNS, DECIMALS, score_text
+from buarl.training.seconds import seconds_of
 
 Table = list[list[str]]  # headings first
 
@@ -41,7 +42,7 @@ def runs_table(runs: Sequence[Capsule]) -> Table:
     lines[0] += COLUMNS.values()
     for run in runs:
         steps = "+".join(str(stage["steps"]) for stage in run.run["config"]["stages"])
-        minutes = sum((run.run.get("seconds") or {}).values()) / 60
+        minutes = sum(seconds_of(run.run, run.folder).values()) / 60
         labeled = run.row.get("labeled")
         about = [run.name, run_title(run), f"{run.row['source']}, {run.row['preset']}"]
         about += [str(labeled or "all"), str(run.seed), steps]
@@ -51,6 +52,26 @@ def runs_table(runs: Sequence[Capsule]) -> Table:
             cells = [score_text(key, scores.get(key)) for key in COLUMNS]
             lines.append([*about, split, *cells])
     return lines
+
+
+def fault_of(run: Capsule) -> str | None:
+    """Why a page cannot show a run: what its `run.json` holds under a name is something else.
+
+    Args:
+        run: The capsule; reading it has checked the other files, and of `run.json` what it needs.
+    Returns:
+        One sentence that names the file; None where nothing is wrong.
+    """
+    path = run.folder / RUN
+    try:
+        _ = runs_table([run]), run.class_names
+    except ValueError as error:
+        return str(error) if str(path) in str(error) else f"{path}: damaged ({error})"
+    except KeyError as error:
+        return f"{path}: damaged, it has no {error.args[0]}"
+    except (AttributeError, TypeError) as error:  # a value of another type
+        return f"{path}: damaged, not as a run writes it ({error})"
+    return None
 
 
 def spread_table(runs: Sequence[Capsule]) -> Table:

@@ -1,0 +1,177 @@
+"""The line of a speedrun: its scores, and where each of its seeds was trained, in its own words."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from buarl.results.speedrun_rules import TRACKS, Entry
+
+MOST_P = 0.01
+COLUMNS = (
+    *("track", "row", "scored", "Dice", "seeds", "p", "reached", "minutes", "machine"),
+    *("yardstick", "commit"),
+)
+Environment = Mapping[str, Any]
+"""What `run.json` says of where a run was trained."""
+
+
+class Seed(NamedTuple):
+    """A seed that was trained and scored.
+
+    Attributes:
+        environment: Of its `run.json`.
+        dice: Mean over cases, then classes.
+        minutes: Of training.
+    """
+
+    environment: Environment
+    dice: float
+    minutes: float
+
+
+def p_of_target(dice: Sequence[float], target: float) -> float:
+    """Probability of such a mean or a higher one if the true mean were the target, one-sided.
+
+    Args:
+        dice: One score for each seed.
+        target: What the mean is to reach.
+    Returns:
+        From Student's t; 1 where there are fewer than two scores.
+
+    >>> round(p_of_target([0.86, 0.87, 0.88], 0.85), 3)
+    0.037
+    """
+    if len(dice) < 2:
+        return 1.0
+    if statistics.stdev(dice) == 0:
+        return float(statistics.mean(dice) < target)
+    return float(stats.ttest_1samp(dice, target, alternative="greater").pvalue)
+
+
+def kind_of(environment: Environment) -> str:
+    """The kind of device of a training: "cpu", "cuda" or "mps".
+
+    Args:
+        environment: Of its `run.json`. Early ones do not name the device; it was the GPU if any.
+
+    >>> kind_of({"device": "cuda:1", "gpu": "A100"}), kind_of({"gpu": None})
+    ('cuda', 'cpu')
+    """
+    default = "cuda" if environment.get("gpu") else "cpu"
+    return str(environment.get("device") or default).split(":")[0]
+
+
+def machine_of(environment: Environment) -> str:
+    """What must be alike in all seeds of a line: the GPU, or the processor where none was used.
+
+    Args:
+        environment: As in `kind_of`.
+
+    >>> machine_of({"device": "cpu", "gpu": "A100", "machine": "Linux x86_64, AVX2"})
+    'Linux x86_64, AVX2'
+    """
+    kind = kind_of(environment)
+    if kind == "cuda":
+        return str(environment.get("gpu") or "unknown GPU")
+    machine = str(environment.get("machine") or "unknown machine")
+    return machine if kind == "cpu" else f"{machine}, {kind}"
+
+
+def check_one_machine(out: Path, seeds: Sequence[tuple[str, Environment]]) -> None:
+    """Refuse seeds of different machines: their minutes have no mean.
+
+    Args:
+        out: The folder, for the message.
+        seeds: What of it was trained where, in words such as "seed_1337 was trained".
+    Raises:
+        ValueError: two machines; the first seed and the first other one are named.
+    """
+    for words, environment in seeds[1:]:
+        first, other = machine_of(seeds[0][1]), machine_of(environment)
+        if (kind_of(seeds[0][1]), first) != (kind_of(environment), other):
+            raise ValueError(
+                f"{out}: all seeds must be trained on one machine, but {seeds[0][0]} on {first} "
+                f"and {words} on {other}; go on where the first was trained, or in a new folder"
+            )
+
+
+def line_of(
+    track: str, entry: Entry, seeds: Sequence[Seed], yardstick: Mapping[str, Any]
+) -> dict[str, str]:
+    """A line of the table of records.
+
+    Args:
+        track: A name in `TRACKS`.
+        entry: What was said beforehand.
+        seeds: At least one, all of one machine.
+        yardstick: As `say_beforehand` returns it.
+    Returns:
+        Text by the names in `COLUMNS`. Where seeds differ in threads, precision or commit, all of
+        these stand in the cell.
+    """
+    dice, minutes = [seed.dice for seed in seeds], [seed.minutes for seed in seeds]
+    environments = [seed.environment for seed in seeds]
+    target, needed = TRACKS[track].target, TRACKS[track].needed(kind_of(environments[0]))
+    p = p_of_target(dice, target)
+    enough = len(dice) == needed and p < MOST_P
+    spread = f" ± {statistics.stdev(dice):.3f}" if len(dice) > 1 else ""
+    return {
+        "track": track,
+        "row": f"{_row(entry)} {_listed(environments, 'precision')}",
+        "scored": f"{'teacher' if entry.teacher else 'student'}, {entry.send_back}",
+        "Dice": f"{statistics.mean(dice):.3f}{spread}",
+        "seeds": f"{len(dice)} of {needed}",
+        "p": f"{p:.3g}",
+        "reached": f"{'yes' if enough else 'no'}, {target}",
+        "minutes": f"{statistics.mean(minutes):.1f} ({min(minutes):.1f} - {max(minutes):.1f})",
+        "machine": _machine(environments, yardstick),
+        "yardstick": _yardstick(environments, yardstick),
+        "commit": _listed(environments, "commit"),
+    }
+
+
+def _row(entry: Entry) -> str:
+    row = entry.row
+    rules = [rule.name for rule in (row.labeled_rule, row.unlabeled_rule) if rule.name != "whole"]
+    options = " ".join(f"{key}={value}" for key, value in row.options.items())
+    return " ".join(word for word in (row.method, *rules, row.preset, row.changes, options) if word)
+
+
+def _machine(environments: Sequence[Environment], yardstick: Mapping[str, Any]) -> str:
+    name = machine_of(environments[0])
+    if kind_of(environments[0]) == "cuda":
+        return name
+    bf16 = ", native bf16" if yardstick["native_bf16"] and yardstick["machine"] == name else ""
+    return f"{name}{bf16}, {_threads(_distinct(environments, 'threads'))}"
+
+
+def _yardstick(environments: Sequence[Environment], yardstick: Mapping[str, Any]) -> str:
+    """Its time; also where and how it was measured, where that is not how the seeds were trained.
+
+    A folder that was begun without one may have got it elsewhere.
+    """
+    name, threads = machine_of(environments[0]), str(yardstick["threads"])
+    words = f"{yardstick['seconds']:.2f} s"
+    if yardstick["machine"] != name:
+        return f"{words} on {yardstick['machine']}"
+    alike = kind_of(environments[0]) == "cuda" or threads in _distinct(environments, "threads")
+    return words if alike else f"{words}, {_threads([threads])}"
+
+
+def _threads(counts: Sequence[str]) -> str:
+    return f"{', '.join(counts)} {'thread' if [*counts] == ['1'] else 'threads'}"
+
+
+def _listed(environments: Iterable[Environment], key: str) -> str:
+    return ", ".join(_distinct(environments, key))
+
+
+def _distinct(environments: Iterable[Environment], key: str) -> list[str]:
+    """The different values of a key in order of the seeds."""
+    values = [environment.get(key) for environment in environments]
+    return list(dict.fromkeys("unknown" if value is None else str(value) for value in values))

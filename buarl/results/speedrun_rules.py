@@ -1,0 +1,168 @@
+"""What is fixed before the first step of a speedrun: track, entry, and the file that keeps both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from buarl.data.source import Source
+from buarl.data.text import read_text
+from buarl.evaluation.predict import SendBack
+from buarl.outside import Code
+from buarl.training.checkpoint import write_json
+from buarl.training.config import Experiment, build_method
+from buarl.training.engine import Precision
+
+FIRST_SEED = 1337
+SAID = "speedrun.json"
+YARDSTICK = {"seconds": (int, float), "machine": (str,), "native_bf16": (bool,), "threads": (int,)}
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a record is about.
+
+    source: Name of the data set; its validation list is scored.
+    labeled: Labeled patients, the first of the list.
+    target: Mean Dice over cases, then classes, that the mean over seeds must reach.
+    seeds: How many on a CPU; a GPU needs twice as many.
+    """
+
+    source: str
+    labeled: int
+    target: float = 0.85
+    seeds: int = 5
+
+    def needed(self, kind: str) -> int:
+        """Seeds of a record on a kind of device, "cpu", "cuda" or "mps"."""
+        return 2 * self.seeds if kind == "cuda" else self.seeds
+
+
+TRACKS = {
+    "acdc7": Track("acdc", 7),
+    "la8": Track("la", 8),
+    "phantom": Track("phantom", 3),  # to try the command; a phantom has no record
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is said beforehand: the row, and what of it is scored.
+
+    row: The row; its seed does not matter.
+    teacher: Score the teacher instead of the student.
+    send_back: See `predict_volume`.
+    precision: Of the training.
+    """
+
+    row: Experiment
+    teacher: bool = False
+    send_back: SendBack = "labels"
+    precision: Precision | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        row = replace(self.row, seed=FIRST_SEED).as_dict()
+        said = {"teacher": self.teacher, "send_back": self.send_back}
+        return json.loads(json.dumps({"row": row, **said, "precision": self.precision}))
+
+
+def track_of(name: str, entry: Entry, source: Source, code: Code = ()) -> Track:
+    """The track of a name, once the entry has been found to keep its rules.
+
+    Args:
+        name: One of `TRACKS`.
+        entry: What is to be trained and scored.
+        source: The data.
+        code: See `load_run`.
+    Raises:
+        ValueError: an unknown track, other data or other labeled patients than its own, a way of
+            sending back that volumes do not have, or a teacher that the method does not have.
+    """
+    if name not in TRACKS:
+        raise ValueError(f"track must be one of {sorted(TRACKS)}, got {name!r}")
+    chosen, row = TRACKS[name], entry.row
+    rule = {"source": chosen.source, "labeled": chosen.labeled}
+    found = {"source": row.source, "labeled": row.labeled}
+    if found != rule or source.name != chosen.source:
+        raise ValueError(f"a row on track {name} must have {rule}, got {found}")
+    if "labeled_draw" in row.set:
+        raise ValueError(
+            f"on track {name} the first patients of the public list are the labeled ones, got "
+            f"labeled_draw={row.set['labeled_draw']}, which draws others; leave it out"
+        )
+    if source.rank == 3 and entry.send_back != "labels":
+        raise ValueError(f"send_back of volumes must be labels, got {entry.send_back!r}")
+    method = build_method(row, source.num_classes, code)  # what a row lacks is said now
+    if entry.teacher and not hasattr(method, "teacher"):
+        raise ValueError(f"method {row.method} has no teacher to score")
+    return chosen
+
+
+def said_before(out: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written before the first step, found to be the entry at hand.
+
+    Args:
+        out: The folder of a speedrun, or where one may begin.
+        entry: What is now asked for, as plain types.
+    Returns:
+        The content of `speedrun.json`; empty where nothing was begun.
+    Raises:
+        ValueError: another entry, a damaged file, or a folder of something else.
+    """
+    path = Path(out) / SAID
+    if not path.is_file():
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise ValueError(f"{out}: must be a new folder, or that of an earlier speedrun")
+        return {}
+    then = _read(path)
+    for key, value in entry.items():
+        if then.get(key) != value:
+            raise ValueError(f"{path}: {key} was {then.get(key)}, now it is {value}")
+    return then
+
+
+def say_beforehand(
+    out: Path, entry: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the entry and the yardstick where they are not written yet.
+
+    A folder that was begun before yardsticks were kept gets its own now.
+
+    Args:
+        out: The folder.
+        entry: As in `said_before`, which has found it to be the folder's.
+        measure: Measures the yardstick, as plain types; called once in the life of a folder.
+    Returns:
+        The yardstick.
+    """
+    path = Path(out) / SAID
+    then = _read(path) if path.is_file() else dict(entry)
+    if "yardstick" not in then:
+        then["yardstick"] = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, then)
+    return then["yardstick"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    way_out = "bring it back from a copy, or begin in a new folder"
+    try:
+        then = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, it is no JSON ({error}); {way_out}") from error
+    if not isinstance(then, dict):
+        raise ValueError(f"{path}: must hold what was said, got {then!r:.60}; {way_out}")
+    kept = then.get("yardstick")
+    if "yardstick" in then and not (
+        isinstance(kept, dict)
+        and all(type(kept.get(key)) in kinds for key, kinds in YARDSTICK.items())
+    ):
+        raise ValueError(
+            f"{path}: yardstick must have {', '.join(YARDSTICK)}, got {kept!r:.60}; {way_out}, or "
+            "delete it there, and it is measured anew"
+        )
+    return then

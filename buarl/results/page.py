@@ -84,8 +84,8 @@ Mean and standard deviation (n - 1) between seeds of a row; all else as in its t
 files lie in `seeds/`; each names its commit ("-dirty": with changes that were not committed yet),
 later than those of the tables: the random stream of dropout is another one since, so a seed of a
 table and the same seed here are two draws. A difference between two rows above that is within this
-spread says nothing. The precision bf16_backward, gradients of convolutions in bf16, was removed since: no
-machine was a fifth faster with it. Its row stays as history.
+spread says nothing. The precision bf16_backward, gradients of convolutions in bf16, was removed
+since: no machine was a fifth faster with it. Its row stays as history.
 """
 
 

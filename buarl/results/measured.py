@@ -88,7 +88,7 @@ def read_measured(path: Path, *, split: str = "val") -> dict[str, Any]:
         raise ValueError(f"{path}: {said}")
     if entry["split"] != split:
         raise ValueError(f"{path}: was evaluated on split {entry['split']}, not {split}")
-    return {**entry, "experiment": _plain(entry["experiment"])}
+    return {**entry, "experiment": plain_experiment(entry["experiment"])}
 
 
 def _places(folder: Path) -> list[tuple[Path, str]]:
@@ -191,7 +191,7 @@ def runs_of(row: Experiment, entries: Sequence[Mapping[str, Any]]) -> list[Mappi
     return sorted(ours, key=lambda entry: entry["experiment"]["seed"])
 
 
-def _plain(experiment: dict[str, Any]) -> dict[str, Any]:
+def plain_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
     """A row as JSON, without numbers that its preset gives anyway."""
     if not experiment.get("set"):
         return experiment

@@ -319,7 +319,8 @@ def test_a_row_names_what_is_of_another_type(key, value):
 
 
 def table(path, **changes) -> Path:
-    row = {"case": "p1", "class": "RV", **dict.fromkeys(SCORES, "0.5"), "missed": "0", **changes}
+    scores = {**dict.fromkeys(SCORES, "0.5"), "jaccard": "0.333333"}
+    row = {"case": "p1", "class": "RV", **scores, "missed": "0", **changes}
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([row.keys(), row.values()])
@@ -364,7 +365,7 @@ def test_a_table_that_is_none(tmp_path, content):
 
 
 def test_nan_in_a_table_of_scores_is_a_number(tmp_path):
-    (row,) = read_metrics(table(tmp_path / "a.csv", dice="nan"))
+    (row,) = read_metrics(table(tmp_path / "a.csv", **dict.fromkeys(SCORES, "nan")))
     assert math.isnan(row["dice"])
     assert row["missed"] is False
 

@@ -48,7 +48,7 @@ def test_differences_are_taken_seed_by_seed_where_both_rows_have_one(small):
     found = small.difference("ours", "plain")
     assert dict(zip(found.seeds, found.values, strict=True)) == pytest.approx({2: 0.05, 1: 0.2})
     assert found.mean == pytest.approx(0.125)
-    half = 12.706 * (0.15 / 2**0.5) / 2**0.5
+    half = 12.7062047 * (0.15 / 2**0.5) / 2**0.5
     assert (found.low, found.high) == pytest.approx((0.125 - half, 0.125 + half))
     assert small.wrong_difference("ours", "plain").values == pytest.approx((-0.05, -0.05))
 

@@ -180,7 +180,10 @@ def test_a_lightning_module_trains_with_url_and_crl(tiny_phantom):
 
 def test_monais_supervised_trainer_trains_with_url_and_crl(tiny_phantom):
     pytest.importorskip("monai.engines")
-    pytest.importorskip("ignite")
+    try:
+        pytest.importorskip("ignite")
+    except AttributeError:  # its events need an Enum that is mended since Python 3.11.3
+        pytest.skip("ignite cannot be imported by this Python")
     example = runpy.run_path(str(EXAMPLES / "monai_trainer.py"))
     trainer = example["main"](1, 2)
     assert trainer.state.iteration > 0

@@ -331,7 +331,12 @@ def test_what_five_seeds_of_quick_reached_is_what_their_files_say():
         assert ", ".join(f"{found:.3f}" for found in dice[part]) in road_page
     assert f"plain BCP {said['']} over five seeds, {said['_probs']} with prob" in words("README.md")
     assert f"five seeds: {said['']} ({said['_probs']} with prob" in words("docs/results.md")
-    (line,) = (x for x in words("results/speedrun.md").split("| acdc7 ")[1:])
+    assert f"in {took} minutes of one core" in words("README.md")
+    record = words("results/speedrun.md")
+    assert f"the same networks have {said['']} and do not reach 0.85" in record
+    assert f"one core each and took {min(alone):.0f} minutes" in record
+    assert f"both cores and took {minutes[threads.index(2)]:.0f}." in record
+    (line,) = (x for x in record.split("| acdc7 ")[1:])
     cells = [cell.strip() for cell in line.split("|")]
     assert cells[1:6] == [
         *("bcp quick fp32", "student, probs", said["_probs"], "5 of 5", f"{p:.3g}"),

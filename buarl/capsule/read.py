@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from itertools import dropwhile, takewhile
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from .parts import (
     fingerprint,
     run_tag,
 )
-from .scores import RANGES, check_scores
+from .scores import RANGES, check_scores, notes_of, words_of
 
 ALWAYS = (IDS, HISTORY)  # every finished run has these; others may have been switched off
 NEEDED = ("experiment", "config", "data", "environment", "selection", "finished")
@@ -227,10 +227,8 @@ def _read_metrics(
 ) -> tuple[Rows, list[str]]:
     """Rows and notes of an evaluation of this run."""
     rows = read_table(path, ("case", "class", *RANGES, "missed"))
-    head = takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
-    notes = [line[2:] for line in head]
-    words = [word for note in notes for word in note.split("; ")]
-    tags = [word for word in words if word.startswith("run ")]
+    notes = notes_of(path.read_text("utf-8"))
+    tags = [word for word in words_of(notes) if word.startswith("run ")]
     if tags and tags[0] != run_tag(run):
         raise CapsuleError(f"{path}: mixed, an evaluation of another run ({tags[0]})")
     whole = path.stem.startswith("metrics_val") and ids and not path.stem.endswith("_part")

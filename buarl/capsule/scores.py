@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 RANGES = {"dice": 1.0, "jaccard": 1.0, "hd95": math.inf, "asd": math.inf}
@@ -56,6 +57,26 @@ def check_scores(
     needed = len(cases) if cases is not None else volumes_said(notes)
     if needed is not None and len(found) != needed:
         raise ValueError(f"incomplete, {len(found)} of {needed} volumes")
+
+
+def notes_of(text: str) -> list[str]:
+    """The notes above a table: the lines before it that begin with #, without that.
+
+    Only those: a case may have a name that begins with #.
+
+    >>> notes_of("# a note\\ncase,dice\\n#1,0.5")
+    ['a note']
+    """
+    return [line[2:] for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
+
+
+def words_of(notes: Sequence[str]) -> list[str]:
+    """What notes say, piece by piece.
+
+    >>> words_of(["split val, 20 volumes; last checkpoint", "seed 1"])
+    ['split val, 20 volumes', 'last checkpoint', 'seed 1']
+    """
+    return [word for note in notes for word in note.split("; ")]
 
 
 def volumes_said(notes: Sequence[str]) -> int | None:

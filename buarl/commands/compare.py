@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,14 +94,21 @@ class Compare:
             raise ValueError(f"{name}: {why} on split {self.split} in {self.runs}{more}")
         return group, left_out
 
+    @cached_property
+    def _results(self):
+        """The runs of --runs, read once for both groups."""
+        from buarl.results.measured import read_results
+
+        return read_results(self.runs, split=self.split)
+
     def _runs(self, name: str) -> tuple[Group, list[str]]:
-        from buarl.results.measured import read_results, runs_of
+        from buarl.results.measured import runs_of
         from buarl.results.page import ROWS, ledger_rows
 
         rows = {key: row for source in ROWS for key, row in ledger_rows(source).items()}
         if name not in rows and Path(name).exists():
             return _of_path(Path(name), self.split)
-        entries, left_out = read_results(self.runs, split=self.split)
+        entries, left_out = self._results
         if name in rows:
             return runs_of(rows[name], entries), left_out
         table, mark, title = name.partition(":")

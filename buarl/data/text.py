@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
+from typing import Any
 
 from buarl.data.errors import DataError, reading, require_file
 
@@ -57,3 +59,18 @@ def read_text(path: Path, what: str = "text file", *, errors: str = "strict") ->
             return decoded(content, errors)
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: a {what} must be UTF-8 text ({error})") from error
+
+
+def read_json(path: Path, way_out: str = "") -> Any:
+    """What a JSON file of ours holds.
+
+    Args:
+        path: The file.
+        way_out: What to do about a damaged one, for its message.
+    Raises:
+        ValueError: no JSON; or as `read_text` raises.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, it is no JSON ({error}){way_out}") from error

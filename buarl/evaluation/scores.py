@@ -7,13 +7,12 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from buarl.arguments import counted
-from buarl.capsule.scores import check_scores
+from buarl.capsule.scores import check_scores, notes_of
 from buarl.data.errors import reading
 from buarl.data.text import read_text
 from buarl.evaluation.metrics import Unit, metric_definition
@@ -97,9 +96,9 @@ def read_metrics(path: Path) -> list[dict]:
     ...     read_metrics(path)[0]["dice"]
     0.8
     """
-    lines = read_text(Path(path)).splitlines()
-    notes = [line[2:] for line in takewhile(lambda line: line.startswith("#"), lines)]
-    table = csv.DictReader(lines[len(notes) :])
+    text = read_text(Path(path))
+    notes = notes_of(text)
+    table = csv.DictReader(text.splitlines()[len(notes) :])
     with reading(path, "table of scores"):
         rows = [_row_of_scores(row) for row in table]
         check_scores(rows, notes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from hashlib import sha256
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from buarl.capsule import run_tag
+from buarl.capsule.scores import notes_of, words_of
 from buarl.data.cache import built_beside, is_new_or_empty
 from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
@@ -142,8 +142,7 @@ def _of_released(path: Path, run: Mapping[str, Any]) -> bool:
 
     The notes, as a file can be renamed; one without notes does not say whose scores it holds.
     """
-    notes = takewhile(lambda line: line.startswith("#"), read_text(path).splitlines())
-    words = [word for note in notes for word in note.removeprefix("# ").split("; ")]
+    words = words_of(notes_of(read_text(path)))
     tags = [word for word in words if word.startswith("run ")]
     last = SELECTION.split("; ")[0] in words
     return last and tags in ([], [run_tag(run)]) and not any(word in OTHERS for word in words)

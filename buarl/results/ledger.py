@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from buarl.capsule.scores import notes_of
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
 from buarl.evaluation.protocols import CASES
@@ -96,7 +97,7 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
 def _evaluation(path: Path) -> tuple[str, list[str], dict[str, Any]]:
     """The metric's definition, further notes, and summary and cases of a file of scores."""
     rows = read_metrics(path)
-    metric, *notes = [line[2:] for line in read_text(path).splitlines() if line[:2] == "# "] or [""]
+    metric, *notes = notes_of(read_text(path)) or [""]
     if not metric:
         raise ValueError(f"{path}: its first lines, which say what the scores are, are gone")
     scores = {"summary": _plain(summary(rows)), "cases": [_plain(row) for row in rows]}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from buarl.arguments import counted
 from buarl.capsule import read_capsule
-from buarl.capsule.scores import check_scores
+from buarl.capsule.scores import check_scores, words_of
 from buarl.evaluation.metrics import metric_definition
 from buarl.evaluation.protocols import Protocol
 from buarl.evaluation.score import DIFFERENCES
@@ -65,7 +65,7 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
             entries.append({"name": name, **read_measured(path, split=split)})
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-    return _newest(entries, left_out)
+    return _same_cases(_newest(entries, left_out), left_out)
 
 
 def read_measured(path: Path, *, split: str = "val") -> dict[str, Any]:
@@ -137,14 +137,13 @@ def _check(entry: Mapping[str, Any]) -> None:
 
 def _other_evaluation(metric: str, notes: Sequence[str]) -> str:
     """How an evaluation differs from that which tables compare; "" where it does not."""
-    said = [word for note in notes for word in note.split("; ")]
-    differing = [word for word in said if word in DIFFERENCES.values()]
+    differing = [word for word in words_of(notes) if word in DIFFERENCES.values()]
     if metric != metric_definition():
         differing.append(f"metric {metric!r}")
     return "; ".join(differing)
 
 
-def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
+def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
     kept: dict[str, dict[str, Any]] = {}
     for entry in entries:
         precision = entry["environment"].get("precision", FULL)
@@ -157,7 +156,7 @@ def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
             older, entry = sorted((other, entry), key=lambda each: str(each["started"]))
             left_out.append(f"{older['name']}: {entry['name']} is newer, of the same row and seed")
         kept[key] = entry
-    return _same_cases(list(kept.values()), left_out)
+    return list(kept.values())
 
 
 def _same_cases(entries: list[dict[str, Any]], left_out: list[str]) -> Results:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buarl.data.source import Source
-from buarl.data.text import read_text
+from buarl.data.text import read_json
 from buarl.evaluation.predict import SendBack
 from buarl.outside import Code
 from buarl.training.checkpoint import write_json
@@ -150,10 +150,7 @@ def say_beforehand(
 
 def _read(path: Path) -> dict[str, Any]:
     way_out = "bring it back from a copy, or begin in a new folder"
-    try:
-        then = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, it is no JSON ({error}); {way_out}") from error
+    then = read_json(path, f"; {way_out}")
     if not isinstance(then, dict):
         raise ValueError(f"{path}: must hold what was said, got {then!r:.60}; {way_out}")
     kept = then.get("yardstick")

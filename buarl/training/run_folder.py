@@ -21,7 +21,7 @@ from buarl.arguments import counted
 from buarl.capsule import IDS, ROLES, VERSION, digests, fingerprint
 from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
-from buarl.data.text import read_text
+from buarl.data.text import read_json, read_text
 from buarl.methods import Method
 from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state, write_json, write_text
@@ -156,10 +156,7 @@ def read_run(out: Path) -> dict[str, Any]:
                 "again"
             )
         raise ValueError(f"{path}: no such file; {out} is not a run folder{way_out}")
-    try:
-        run = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, it is no JSON ({error})") from error
+    run = read_json(path)
     if not isinstance(run, dict):
         raise ValueError(f"{path}: must hold a run, got a {type(run).__name__}")
     for key, kind in _PARTS.items():

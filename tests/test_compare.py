@@ -322,7 +322,7 @@ def test_damaged_files_are_named_beside_a_comparison_and_the_verdicts(capsys, tm
     said = capsys.readouterr().out
     assert "left out: " in said
     assert "ours_1.json: not JSON" in said
-    assert "A: method bcp; data acdc, 7 labeled; preset mini; precision fp32; runs bcp_0" in said
+    assert "A: method bcp; data acdc, 7 labeled; preset mini; precision fp32; on " in said
     assert main(["table", "verdicts", "--runs", str(tmp_path)]) == 0
     assert "ours_1.json: not JSON" in capsys.readouterr().err
     assert main(["table", "3", "--format", "csv", "--runs", str(tmp_path)]) == 0

@@ -14,6 +14,7 @@ from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 
 import buarl.training.run
 from buarl.data.acdc import Acdc
+from buarl.data.contents import contents_of
 from buarl.data.h5 import DataError
 from buarl.evaluation.score import score_run
 from buarl.regions import crl, url, whole
@@ -135,10 +136,11 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
         "licence": source.licence,
         "classes": list(source.class_names),
         "normalisation": None,  # the recipe's
+        "contents": contents_of(source, ROW.labeled),
     }
     assert run["environment"]["torch"] == torch.__version__
     assert run["environment"]["threads"] == torch.get_num_threads()
-    assert set(run["environment"]) >= {"python", "numpy", "machine", "gpu", "commit"}
+    assert set(run["environment"]) >= {"python", "numpy", "machine", "processor", "gpu", "commit"}
     assert (run["environment"]["device"], run["environment"]["precision"]) == ("cpu", "fp32")
     assert datetime.fromisoformat(run["started"]).tzinfo is not None
     assert run["finished"] is True

@@ -125,7 +125,7 @@ def fingerprint(run: Mapping[str, Any]) -> str:
     """What tells a run from others: row, numbers and data, as its checkpoints carry it.
 
     Where the data lie, the precision and how often is saved do not count: they may change when a
-    run is resumed on another machine.
+    run is resumed on another machine. Nor do contents, which are compared within a thousandth.
 
     Args:
         run: The content of `run.json`.
@@ -135,7 +135,7 @@ def fingerprint(run: Mapping[str, Any]) -> str:
     True
     """
     config = {k: v for k, v in run["config"].items() if k not in ("precision", "checkpoint_every")}
-    data = {k: v for k, v in run["data"].items() if k not in ("root", "licence")}
+    data = {k: v for k, v in run["data"].items() if k not in ("root", "licence", "contents")}
     content = {"experiment": run["experiment"], "config": config, "data": data}
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

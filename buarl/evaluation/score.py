@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from buarl.arguments import counted
 from buarl.capsule import IDS, read_table, run_tag
+from buarl.data.contents import validation_contents
 from buarl.data.errors import DataError
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
@@ -18,6 +19,7 @@ from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
+from buarl.training.first_stage import check_contents
 from buarl.training.run import SELECTION, load_run, read_run
 
 DIFFERENCES = {
@@ -146,13 +148,13 @@ def _differing(
 
 
 def require_same_data(folder: Path, source: Source) -> None:
-    """Refuse data that are not those of a run, by the names of its validation cases.
+    """Refuse data that are not those of a run, by its validation cases: names and contents.
 
     Args:
         folder: The run folder; one from before `ids.csv` was written is taken as it is.
         source: The data set at hand.
     Raises:
-        ValueError: other validation cases than the run's.
+        ValueError: other validation cases than the run's, or others of the same names.
     """
     rows = read_table(Path(folder) / IDS, ("role", "name"))
     known = [row["name"] for row in rows if row["role"] == "validation"]
@@ -166,6 +168,7 @@ def require_same_data(folder: Path, source: Source) -> None:
                 f"cases are {', '.join(found[:2])}, ... there and {', '.join(known[:2])}, ... in "
                 "the run; `buarl predict` labels any image"
             )
+    check_contents(folder, read_run(folder), validation_contents(source))
 
 
 def _first_note(row: Experiment, split: str, rows: Sequence[dict], tag: str) -> str:

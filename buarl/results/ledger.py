@@ -78,7 +78,7 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
         raise ValueError(f"{scores}: no such file; evaluate the run on split {split!r} first")
     metric, notes, rows = _evaluation(scores)
     entry = {key: run[key] for key in (*KEYS, *OPTIONAL, *LATER) if key in run} | {
-        "data": {"licence": run["data"]["licence"]},  # a path tells of a machine, not of a run
+        "data": {key: run["data"][key] for key in ("licence", "contents") if key in run["data"]},
         "split": split,
         "metric": metric,
         "notes": notes,

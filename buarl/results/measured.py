@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from buarl.arguments import counted
 from buarl.capsule import read_capsule
 from buarl.capsule.scores import check_scores, words_of
+from buarl.data.contents import first_other, said_contents
 from buarl.evaluation.metrics import metric_definition
 from buarl.evaluation.protocols import Protocol
 from buarl.evaluation.score import DIFFERENCES
@@ -65,7 +66,8 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
             entries.append({"name": name, **read_measured(path, split=split)})
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-    return _same_cases(_newest(entries, left_out), left_out)
+    entries = _same_contents(_newest(entries, left_out), left_out)
+    return _same_cases(entries, left_out)
 
 
 def read_measured(path: Path, *, split: str = "val") -> dict[str, Any]:
@@ -113,6 +115,7 @@ def _check(entry: Mapping[str, Any]) -> None:
     """Refuse what does not agree with itself, such as a file put together from two runs."""
     try:
         row, config = entry["experiment"], entry["config"]
+        said_contents(entry["data"])
         for key in ("seed", "preset", "labeled"):
             if row[key] != config[key]:
                 raise ValueError(
@@ -157,6 +160,24 @@ def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str
             left_out.append(f"{older['name']}: {entry['name']} is newer, of the same row and seed")
         kept[key] = entry
     return list(kept.values())
+
+
+def _same_contents(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
+    """Leave out runs whose data have the names of others' and hold something else."""
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        for other in kept:
+            if other["experiment"]["source"] != entry["experiment"]["source"]:
+                continue
+            if name := first_other(*(said_contents(each["data"]) for each in (other, entry))):
+                left_out.append(
+                    f"{entry['name']}: {name} of its data has one name and other contents in those "
+                    f"of {other['name']}"
+                )
+                break
+        else:
+            kept.append(entry)
+    return kept
 
 
 def _same_cases(entries: list[dict[str, Any]], left_out: list[str]) -> Results:

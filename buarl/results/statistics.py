@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from buarl.arguments import check_choice
+from buarl.data.contents import first_other, said_contents
 from buarl.results.leak import patient_of
 
 RESAMPLES = 10_000
@@ -264,4 +266,11 @@ def _same_data(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -
     sources = {entry["experiment"]["source"] for entry in (*a, *b)}
     if len(sources) > 1:
         raise ValueError(f"both groups must be of one data set, got {sorted(sources)}")
+    held = [said_contents(entry.get("data", {})) for entry in (*a, *b)]
+    names = (first_other(first, other) for first, other in combinations(held, 2))
+    if name := next(filter(None, names), None):
+        raise ValueError(
+            f"all runs must be of the same data, but {name} of two of them has one name and other "
+            "contents (prepared, turned or labeled otherwise)"
+        )
     return sources.pop()

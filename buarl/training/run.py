@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from buarl.capsule import HISTORY
+from buarl.data.contents import contents_of
 from buarl.data.source import Source
 from buarl.fast.memory import peak_mib
 from buarl.outside import Code
@@ -21,7 +22,14 @@ from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.devices import Devices, NotStarted, PeerLost, started
 from buarl.training.engine import Engine, Precision, choose_engine
-from buarl.training.first_stage import check_lent, check_same, first_stage, lent, stage_end
+from buarl.training.first_stage import (
+    check_contents,
+    check_lent,
+    check_same,
+    first_stage,
+    lent,
+    stage_end,
+)
 from buarl.training.group import ALONE, Group
 from buarl.training.lock import owned
 from buarl.training.loop import CHECKPOINT, Callback, FitResult, fit
@@ -112,7 +120,7 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     if devices.count > 1:
         description["environment"] |= {"devices": devices.count, "batch_norm": devices.batch_norm}
-    source.split_labeled(experiment.labeled)
+    description["data"]["contents"] = contents_of(source, experiment.labeled)
     if resume:
         read_run(out)
     elif out.exists() and group.first:
@@ -178,6 +186,7 @@ def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None
     """Check that the run to resume is the one at hand."""
     begun = without_removed_precision(out, read_run(out), precision)
     check_same(out, description, begun, ("experiment", "config"))
+    check_contents(out, begun, description["data"]["contents"])
     check_lent(out, begun, description.get("pretrained"))
 
 

@@ -7,15 +7,10 @@ that the caller did not name, see `buarl.outside`.
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from buarl.arguments import counted
 from buarl.capsule import IDS, ROLES, VERSION, digests, fingerprint
@@ -26,6 +21,7 @@ from buarl.methods import Method
 from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
+from buarl.training.environment import environment
 from buarl.training.experiment import rule_name
 from buarl.training.identity import changed_words
 from buarl.training.lock import trained_by
@@ -60,27 +56,6 @@ def describe(
         "finished": False,
     }
     return json.loads(json.dumps(content))
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine, threads, and the commit if the code lies in a git checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    capability = torch.backends.cpu.get_cpu_capability()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {capability}",
-        "gpu": gpu,
-        "threads": torch.get_num_threads(),
-        "commit": commit,
-    }
 
 
 def keep_ids(out: Path, source: Source, labeled: int | None) -> None:

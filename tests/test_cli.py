@@ -80,6 +80,8 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     curve = [line for line in (out / "validation.csv").read_text().splitlines() if line[0] != "#"]
     steps = [line.split(",")[:2] for line in curve]
     assert steps == [["stage", "step"], *([s, n] for s in ("pretrain", "selftrain") for n in "46")]
+    assert main(["leak", str(out)]) == 2  # a validation case of one patient cannot be parted
+    assert "at least 2 patients" in capsys.readouterr().err
     assert main(["evaluate", str(out), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "ceiling" in printed

@@ -307,7 +307,7 @@ def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, words, says):
 
 def test_the_leak_of_a_run_without_validations_is_one_sentence(capsys, tmp_path):
     assert main(["leak", str(RESULTS / "bcp.json")]) == 2
-    assert "`buarl plan` trains runs that do" in capsys.readouterr().err
+    assert "`buarl train --validate STEPS` train runs that do" in capsys.readouterr().err
     assert main(["leak", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
 

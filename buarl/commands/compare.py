@@ -187,7 +187,7 @@ class Leak:
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
-    """A run of `buarl plan`, its folder or its JSON file."""
+    """A run of `buarl plan` or `buarl train --validate`, its folder or its JSON file."""
 
     def run(self) -> None:
         """Print the four rules and the Dice that each reports."""
@@ -199,7 +199,7 @@ class Leak:
             if found is None:
                 raise ValueError(
                     f"{self.run_folder}: the run kept no Dice of single volumes while it was "
-                    "trained; `buarl plan` trains runs that do"
+                    "trained; `buarl plan` and `buarl train --validate STEPS` train runs that do"
                 )
         else:
             found = leak_of_run(self.run_folder)

@@ -87,7 +87,7 @@ class Train:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..., mps."""
     validate: int = 0
-    """Dice on the validation volumes every so many steps, into validation.csv; 0: never."""
+    """Dice of the validation volumes every so many steps, for curves and `leak`; 0: never."""
     log: Literal["tensorboard"] | None = None
     """Write the curves for TensorBoard too; they are always written as CSV."""
     precision: Precision | None = None

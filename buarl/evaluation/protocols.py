@@ -158,8 +158,8 @@ def read_validated(folder: Path) -> list[Validated]:
     path = Path(folder) / CASES
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file; `buarl plan` trains runs that keep the Dice of every volume at "
-            "every validation, `buarl train` keeps its mean"
+            f"{path}: no such file; `buarl plan` and `buarl train --validate STEPS` train runs "
+            "that keep the Dice of every volume at every validation"
         )
     lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
     try:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from buarl.data.source import Source
 from buarl.evaluation.monitor import Monitor
+from buarl.evaluation.protocols import Selection
 from buarl.evaluation.tensorboard import TensorBoard
-from buarl.evaluation.validation import DiceCurve
 from buarl.methods.base import Method, Step
 from buarl.training.config import Config
 
@@ -64,7 +64,7 @@ def watch_run(
         source: The data set.
         config: Numbers of the run.
         folder: The run folder, which need not exist yet.
-        validate: Steps between validations, see `DiceCurve`; 0 never validates.
+        validate: Steps between validations, see `Selection`; 0 never validates.
         log: "tensorboard" writes the curves for TensorBoard as well.
     Raises:
         ValueError: TensorBoard is asked for and not installed, or a negative `validate`.
@@ -72,8 +72,7 @@ def watch_run(
     source = source.drawn(config.labeled_draw)  # the patients that are labeled in this run
     callbacks: list[Any] = [Monitor(source, config, folder)]
     if validate:
-        path = Path(folder) / "validation.csv"
-        callbacks.append(DiceCurve(source, config, path, every=validate))
+        callbacks.append(Selection(source, config, folder, every=validate))
     if log is not None:
         callbacks.append(TensorBoard(folder))  # last: it copies what the others wrote
     return Together(callbacks)

@@ -100,7 +100,7 @@ def leak_of_run(folder: Path) -> dict[str, float]:
     """The leak meter of a run folder.
 
     Args:
-        folder: A run of `buarl plan`, which keeps the Dice of every volume at every validation.
+        folder: A run that was validated, which keeps the Dice of every volume at every validation.
     Raises:
         ValueError: no run there, or none that kept them.
     """

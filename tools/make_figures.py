@@ -2,6 +2,7 @@
 
     python tools/make_figures.py                      the phantom's, all of it published
     BUARL_ACDC=FOLDER python tools/make_figures.py    ACDC's too, into figures/acdc, see its README
+    ... BUARL_RUNS=RUNS                               ACDC's Fig. 3 and 6 alone, of runs, see RUNS
     BUARL_LA=FOLDER python tools/make_figures.py      LA's too, into runs/figures_la: not published
 
 The networks of hearts are those that come with the lessons; those of atria are trained here
@@ -28,7 +29,13 @@ from buarl.figures import schematics
 from buarl.figures.captions import of_errors
 from buarl.figures.loops import training_frames, write_loop
 from buarl.lessons.demo import save_figure
-from buarl.lessons.paper_figures import Drawn, paper_figures, write_captions
+from buarl.lessons.paper_figures import (
+    Drawn,
+    figures_of_runs,
+    paper_figures,
+    read_captions,
+    write_captions,
+)
 from buarl.lessons.rows import LESSON_SOURCE
 from buarl.widgets.scrub import write_page
 from buarl.widgets.scrub_pack import Side, pack
@@ -45,6 +52,8 @@ SCHEMATICS = {
     "mean_teacher": "Mean Teacher: who sees what, and what moves which weights.",
     "bcp_stages": "The two stages of BCP, with slices that the library has mixed.",
 }
+RUNS = {"BCP": "bcp", "Ours (BCP)": "bcp_url_crl"}  # title -> run folder in BUARL_RUNS
+FIRST_STAGES = {"without URL": "bcp", "URL, q = 99": "bcp_url99", "URL, q = 95": "bcp_url_crl"}
 IMAGINED = "Slices are the phantom's; predictions are those of an imagined network."
 
 
@@ -123,6 +132,19 @@ def draw_acdc(root: str) -> None:
     write_captions(folder / "captions.md", said, about)
 
 
+def draw_runs(root: str, runs: Path) -> None:
+    """Fig. 3 and 6 of ACDC from finished runs; the other pictures and captions stay."""
+    source, folder = open_source("acdc", root), FIGURES / "acdc"
+    compared, teachers = (
+        {title: runs / name for title, name in names.items()} for names in (RUNS, FIRST_STAGES)
+    )
+    found = figures_of_runs(compared, teachers, Path(root))
+    drawn = {name: found[name] for name in ("fig3_predictions", "fig6_pseudo_labels")}
+    about, said = read_captions(folder / "captions.md")
+    said |= save_all(drawn, folder, f"Made from {source.licence}.")
+    write_captions(folder / "captions.md", said, about)
+
+
 def draw_la(root: str) -> None:
     source, folder = open_source("la", root), HOME / "runs" / "figures_la"
     said = save_all(paper_figures(source, progress=True), folder, f"Made from {source.licence}.")
@@ -130,9 +152,12 @@ def draw_la(root: str) -> None:
 
 
 def main() -> None:
+    acdc, runs = os.environ.get("BUARL_ACDC"), os.environ.get("BUARL_RUNS")
+    if acdc and runs:
+        return draw_runs(acdc, Path(runs))
     draw_phantom()
-    if root := os.environ.get("BUARL_ACDC"):
-        draw_acdc(root)
+    if acdc:
+        draw_acdc(acdc)
     if root := os.environ.get("BUARL_LA"):
         draw_la(root)
 

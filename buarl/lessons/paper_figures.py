@@ -1,25 +1,30 @@
-"""The paper's figures, drawn from the lessons' networks, each with a caption of its own numbers."""
+"""The paper's figures, of the lessons' networks or of runs, each with a caption of its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch.nn import Module
 
 from buarl.data.source import Source
+from buarl.data.text import read_text
 from buarl.entropy import entropy_of_probs
 from buarl.evaluation.evaluate import predict_volume
 from buarl.evaluation.predict import predict_probs
+from buarl.evaluation.score import require_same_data
 from buarl.figures import captions, plots, pseudo_labels, surfaces, undecided
 from buarl.figures.views import planes, unlabeled_views
 from buarl.lessons.demo import unlabeled_slice
 from buarl.lessons.trained import after_stage, lesson_row, trained
-from buarl.methods import Method
-from buarl.training.checkpoint import write_atomic
-from buarl.training.config import Config, config_for
+from buarl.training.checkpoint import load_state, write_atomic
+from buarl.training.config import Config, Experiment, config_for
+from buarl.training.run import load_run, stage_checkpoint
+from buarl.training.state import load_weights
 
 COMPARED = {  # Fig. 3 and 4: title -> row of the lessons
     "Mean Teacher": "Mean Teacher",
@@ -42,43 +47,119 @@ class Drawn(NamedTuple):
     caption: str
 
 
+class Trained(NamedTuple):
+    """A network to draw from: what was trained, its numbers, and its student."""
+
+    row: Experiment
+    config: Config
+    student: Module
+
+
 def paper_figures(source: Source, *, progress: bool = False) -> dict[str, Drawn]:
-    """Draw the paper's figures for a data set: Fig. 4 of volumes, Fig. 1, 3, 5 and 6 of slices.
+    """Draw the paper's figures for a data set from the lessons' networks.
 
     Args:
         source: The data set. Networks that the cache does not have are trained first.
         progress: Show a bar while training.
     Returns:
+        As `draw_figures` does.
+    """
+
+    def of(name: str) -> Trained:
+        row = lesson_row(name, source)
+        return Trained(row, config_for(row), trained(row, source, progress=progress).student)
+
+    compared, teachers = {title: of(name) for title, name in COMPARED.items()}, {}
+    if source.rank == 2:
+        for title, name in TEACHERS.items():
+            row = lesson_row(name, source)
+            student = after_stage(row, source, "pretrain").student
+            teachers[title] = Trained(row, config_for(row), student)
+    return draw_figures(source, compared, teachers, main="BCP", bars="Mean Teacher")
+
+
+def figures_of_runs(
+    compared: Mapping[str, Path], teachers: Mapping[str, Path], root: Path | None = None
+) -> dict[str, Drawn]:
+    """Draw the paper's figures from finished runs.
+
+    Args:
+        compared: Per title a run folder, for Fig. 3 or 4; Fig. 1 and 5 are drawn from the first.
+        teachers: Per title a run folder of BCP, for Fig. 6: those without URL first, then with the
+            higher percentile first. What the student was after the first stage is drawn.
+        root: Where the data lie, if they have moved.
+    Returns:
+        As `draw_figures` does.
+    Raises:
+        ValueError, DataError: as `load_run`; or runs of different data.
+    """
+    ours = {}
+    for title, folder in compared.items():
+        row, source, method = load_run(folder, root)
+        require_same_data(folder, source)
+        ours[title] = Trained(row, config_for(row), method.student)
+    after = {}
+    for title, folder in teachers.items():
+        row, _, method = load_run(folder, root)
+        load_weights(method, path := stage_checkpoint(folder, 0, method), load_state(path))
+        after[title] = Trained(row, config_for(row), method.student)
+    kinds = {(each.row.source, each.row.labeled) for each in (*ours.values(), *after.values())}
+    if len(kinds) != 1:
+        raise ValueError(f"all runs must be of one data set and number of labels, got {kinds}")
+    first = next(iter(ours))
+    return draw_figures(source, ours, after, main=first, bars=first)
+
+
+def draw_figures(
+    source: Source,
+    compared: Mapping[str, Trained],
+    teachers: Mapping[str, Trained],
+    *,
+    main: str,
+    bars: str,
+) -> dict[str, Drawn]:
+    """Draw the paper's figures: Fig. 4 of volumes, Fig. 1, 3, 5 and 6 of slices.
+
+    Args:
+        source: The data set.
+        compared: What Fig. 3 and 4 put side by side.
+        teachers: What Fig. 6 does; without them it is left out.
+        main: Of which network of `compared` Fig. 1 a, b and Fig. 5 are.
+        bars: Of which Fig. 1 c, d are.
+    Returns:
         Per name of a file, without its ending, the figure and its caption. A slice of training is
         an unlabeled one, a volume the first of validation; nothing is drawn from a test case.
+        Fig. 1 c, d are missing where no pixel lies between three classes.
     """
-    methods = {
-        title: trained(lesson_row(name, source), source, progress=progress)
-        for title, name in COMPARED.items()
-    }
-    row = lesson_row("BCP", source)
-    config = config_for(row)
     if source.rank == 3:
-        found = {"fig4_volume": _fig4(methods, source, config)}
-    else:
-        found = {
-            **_fig1_and_5(methods["BCP"], source, config),
-            "fig1_bars": _fig1_bars(methods["Mean Teacher"], source, config),
-            "fig3_predictions": _fig3(methods, source, config),
-            "fig6_pseudo_labels": _fig6(source, config),
-        }
-    both = [config, config_for(lesson_row("Mean Teacher", source))]
-    drawn_from = {"fig1_bars": both[1:], "fig3_predictions": both, "fig4_volume": both}
+        figure, said = _fig4(compared, source)
+        return {"fig4_volume": Drawn(figure, f"{said} {_from(*compared.values())}")}
+    found = {
+        name: (drawn, [compared[main]])
+        for name, drawn in _fig1_and_5(compared[main], source).items()
+    }
+    with suppress(ValueError):  # no such pixels: two classes, or a network that gets none right
+        found["fig1_bars"] = _fig1_bars(compared[bars], source), [compared[bars]]
+    found["fig3_predictions"] = _fig3(compared, source), [*compared.values()]
+    if teachers:
+        found["fig6_pseudo_labels"] = _fig6(teachers, source), [*teachers.values()]
     return {
-        name: Drawn(figure, f"{said} {captions.of_run(row, *drawn_from.get(name, both[:1]))}")
-        for name, (figure, said) in found.items()
+        name: Drawn(figure, f"{said} {_from(*networks)}")
+        for name, ((figure, said), networks) in found.items()
     }
 
 
-def _fig1_and_5(method: Method, source: Source, config: Config) -> dict[str, Drawn]:
-    """BCP's student on an unlabeled slice: its errors, its entropy, and three cuts of it."""
-    image, label = unlabeled_slice(source, config)
-    probs = predict_probs(method.student, image[None])  # (1, C, H, W)
+def _from(*networks: Trained) -> str:
+    """Where the networks of a figure come from."""
+    configs = {each.config.steps: each.config for each in networks}
+    longest_first = sorted(configs.values(), key=lambda config: config.steps, reverse=True)
+    return captions.of_run(networks[0].row, *longest_first)
+
+
+def _fig1_and_5(trained: Trained, source: Source) -> dict[str, Drawn]:
+    """A student on an unlabeled slice: its errors, its entropy, and three cuts of it."""
+    image, label = unlabeled_slice(source, trained.config)
+    probs = predict_probs(trained.student, image[None])  # (1, C, H, W)
     entropy = entropy_of_probs(probs)[0].numpy()
     guess = probs.argmax(1)[0].numpy()
     errors = plots.errors_beside_uncertainty(image, label, guess, entropy, source.class_names)
@@ -94,10 +175,10 @@ def _fig1_and_5(method: Method, source: Source, config: Config) -> dict[str, Dra
     }
 
 
-def _fig1_bars(method: Method, source: Source, config: Config) -> Drawn:
-    """A pixel Mean Teacher's student is sure of, and the one that hovers most between classes."""
-    images, labels = unlabeled_views(source, config, SLICES)
-    probs = predict_probs(method.student, images).numpy()
+def _fig1_bars(trained: Trained, source: Source) -> Drawn:
+    """A pixel that a student is sure of, and the one that hovers most between classes."""
+    images, labels = unlabeled_views(source, trained.config, SLICES)
+    probs = predict_probs(trained.student, images).numpy()
     places = {
         "(c) a reliable pixel": undecided.most_reliable(probs, labels),
         "(d) an unreliable one": undecided.most_undecided(probs),
@@ -110,7 +191,7 @@ def _fig1_bars(method: Method, source: Source, config: Config) -> Drawn:
     return Drawn(figure, f"Fig. 1 c, d. {how} {limit}. {said}")
 
 
-def _fig3(methods: Mapping[str, Method], source: Source, config: Config) -> Drawn:
+def _fig3(compared: Mapping[str, Trained], source: Source) -> Drawn:
     case = source.cases("val")[0]
     volume = source.volume(case)
     depth = len(planes(volume.image, source.rank))
@@ -120,8 +201,8 @@ def _fig3(methods: Mapping[str, Method], source: Source, config: Config) -> Draw
         return list(planes(array, source.rank)[chosen])
 
     columns = {
-        title: cut(predict_volume(method.student, volume.image, source.rank, config)[0])
-        for title, method in methods.items()
+        title: cut(predict_volume(each.student, volume.image, source.rank, each.config)[0])
+        for title, each in compared.items()
     }
     truth = cut(volume.label)
     shown = {"label": truth, **columns}
@@ -130,12 +211,12 @@ def _fig3(methods: Mapping[str, Method], source: Source, config: Config) -> Draw
     return Drawn(figure, f"Fig. 3, slices {chosen} of {case} (validation). {said}")
 
 
-def _fig4(methods: Mapping[str, Method], source: Source, config: Config) -> Drawn:
+def _fig4(compared: Mapping[str, Trained], source: Source) -> Drawn:
     case = source.cases("val")[0]
     volume = source.volume(case)
     columns = {
-        title: predict_volume(method.student, volume.image, source.rank, config)[0]
-        for title, method in methods.items()
+        title: predict_volume(each.student, volume.image, source.rank, each.config)[0]
+        for title, each in compared.items()
     }
     figure = surfaces.volume_predictions(
         volume.image, {"label": volume.label, **columns}, source.class_names, volume.label
@@ -145,15 +226,16 @@ def _fig4(methods: Mapping[str, Method], source: Source, config: Config) -> Draw
     return Drawn(figure, f"Fig. 4, {case} (validation). {far} {said}")
 
 
-def _fig6(source: Source, config: Config) -> Drawn:
+def _fig6(teachers: Mapping[str, Trained], source: Source) -> Drawn:
     """Pseudo-labels at the start of stage 2, drawn of one slice and counted over many."""
+    config = next(iter(teachers.values())).config
     image, label = unlabeled_slice(source, config)
     images, labels = unlabeled_views(source, config, SLICES)
     columns, shares = {}, {}
-    for title, name in TEACHERS.items():
-        student = after_stage(lesson_row(name, source), source, "pretrain").student
-        columns[title] = [predict_probs(student, image[None]).argmax(1)[0].numpy()]
-        shares[title] = float((predict_probs(student, images).argmax(1).numpy() != labels).mean())
+    for title, each in teachers.items():
+        columns[title] = [predict_probs(each.student, image[None]).argmax(1)[0].numpy()]
+        guess = predict_probs(each.student, images).argmax(1).numpy()
+        shares[title] = float((guess != labels).mean())
     figure = pseudo_labels.pseudo_label_errors([image], [label], columns, source.class_names)
     said = captions.of_pseudo_labels(shares, SLICES)
     return Drawn(figure, f"Fig. 6, the teachers with which stage 2 begins. {said}")
@@ -170,3 +252,20 @@ def write_captions(path: Path, drawn: Mapping[str, str], about: str) -> None:
     parts = [f"# What these pictures show\n\n{about}\n"]
     parts += [f"## {name}\n\n{caption}\n" for name, caption in drawn.items()]
     write_atomic(path, lambda p: p.write_text("\n".join(parts), encoding="utf-8"))
+
+
+def read_captions(path: Path) -> tuple[str, dict[str, str]]:
+    """What `write_captions` wrote: the paragraph above, and the captions.
+
+    Args:
+        path: The file.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "captions.md"
+    >>> write_captions(path, {"a.png": "A heart.", "b.gif": "Another."}, "Two pictures.")
+    >>> read_captions(path)
+    ('Two pictures.', {'a.png': 'A heart.', 'b.gif': 'Another.'})
+    """
+    head, *parts = read_text(path).split("\n## ")
+    captions = dict(part.strip().split("\n\n", 1) for part in parts)
+    return head.split("\n\n", 1)[1].strip(), captions

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ KEYS = tuple(KINDS)
 OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
 LATER = ("pretrained", "paper", "leak")  # of runs of `buarl plan`
 NOT_YET = "not yet run"
+BELOW = "seeds below"
 
 
 def add_to_ledger(folder: Path, name: str, run_folder: Path, *, split: str = "val") -> Path:
@@ -120,13 +121,18 @@ def read_ledger(folder: Path) -> list[dict[str, Any]]:
     return [{"name": path.stem, **read_entry(path)} for path in sorted(Path(folder).glob("*.json"))]
 
 
-def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, Any]]) -> str:
+def ledger_table(
+    rows: Mapping[str, Experiment],
+    ledger: Sequence[Mapping[str, Any]],
+    below: Collection[str] = (),
+) -> str:
     """Lay out rows with the scores of their entries, or "not yet run".
 
     Args:
         rows: Per title an experiment. An entry belongs to a row if its experiment is equal to it in
             every field, seed and preset included; what it sets for itself stands beside the title.
         ledger: As `read_ledger` returns it.
+        below: Titles of rows whose runs stand further below on the page.
     Returns:
         A Markdown table; a row with several entries has a line for each.
 
@@ -134,13 +140,14 @@ def ledger_table(rows: Mapping[str, Experiment], ledger: Sequence[Mapping[str, A
     '| BCP | not yet run'
     """
     lines = [["", *COLUMNS.values(), "split", "steps", "hours", "MiB", "on"]]
-    for title, row in rows.items():
+    for name, row in rows.items():
         wanted = json.loads(json.dumps(row.as_dict()))
         entries = [entry for entry in ledger if entry["experiment"] == wanted]
-        title = _title(title, row)
+        title = _title(name, row)
         lines += [[title if i == 0 else "", *_cells(entry)] for i, entry in enumerate(entries)]
         if not entries:
-            lines.append([title, NOT_YET, *[""] * (len(lines[0]) - 2)])
+            found = BELOW if name in below else NOT_YET
+            lines.append([title, found, *[""] * (len(lines[0]) - 2)])
     return markdown_table(lines)
 
 

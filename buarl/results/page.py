@@ -55,9 +55,9 @@ HEAD = """# Ledger of runs
 
 One file per finished run, as `buarl plan` enters it: the row, its numbers, the environment, the
 selection rule, the metric definition, seconds per stage, every case. `python -m tools.make_results`
-writes this page from them. The paper's full schedules stand in lesson 14. **One seed a row**, so
-no difference here is called a gain; the last section says how far seeds lie apart, where that has
-been measured. Hours are of a shared machine;
+writes this page from them. The paper's full schedules stand in lesson 14. **One seed a row**
+in the tables of mini, so no difference there is called a gain; the last section says how far seeds
+lie apart, where that has been measured. Hours are of a shared machine;
 MiB are the most that the training process held, data included, "-" where it was not recorded.
 """
 SECTIONS = {
@@ -94,7 +94,8 @@ since: no machine was a fifth faster with it. Its row stays as history.
 QUICK = """## ACDC, preset quick, 7 labeled patients
 
 128x128, batch 6+6, 4,000 and 8,000 steps, one cycle of the rate, strong views: docs/quick.md. All
-else as in the first table; the files lie in `seeds/`.
+else as in the first table; the files lie in `seeds/`. Rows of 4,000 + 4,000 steps are of a Xeon,
+the others of a Zen 5: one seed ended half a point apart on the two.
 """
 
 
@@ -145,12 +146,13 @@ def ledger_page(results: Path, ceilings: Mapping[str, str] | None = None) -> str
     page = Path(results) / "README.md"
     old = page.read_text(encoding="utf-8") if page.is_file() else ""
     ledger, parts, given = read_ledger(results), [HEAD], dict(ceilings or {})
+    seeds = read_ledger(Path(results) / "seeds")
     for source, head in SECTIONS.items():
         title = head.partition(",")[0]  # "## ACDC"
         kept = old.partition(title)[2].partition("### Ceiling\n\n")[2].partition("\n## ")[0].strip()
-        table = ledger_table(ledger_rows(source), ledger)
+        rows = ledger_rows(source)
+        table = ledger_table(rows, ledger, [name for name in rows if runs_of(rows[name], seeds)])
         parts.append(f"{head}\n{table}\n\n### Ceiling\n\n{given.get(source, kept)}\n")
     rows = {name: row for source in ROWS for name, row in ledger_rows(source).items()}
-    seeds = read_ledger(Path(results) / "seeds")
     parts += [_quick(seeds), f"{SPREAD}\n{spread_table(rows, seeds)}\n"]
     return "\n".join(parts)

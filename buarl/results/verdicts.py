@@ -21,6 +21,7 @@ from buarl.results.comparison import TOO_NARROW
 from buarl.results.measured import part_of, runs_of
 from buarl.results.printed import printed_row
 from buarl.results.rows import READING_NAMES, TableRow, rows_of
+from buarl.results.speedrun_line import machine_of
 from buarl.results.statistics import Comparison, compare
 from buarl.results.table import markdown_table
 from buarl.training.config import Experiment
@@ -183,7 +184,15 @@ def _verdict(
         why += f" of the {LEAST_SEEDS} that it takes"
     elif word == "holds" and high < claim.gain / 2:
         why += ", though below half the printed gain"
+    if (places := [_machines(group) for group in (better, other)]) and places[0] != places[1]:
+        why += f"; trained on {places[0]} and {places[1]}"
     return Verdict(claim, reading, word, why, found, names)
+
+
+def _machines(group: Sequence[Mapping[str, Any]]) -> str:
+    """Where runs were trained: the same seed ends elsewhere on another kind of processor."""
+    kinds = (machine_of(run["environment"]) for run in group)
+    return " or ".join(dict.fromkeys(kind.removeprefix("Linux x86_64, ") for kind in kinds))
 
 
 RULE = (

@@ -164,6 +164,8 @@ class Predict:
     """Keep only the largest component per class."""
     normalisation: Literal["minmax", "zscore"] | None = None
     """How a volume's grays are normalized; by default as in training, and h5 files not at all."""
+    temperature: float | Literal["run"] | None = None
+    """Divide logits by it before entropy is taken; run: what the run fitted on validation data."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..., mps."""
     threads: int = 0

@@ -19,6 +19,7 @@ from buarl.files.h5_volume import read_h5_volume
 from buarl.files.layout import NORMALISATIONS
 from buarl.files.listing import image_files, image_stem
 from buarl.files.model import Model, load_model
+from buarl.files.temperature import Temperature, Tempered, temperature_of_run
 from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
 from buarl.files.weights import load_released
 from buarl.outside import Code
@@ -68,6 +69,7 @@ def predict_each(
     entropy: bool = False,
     keep_largest: bool = False,
     normalisation: str | None = None,
+    temperature: Temperature | None = None,
     device: str = "auto",
     overwrite: bool = False,
     code: Code = (),
@@ -85,6 +87,9 @@ def predict_each(
             lies: sform, qform, codes and unit of a NIfTI input are kept bit for bit.
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
+        temperature: Divides the logits, so that the entropy is that of calibrated probabilities;
+            "run" is the run's own, see `temperature_of_run`. Labels of slices stay as they are;
+            those of volumes are averages over windows and may change where two classes are close.
         device: As in training.
         overwrite: Replace files that exist.
         code: What the run may use from outside the package, see `load_run`.
@@ -101,6 +106,8 @@ def predict_each(
     released = weights or Path(run_folder).suffix == ".safetensors"
     load = load_released if released else load_model
     model = load(Path(run_folder), device, normalisation, code)
+    if temperature is not None:
+        model = model._replace(network=_tempered(model, Path(run_folder), temperature, released))
     planned = _planned(inputs, out, ("seg", "entropy") if entropy else ("seg",), overwrite)
     refused: dict[Path, DataError] = {}
     for source, paths in planned.items():
@@ -115,6 +122,13 @@ def predict_each(
         yield _predict_file(model, source, image, note, paths, keep_largest, begun)
     if refused:
         raise _summary(refused, len(planned), noted=refuse is None)
+
+
+def _tempered(model: Model, run: Path, temperature: Temperature, released: bool) -> Tempered:
+    if temperature == "run" and released:
+        raise ValueError(f"{run}: released weights keep no temperature; give a number")
+    value = temperature_of_run(run) if temperature == "run" else float(temperature)
+    return Tempered(model.network, value)
 
 
 def _planned(

@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from buarl.data.source import open_source
 from buarl.results import speedrun
 from buarl.results.speedrun import COLUMNS, TRACKS, Entry, p_of_target, run_speedrun, yardstick
 from buarl.results.speedrun_line import Seed, line_of
+from buarl.results.speedrun_rules import track_of
 from buarl.training.config import Experiment
 
 PAGE = (Path(__file__).parent.parent / "results" / "speedrun.md").read_text(encoding="utf-8")
@@ -89,6 +91,24 @@ def test_the_target_is_reached_by_all_seeds_and_a_p_below_a_hundredth(dice, reac
     assert found["reached"] == reached
     assert found["seeds"] == f"{len(dice)} of 5"
     assert tuple(found) == COLUMNS
+
+
+def test_on_the_track_of_the_fewest_the_row_says_how_many_are_labeled(capsys, tmp_path, phantom):
+    row = replace(ROW, source="acdc", labeled=2)
+    seeds = [Seed(environment(), 0.9, 1.0)]
+    kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
+    assert line_of("acdc_fewest", Entry(row), seeds, kept)["track"] == "acdc_fewest, 2 labeled"
+    source = SimpleNamespace(name="acdc", rank=2, num_classes=4)
+    assert track_of("acdc_fewest", Entry(row), source) == TRACKS["acdc_fewest"]
+    with pytest.raises(ValueError, match="must say how many patients are labeled, got all"):
+        track_of("acdc_fewest", Entry(replace(row, labeled=None)), source)
+    for track, more, said in (
+        ("acdc_fewest", [], "labeled: track acdc_fewest must be given them, got None"),
+        ("phantom", ["--labeled", "2"], "labeled: track phantom has 3, got 2"),
+    ):
+        assert main(["speedrun", "--track", track, "--out", str(tmp_path / "out"), *more]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # Where the seeds were trained

@@ -121,7 +121,7 @@ def line_of(
     enough = len(dice) == needed and p < MOST_P
     spread = f" ± {statistics.stdev(dice):.3f}" if len(dice) > 1 else ""
     return {
-        "track": track,
+        "track": track if TRACKS[track].labeled else f"{track}, {entry.row.labeled} labeled",
         "row": f"{_row(entry)} {_listed(environments, 'precision')}",
         "scored": f"{'teacher' if entry.teacher else 'student'}, {entry.send_back}",
         "Dice": f"{statistics.mean(dice):.3f}{spread}",

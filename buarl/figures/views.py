@@ -17,7 +17,7 @@ from buarl.training.config import Config
 TRIES = 10  # patches per volume
 LEAST = 20  # pixels of every class in a picture
 
-__all__ = ["planes", "training_view", "unlabeled_views", "view_with_all_classes"]
+__all__ = ["around", "planes", "training_view", "unlabeled_views", "view_with_all_classes"]
 
 
 def unlabeled_views(source: Source, config: Config, count: int = 120) -> View:
@@ -62,6 +62,27 @@ def view_with_all_classes(source: Source, config: Config, names: Sequence[str]) 
             if pixels.min() >= LEAST:
                 return image, label
     raise ValueError(f"{source.root}: none of {len(names)} training samples holds all classes")
+
+
+def around(labels: Sequence[np.ndarray], margin: int = 12) -> tuple[slice, slice]:
+    """The part of an image that holds everything any label map marks, islands too.
+
+    Args:
+        labels: Whole numbers (H, W), 0 for background.
+        margin: Pixels around it.
+    Returns:
+        Rows and columns to cut out; all of them where nothing is marked.
+
+    >>> label = np.zeros((40, 50), int)
+    >>> label[20:22, 30] = 1
+    >>> around([label, 0 * label], margin=5)
+    (slice(15, 27, None), slice(25, 36, None))
+    """
+    marked = np.any([label > 0 for label in labels], axis=0)
+    if not marked.any():
+        return slice(None), slice(None)
+    places = (np.flatnonzero(marked.any(1 - axis)) for axis in (0, 1))
+    return tuple(slice(max(int(p[0]) - margin, 0), int(p[-1]) + margin + 1) for p in places)
 
 
 def planes(array: np.ndarray, rank: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from buarl.evaluation.evaluate import predict_volume
 from buarl.evaluation.predict import predict_probs
 from buarl.evaluation.score import require_same_data
 from buarl.figures import captions, plots, pseudo_labels, surfaces, undecided
-from buarl.figures.views import planes, unlabeled_views
+from buarl.figures.views import around, planes, unlabeled_views
 from buarl.lessons.demo import unlabeled_slice
 from buarl.lessons.trained import after_stage, lesson_row, trained
 from buarl.training.checkpoint import load_state, write_atomic
@@ -205,8 +205,14 @@ def _fig3(compared: Mapping[str, Trained], source: Source) -> Drawn:
         for title, each in compared.items()
     }
     truth = cut(volume.label)
-    shown = {"label": truth, **columns}
-    figure = plots.predictions_side_by_side(cut(volume.image), shown, source.class_names, truth)
+    view = around(truth + [each for column in columns.values() for each in column])
+    shown = {
+        title: [each[view] for each in column]
+        for title, column in {"label": truth, **columns}.items()
+    }
+    images = [each[view] for each in cut(volume.image)]
+    names = source.class_names
+    figure = plots.predictions_side_by_side(images, shown, names, [each[view] for each in truth])
     said = captions.of_predictions(truth, columns)
     return Drawn(figure, f"Fig. 3, slices {chosen} of {case} (validation). {said}")
 

@@ -175,10 +175,11 @@ def predictions_side_by_side(
         truth: The true label (H, W) of every slice; a line goes around what differs from it.
     """
     rows, count = len(images), len(columns) + 1
+    height = sum(len(image) / image.shape[1] for image in images) * WIDTH / count
     figure, axes = plt.subplots(
         rows,
         count,
-        figsize=(WIDTH, WIDTH / count * rows + 0.5),
+        figsize=(WIDTH, height + 0.5),
         squeeze=False,
         layout="constrained",
     )

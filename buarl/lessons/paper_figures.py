@@ -152,8 +152,8 @@ def draw_figures(
 def _from(*networks: Trained) -> str:
     """Where the networks of a figure come from."""
     configs = {each.config.steps: each.config for each in networks}
-    longest_first = sorted(configs.values(), key=lambda config: config.steps, reverse=True)
-    return captions.of_run(networks[0].row, *longest_first)
+    most_stages_first = sorted(configs.values(), key=lambda config: -len(config.steps))
+    return captions.of_run(networks[0].row, *most_stages_first)
 
 
 def _fig1_and_5(trained: Trained, source: Source) -> dict[str, Drawn]:

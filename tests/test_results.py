@@ -386,9 +386,22 @@ def test_what_longer_and_ruled_runs_of_quick_reached_is_what_their_files_say():
     assert f"4,000 steps {labels[shorter]} ({probs[shorter]})" in page
     assert f"URL + CRL per voxel {labels[ruled]} ({probs[ruled]})" in page
     assert f"ended at {labels[ruled]} ({probs[ruled]} with probabilities)" in quick
-    programs = words("docs/other_programs.md")
-    assert f"BCP, Dice {labels[longer]} (a Xeon" in programs
-    assert f"with half as long a stage 2, {labels[ruled]};" in programs
+
+
+def test_the_weights_that_come_with_the_package_are_of_committed_runs():
+    """Both of one seed and machine; their cards and the page on other programs say their scores."""
+    programs, dice = words("docs/other_programs.md"), {}
+    for name, run in (
+        ("acdc7_bcp_quick", "quick_bcp_1337"),
+        ("acdc7_bcp_url_crl_quick", "quick_bcp_url_crl_voxel_1337"),
+    ):
+        entry = json.loads((HOME / f"results/seeds/{run}.json").read_text())
+        card = words(f"buarl/weights/{name}.md")
+        dice[name] = f"{entry['summary']['dice']:.3f}"
+        assert f"| metrics_val.csv | 20 | {dice[name]} |" in card
+        assert f"{entry['environment']['machine']}, commit {entry['environment']['commit']}" in card
+    assert f"BCP, Dice {dice['acdc7_bcp_quick']} (one of" in programs
+    assert f"of the same seed and machine, {dice['acdc7_bcp_url_crl_quick']} (" in programs
 
 
 def test_the_refuted_gain_is_the_verdict_on_the_committed_runs():

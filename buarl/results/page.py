@@ -91,7 +91,7 @@ spread says nothing. The precision bf16_backward, gradients of convolutions in b
 since: no machine was a fifth faster with it. Its row stays as history.
 """
 
-QUICK = """## ACDC, preset quick, 7 labeled patients
+QUICK = """## ACDC, preset quick, 7 labeled patients, or 3 where the row says so
 
 128x128, batch 6+6, 4,000 and 8,000 steps, one cycle of the rate, strong views: docs/quick.md. All
 else as in the first table; the files lie in `seeds/`. Rows of 4,000 + 4,000 steps are of a Xeon,
@@ -105,6 +105,8 @@ def quick_rows() -> dict[str, Experiment]:
     half = {**shared, "set": {"steps": 4000}}
     return {
         "quick_bcp": Experiment("bcp", **shared),
+        "quick_bcp_url_crl_voxel": Experiment("bcp", **URL_CRL, **shared),
+        "quick_bcp_3_labeled": Experiment("bcp", **{**shared, "labeled": 3}),
         "quick_bcp_4000_4000": Experiment("bcp", **half),
         "quick_bcp_url_crl_voxel_4000_4000": Experiment("bcp", **URL_CRL, **half),
     }

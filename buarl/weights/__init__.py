@@ -11,10 +11,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SHIPPED: dict[str, str] = {
-    "acdc7_bcp_quick": "08001a95a5f7a8df41adef41023cbed4c01229cc7ed71ef04e2f5401e9d043dc",
-    "acdc7_bcp_url_crl_4000_4000": (
-        "a42170a43fed8493207257789c277eb387a4025d3bfb2f38aa5431534739b690"
-    ),
+    "acdc7_bcp_quick": "ba083bf10112433ab4f62b4344e0b41cf9f6c0a0be10fdc647164c1ecf27eb34",
+    "acdc7_bcp_url_crl_quick": "9ab830445b5fc3c1c7288df89a0d90ffd5ce7976f9dd6561fc547b122f7b0adb",
 }
 """SHA-256 of every file that comes with the package, by its name without the ending."""
 
@@ -30,7 +28,7 @@ def weights_file(place: str | Path) -> Path:
     >>> weights_file("no such weights")
     Traceback (most recent call last):
     ValueError: weights must be a .safetensors file, a folder with one, or a name that comes with \
-the package (one of ['acdc7_bcp_quick', 'acdc7_bcp_url_crl_4000_4000']), got \
+the package (one of ['acdc7_bcp_quick', 'acdc7_bcp_url_crl_quick']), got \
 'no such weights'
     """
     path = Path(place)

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import random
+import threading
 import time
 
 import pytest
@@ -19,7 +20,7 @@ from buarl.training.checkpoint import (
     write_atomic,
     write_text,
 )
-from buarl.training.lock import owned
+from buarl.training.lock import owned, trained_by
 
 
 @pytest.fixture
@@ -188,3 +189,27 @@ def test_a_folder_has_one_owner_who_is_named(tmp_path):
     with owned(tmp_path):  # the dead hold nothing
         assert json.loads((tmp_path / ".owner.json").read_text())["process"]
     assert not (tmp_path / ".owner.json").exists()
+
+
+def test_those_who_only_look_whether_a_run_is_owned_never_take_each_other_for_its_owner(tmp_path):
+    with owned(tmp_path):
+        pass
+    ended = threading.Event()
+
+    def look():
+        while not ended.is_set():
+            trained_by(tmp_path)
+
+    others = [threading.Thread(target=look) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        found = {trained_by(tmp_path) for _ in range(300)}
+        for _ in range(50):
+            with owned(tmp_path):
+                assert trained_by(tmp_path).startswith("process ")
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
+    assert found == {None}

@@ -13,7 +13,7 @@ from scipy import stats
 from test_tables import RESULTS, entry_of, put
 
 from buarl.commands.main import main
-from buarl.results import statistics
+from buarl.results import leak, statistics
 from buarl.results.measured import read_results
 from buarl.results.printed import printed_row
 from buarl.results.rows import rows_of
@@ -303,6 +303,31 @@ def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, words, says):
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+def test_a_verdict_says_where_both_rows_were_trained_if_that_differs():
+    a, b = group(BCP, [[0.5] * 4] * 3), group(OURS, [[0.6] * 4] * 3)
+    (same,) = (v for v in verdicts([*a, *b]) if v.claim.table == 3 and v.word == "holds")
+    assert "trained on" not in same.why
+    for place, runs in (("AVX2", a), ("AVX512", b)):
+        for run in runs:
+            run["environment"] = {**run["environment"], "machine": place}
+    (other,) = (v for v in verdicts([*a, *b]) if v.claim.table == 3 and v.word == "holds")
+    assert other.why.endswith("; trained on AVX512 and AVX2")
+    a[0]["environment"]["machine"] = "AVX512"
+    (mixed,) = (v for v in verdicts([*a, *b]) if v.claim.table == 3 and v.word == "holds")
+    assert mixed.why.endswith("; trained on AVX512 and AVX2 or AVX512")
+
+
+def test_a_leak_is_not_told_of_a_part_of_the_checkpoints(tmp_path, monkeypatch):
+    (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,1,0.5\ntrain,2,0.6\n")
+    lines = "".join(f"train,2,student,p{n}_a,LV,0.6\n" for n in (1, 2))
+    (tmp_path / "validation_cases.csv").write_text(f"stage,step,network,case,class,dice\n{lines}")
+    monkeypatch.setattr(leak, "read_run", lambda folder: {"experiment": {"source": "acdc"}})
+    with pytest.raises(ValueError, match="step 1 was validated by a version that kept no Dice"):
+        leak.leak_of_run(tmp_path)
+    (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,2,0.6\n")
+    assert leak.leak_of_run(tmp_path)["last"] == pytest.approx(0.6)
 
 
 def test_the_leak_of_a_run_without_validations_is_one_sentence(capsys, tmp_path):

@@ -15,14 +15,17 @@ from tiny import PRESET, Cut, cut_after, slice_path, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.data.contents import contents_of, first_other, numbers_of, said_contents
+from buarl.data.errors import DataError
 from buarl.data.h5 import Sample
+from buarl.evaluation.protocols import score_selected
 from buarl.evaluation.score import score_run
+from buarl.evaluation.watch import watch_run
 from buarl.regions import whole
 from buarl.results.ledger import entry_of_run
 from buarl.results.measured import read_results
 from buarl.results.rows import rows_of
 from buarl.results.statistics import compare
-from buarl.training.config import PRESETS, Experiment
+from buarl.training.config import PRESETS, Experiment, config_for
 from buarl.training.run import read_run, run_experiment
 
 ROW = Experiment(source="acdc", labeled=2, preset="tiny", unlabeled_rule=whole())
@@ -92,6 +95,53 @@ def test_the_last_bits_of_another_processor_are_not(seed, scale, shift):
     assert first_other(then, now) is None
 
 
+def test_a_class_of_one_pixel_more_is_within_the_tolerance_and_a_flat_image_is_itself():
+    image, label = np.zeros((200, 200)), np.zeros((200, 200), np.uint8)
+    one_more = label.copy()
+    one_more[0, 0] = 3
+    a, b = ({"a": numbers_of(sample(image, each))} for each in (label, one_more))
+    assert first_other(a, b) is None
+    assert first_other(b, a) is None
+    assert first_other(a, {"a": numbers_of(sample(image + 0.1, label))}) == "a"
+
+
+def test_a_validation_volume_that_cannot_be_read_stops_no_training(source, tmp_path):
+    (source.root / "val.list").write_text("p92_frame01\np91_frame01\n")
+    source.volume_path("p92_frame01").write_bytes(b"no h5 file")
+    assert "p91_frame01" in contents_of(source, 2)
+    run_experiment(ROW, source, tmp_path / "run")
+    assert "p92_frame01" not in read_run(tmp_path / "run")["data"]["contents"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s._replace(label=s.label.astype(float)), "must be an array of integers"),
+        (lambda s: s._replace(image=s.image.astype(float)), "must be float32 with 2 axes"),
+        (lambda s: s._replace(label=s.label[1:]), "must have the image's shape"),
+    ],
+)
+def test_a_source_that_breaks_a_rule_is_told_so_before_anything_is_measured(
+    source, tmp_path, monkeypatch, change, says
+):
+    before = Acdc.training_sample
+    monkeypatch.setattr(Acdc, "training_sample", lambda *a, **k: change(before(*a, **k)))
+    with pytest.raises(DataError, match=f"source acdc, sample p1_frame01_slice_3: .*{says}"):
+        run_experiment(ROW, source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_selected_checkpoint_is_not_scored_on_other_data_either(source, tmp_path):
+    out = tmp_path / "run"
+    watch = watch_run(source, config_for(ROW), out, validate=2)
+    run_experiment(ROW, source, out, callback=watch)
+    watch.finish()
+    assert score_selected(out)[0]
+    rewrite(source.volume_path(source.listed("val")[0]), lambda image: image * 2)
+    with pytest.raises(ValueError, match=REFUSED):
+        score_selected(out)
+
+
 def test_another_label_is_noticed_where_both_may_read_it():
     image, label = np.eye(8), np.zeros((8, 8), np.uint8)
     other = label.copy()
@@ -154,21 +204,32 @@ def test_runs_of_other_data_are_not_compared():
         entry["data"] = {"licence": "-", "contents": numbers[0]}
     compare(a, b)
     b[1]["data"] = {"licence": "-", "contents": numbers[1]}
-    with pytest.raises(ValueError, match="case0 of two of them has one name and other contents"):
+    with pytest.raises(ValueError, match="case0 of two of them has one name"):
         compare(a, b)
 
 
 def test_a_run_of_other_data_is_left_out_of_tables_and_named(tmp_path):
     row = rows_of("3")[0].experiment
-    for seed, mean in ((0, 0.5), (1, 0.5), (2, 127.5)):
+    for seed, mean in ((0, 127.5), (1, 0.5), (2, 0.5), (3, None)):
         entry = entry_of(replace(row, seed=seed), [0.5] * 4)
-        entry["data"] = {"licence": "-", "contents": {"case0": {"image": [mean, 0.2 * mean]}}}
+        if mean is not None:  # an early run does not know
+            entry["data"] = {"licence": "-", "contents": {"case0": {"image": [mean, 0.2 * mean]}}}
         put(tmp_path, f"bcp_{seed}", entry)
     found = read_results(tmp_path)
-    assert [entry["name"] for entry in found.entries] == ["bcp_0", "bcp_1"]
-    assert found.left_out == [
-        "bcp_2: case0 of its data has one name and other contents in those of bcp_0"
-    ]
+    assert [entry["name"] for entry in found.entries] == ["bcp_1", "bcp_2", "bcp_3"]
+    assert found.left_out == ["bcp_0: case0 of its data holds else than in other runs"]
+
+
+def test_a_newer_run_of_other_data_does_not_take_the_place_of_an_older_one(tmp_path):
+    row = rows_of("3")[0].experiment
+    for name, day, mean in (("first", "01", 0.5), ("other", "02", 0.5), ("anew", "03", 127.5)):
+        entry = entry_of(replace(row, seed=int(name == "other")), [0.5] * 4)
+        entry["started"] = f"2026-11-{day}T00:00:00+00:00"
+        entry["data"] = {"licence": "-", "contents": {"case0": {"image": [mean, 0.2 * mean]}}}
+        put(tmp_path, name, entry)
+    found = read_results(tmp_path)
+    assert {entry["name"] for entry in found.entries} == {"first", "other"}
+    assert [line[:5] for line in found.left_out] == ["anew:"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +239,8 @@ def test_a_run_of_other_data_is_left_out_of_tables_and_named(tmp_path):
         {"a": {"image": None}},
         {"a": {"image": [1.0, True]}},
         {"a": {"image": [1, 2], "classes": 3}},
+        {"a": {"image": [1.0, -1.0]}},
+        {"a": {"image": [float("nan"), 1.0]}},
     ],
 )
 def test_damaged_contents_are_one_sentence(damaged):

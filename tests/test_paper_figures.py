@@ -20,7 +20,8 @@ from buarl.figures import captions, plots, surfaces, undecided
 from buarl.figures.draw import ERROR, draw_outline
 from buarl.figures.schematics.scene import phantom_scenes
 from buarl.figures.views import unlabeled_views
-from buarl.lessons.paper_figures import COMPARED, TEACHERS, figures_of_runs, write_captions
+from buarl.lessons.paper_figures import COMPARED, TEACHERS, write_captions
+from buarl.lessons.run_figures import figures_of_runs
 from buarl.lessons.trained import LESSON_ROWS
 from buarl.regions import url
 from buarl.training.checkpoint import load_state
@@ -198,10 +199,20 @@ def test_figures_are_drawn_of_finished_runs_and_say_which(tmp_path, monkeypatch)
     images, labels = unlabeled_views(source, config_for(plain), 120)
     wrong = (predict_probs(first.student, images).argmax(1).numpy() != labels).mean()
     assert f"plain {100 * wrong:.2f} %" in found["fig6_pseudo_labels"].caption
-    other = replace(plain, labeled=1)
-    run_experiment(other, source, tmp_path / "other")
-    with pytest.raises(ValueError, match="of one data set and number of labels"):
-        figures_of_runs({**folders, "other": tmp_path / "other"}, {})
+    for key, other in {
+        "labeled patients": replace(plain, labeled=1),
+        "seed": replace(plain, seed=5),
+        "image size": replace(plain, set={"image_size": (16, 16)}),
+    }.items():
+        run_experiment(other, source, tmp_path / key)
+        for runs in (({**folders, "b": tmp_path / key}, {}), (folders, {"b": tmp_path / key})):
+            with pytest.raises(ValueError, match=f"of one figure must agree in {key}"):
+                figures_of_runs(*runs)
+    with pytest.raises(ValueError, match="at least one run"):
+        figures_of_runs({}, folders)
+    run_experiment(plain, source, tmp_path / "lent", pretrained=tmp_path / "plain")
+    with pytest.raises(ValueError, match="no such checkpoint of that run; it began from plain"):
+        figures_of_runs(folders, {"lent": tmp_path / "lent"})
 
 
 # Captions

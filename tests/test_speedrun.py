@@ -20,7 +20,7 @@ from buarl.commands.main import main
 from buarl.data.source import open_source
 from buarl.results import speedrun
 from buarl.results.speedrun import COLUMNS, TRACKS, Entry, p_of_target, run_speedrun, yardstick
-from buarl.results.speedrun_line import Seed, line_of
+from buarl.results.speedrun_line import Seed, check_one_machine, line_of, machine_of
 from buarl.results.speedrun_rules import track_of
 from buarl.training.config import Experiment
 
@@ -114,6 +114,14 @@ def test_on_the_track_of_the_fewest_the_row_says_how_many_are_labeled(capsys, tm
 # Where the seeds were trained
 
 
+def test_processors_count_where_both_seeds_name_theirs():
+    zen, xeon, early = (environment(processor=name) for name in ("Zen 5", "Xeon", None))
+    check_one_machine(Path("out"), [("a", zen), ("b", early), ("c", zen)])
+    assert machine_of(zen) == "Linux x86_64, AVX2, Zen 5"
+    with pytest.raises(ValueError, match=r"but a on .*Zen 5 and b on .*Xeon"):
+        check_one_machine(Path("out"), [("a", zen), ("b", xeon)])
+
+
 GPU = {"gpu": "H200", "device": "cuda:0"}
 
 
@@ -158,7 +166,7 @@ def test_a_yardstick_that_is_not_of_the_training_says_what_it_is_of(threads, yar
     ("other", "words"),
     [
         (GPU, r"seed_1337 was trained on \w.* and seed_1338 was trained on H200; "),
-        ({"machine": "Darwin arm64"}, "and seed_1338 was trained on Darwin arm64; "),
+        ({"machine": "Darwin arm64"}, "and seed_1338 was trained on Darwin arm64, "),
         ({"device": "mps"}, "and seed_1338 was trained on .*, mps; "),
     ],
 )

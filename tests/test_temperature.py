@@ -82,15 +82,20 @@ def test_run_means_what_the_run_fitted_last(trained, tmp_path):
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "21"])
 def test_a_temperature_out_of_range_is_one_sentence(trained, tmp_path, value, capsys):
     words = ["predict", str(trained / "run"), str(trained / "case.h5"), str(tmp_path / "out")]
-    assert main([*words, "--temperature", value]) == 2
+    assert main([*words, "--entropy", "--temperature", value]) == 2
     said = capsys.readouterr().err
     assert "temperature must lie in 0.05 to 20" in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
+def test_a_temperature_without_entropy_would_change_nothing_and_is_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="so it needs entropy"):
+        predict_files(trained / "run", trained / "case.h5", tmp_path / "out", temperature=2.0)
+
+
 def test_where_no_temperature_was_kept_a_number_is_asked_for(trained, tmp_path, capsys):
-    inputs = [str(trained / "case.h5"), str(tmp_path / "out"), "--temperature", "run"]
+    inputs = [str(trained / "case.h5"), str(tmp_path / "out"), "--entropy", "--temperature", "run"]
     assert main(["predict", str(trained / "bare"), *inputs]) == 2
     assert "kept no temperature" in capsys.readouterr().err
     assert main(["predict", "--weights", "acdc7_bcp_quick", *inputs]) == 2

@@ -31,12 +31,12 @@ from buarl.figures.loops import training_frames, write_loop
 from buarl.lessons.demo import save_figure
 from buarl.lessons.paper_figures import (
     Drawn,
-    figures_of_runs,
     paper_figures,
     read_captions,
     write_captions,
 )
 from buarl.lessons.rows import LESSON_SOURCE
+from buarl.lessons.run_figures import figures_of_runs
 from buarl.widgets.scrub import write_page
 from buarl.widgets.scrub_pack import Side, pack
 from buarl.widgets.snapshots import sides_of_lesson
@@ -153,7 +153,9 @@ def draw_la(root: str) -> None:
 
 def main() -> None:
     acdc, runs = os.environ.get("BUARL_ACDC"), os.environ.get("BUARL_RUNS")
-    if acdc and runs:
+    if runs:
+        if not acdc:
+            raise SystemExit("BUARL_RUNS needs BUARL_ACDC, the folder of the data")
         return draw_runs(acdc, Path(runs))
     draw_phantom()
     if acdc:

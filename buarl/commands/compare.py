@@ -153,6 +153,8 @@ def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
 
 def _facts(group: Group) -> str:
     """What the runs of a group have in common, and what differs among them."""
+    from buarl.results.speedrun_line import machine_of
+
     rows = [run["experiment"] for run in group]
     where = [run["environment"] for run in group]
     words = {
@@ -160,18 +162,10 @@ def _facts(group: Group) -> str:
         "data": (f"{row['source']}, {row['labeled'] or 'all'} labeled" for row in rows),
         "preset": (" ".join((row["preset"], *_own(row))) for row in rows),
         "precision": (each.get("precision", "fp32") for each in where),
-        "on": map(_machine, where),
+        "on": map(machine_of, where),
     }
     said = [f"{name} {' and '.join(dict.fromkeys(found))}" for name, found in words.items()]
     return "; ".join([*said, f"runs {', '.join(str(run.get('name', '?')) for run in group)}"])
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-    """GPU or processor: the same seed ends elsewhere on another kind."""
-    from buarl.results.speedrun_line import kind_of, machine_of
-
-    named = environment.get("processor") if kind_of(environment) == "cpu" else None
-    return str(named or machine_of(environment))
 
 
 def _own(row: Mapping[str, Any]) -> list[str]:

@@ -165,7 +165,7 @@ class Predict:
     normalisation: Literal["minmax", "zscore"] | None = None
     """How a volume's grays are normalized; by default as in training, and h5 files not at all."""
     temperature: float | Literal["run"] | None = None
-    """Divide logits by it before entropy is taken; run: what the run fitted on validation data."""
+    """With --entropy: divide logits by it, 0.05 to 20; run: what the run fitted on validation."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..., mps."""
     threads: int = 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from buarl.data import augment
+from buarl.data.checked import checked_sample
 from buarl.data.h5 import DataError, Sample
 from buarl.data.resample import working_copy
 from buarl.data.source import Source
@@ -115,7 +116,7 @@ class Batches:
         def read(names: Sequence[str], labeled: bool) -> Iterator[Sample]:
             for name in names:
                 sample = source.training_sample(name, labeled=labeled)
-                sample = _checked(sample, source, labeled=labeled)
+                sample = checked_sample(sample, source, labeled=labeled)
                 yield working_sample(sample, shrink, standardise) if self.volumetric else sample
 
         store = Store(source.memory_budget)
@@ -212,31 +213,6 @@ def no_unlabeled(unlabeled_batch: int) -> DataError:
         f"a batch with {unlabeled_batch} unlabeled samples needs unlabeled patients; all are "
         "labeled: use method `supervised` or fewer labeled patients"
     )
-
-
-def _checked(sample: Sample, source: Source, *, labeled: bool = True) -> Sample:
-    """Name the sample of which torch would say, deep inside a network, that a type is wrong."""
-    image, label = sample.image, sample.label
-    where = f"source {source.name}, sample {sample.case}"
-    if getattr(image, "dtype", None) != np.float32 or image.ndim != source.rank:
-        raise DataError(
-            f"{where}: the image must be float32 with {source.rank} axes, got {_kind(image)}"
-        )
-    if not labeled:
-        return sample
-    if not isinstance(label, np.ndarray) or label.dtype.kind not in "ui":
-        raise DataError(f"{where}: the label must be an array of integers, got {_kind(label)}")
-    if label.shape != image.shape:
-        raise DataError(
-            f"{where}: the label must have the image's shape {image.shape}, got {label.shape}"
-        )
-    return sample
-
-
-def _kind(array: object) -> str:
-    if not isinstance(array, np.ndarray):
-        return type(array).__name__
-    return f"{array.dtype} of shape {array.shape}"
 
 
 def working_sample(sample: Sample, shrink: int, standardise: bool) -> Sample:

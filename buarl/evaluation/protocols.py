@@ -23,6 +23,7 @@ from buarl.capsule import run_tag
 from buarl.data.source import Source
 from buarl.data.text import read_text
 from buarl.evaluation.evaluate import evaluate
+from buarl.evaluation.score import require_same_data
 from buarl.evaluation.scores import write_metrics
 from buarl.evaluation.validation import DiceCurve
 from buarl.methods.base import Method, Step
@@ -213,6 +214,7 @@ def score_selected(
         ValueError: no finished run, or one without `best_val.pt`.
     """
     row, source, method = load_run(folder, root, code)
+    require_same_data(folder, source)
     path = Path(folder) / BEST
     if not path.is_file():
         raise ValueError(f"{path}: no such file; protocol paper needs a run with validations")

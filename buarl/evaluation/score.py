@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from buarl.arguments import counted
 from buarl.capsule import IDS, read_table, run_tag
-from buarl.data.contents import validation_contents
+from buarl.data.contents import check_contents, validation_contents
 from buarl.data.errors import DataError
 from buarl.data.source import Source
 from buarl.evaluation.evaluate import evaluate
@@ -19,7 +19,6 @@ from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
-from buarl.training.first_stage import check_contents
 from buarl.training.run import SELECTION, load_run, read_run
 
 DIFFERENCES = {
@@ -168,7 +167,7 @@ def require_same_data(folder: Path, source: Source) -> None:
                 f"cases are {', '.join(found[:2])}, ... there and {', '.join(known[:2])}, ... in "
                 "the run; `buarl predict` labels any image"
             )
-    check_contents(folder, read_run(folder), validation_contents(source))
+    check_contents(folder, read_run(folder)["data"], validation_contents(source))
 
 
 def _first_note(row: Experiment, split: str, rows: Sequence[dict], tag: str) -> str:

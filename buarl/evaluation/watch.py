@@ -51,7 +51,7 @@ def watch_run(
     config: Config,
     folder: Path,
     *,
-    validate: int = 0,
+    validate: int | None = 0,
     log: Literal["tensorboard"] | None = None,
 ) -> Together:
     """Make the callback that a run should be trained with, so that its folder is a whole capsule.
@@ -64,14 +64,15 @@ def watch_run(
         source: The data set.
         config: Numbers of the run.
         folder: The run folder, which need not exist yet.
-        validate: Steps between validations, see `Selection`; 0 never validates.
+        validate: Steps between validations, see `Selection`; None makes ten of them in the last
+            stage, 0 none.
         log: "tensorboard" writes the curves for TensorBoard as well.
     Raises:
         ValueError: TensorBoard is asked for and not installed, or a negative `validate`.
     """
     source = source.drawn(config.labeled_draw)  # the patients that are labeled in this run
     callbacks: list[Any] = [Monitor(source, config, folder)]
-    if validate:
+    if validate != 0:
         callbacks.append(Selection(source, config, folder, every=validate))
     if log is not None:
         callbacks.append(TensorBoard(folder))  # last: it copies what the others wrote

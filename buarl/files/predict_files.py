@@ -88,8 +88,9 @@ def predict_each(
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
         temperature: Divides the logits, so that the entropy is that of calibrated probabilities;
-            "run" is the run's own, see `temperature_of_run`. Labels of slices stay as they are;
-            those of volumes are averages over windows and may change where two classes are close.
+            "run" is the run's own, see `temperature_of_run`. It needs `entropy`. Labels of slices
+            stay as they are; those of volumes come from averages over windows and may change where
+            two classes are close.
         device: As in training.
         overwrite: Replace files that exist.
         code: What the run may use from outside the package, see `load_run`.
@@ -102,6 +103,8 @@ def predict_each(
             broke a rule (the others are written). AccessError: an output cannot be written; what
             was written before stays. ValueError: no finished run.
     """
+    if temperature is not None and not entropy:
+        raise ValueError("temperature changes the entropy alone, so it needs entropy")
     inputs, out = Path(inputs), Path(out)
     released = weights or Path(run_folder).suffix == ".safetensors"
     load = load_released if released else load_model

@@ -15,7 +15,7 @@ from buarl.capsule import read_capsule
 from buarl.evaluation.calibration import HIGHEST, LOWEST
 
 Temperature = float | Literal["run"]
-"""A number above 0, or "run": the one that the run fitted on validation images at its end."""
+"""A number in 0.05 to 20, or "run": the one that the run fitted on validation images last."""
 
 
 class Tempered(nn.Module):
@@ -59,9 +59,4 @@ def temperature_of_run(folder: Path) -> float:
             f"{folder}: kept no temperature, as it was trained without `watch_run` or has no "
             "validation volumes; give a number instead of run"
         )
-    last = [row for row in rows if (row["stage"], row["step"]) == _place(rows[-1])]
-    return next((row["temperature"] for row in last if row["temperature"] != 1), 1.0)
-
-
-def _place(row: dict) -> tuple[str, int]:
-    return row["stage"], row["step"]
+    return rows[-1]["temperature"]  # of every moment first as trained, then at the fitted one

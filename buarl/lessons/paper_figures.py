@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +15,12 @@ from buarl.data.text import read_text
 from buarl.entropy import entropy_of_probs
 from buarl.evaluation.evaluate import predict_volume
 from buarl.evaluation.predict import predict_probs
-from buarl.evaluation.score import require_same_data
 from buarl.figures import captions, plots, pseudo_labels, surfaces, undecided
 from buarl.figures.views import around, planes, unlabeled_views
 from buarl.lessons.demo import unlabeled_slice
 from buarl.lessons.trained import after_stage, lesson_row, trained
-from buarl.training.checkpoint import load_state, write_atomic
+from buarl.training.checkpoint import write_atomic
 from buarl.training.config import Config, Experiment, config_for
-from buarl.training.run import load_run, stage_checkpoint
-from buarl.training.state import load_weights
 
 COMPARED = {  # Fig. 3 and 4: title -> row of the lessons
     "Mean Teacher": "Mean Teacher",
@@ -78,38 +74,6 @@ def paper_figures(source: Source, *, progress: bool = False) -> dict[str, Drawn]
     return draw_figures(source, compared, teachers, main="BCP", bars="Mean Teacher")
 
 
-def figures_of_runs(
-    compared: Mapping[str, Path], teachers: Mapping[str, Path], root: Path | None = None
-) -> dict[str, Drawn]:
-    """Draw the paper's figures from finished runs.
-
-    Args:
-        compared: Per title a run folder, for Fig. 3 or 4; Fig. 1 and 5 are drawn from the first.
-        teachers: Per title a run folder of BCP, for Fig. 6: those without URL first, then with the
-            higher percentile first. What the student was after the first stage is drawn.
-        root: Where the data lie, if they have moved.
-    Returns:
-        As `draw_figures` does.
-    Raises:
-        ValueError, DataError: as `load_run`; or runs of different data.
-    """
-    ours = {}
-    for title, folder in compared.items():
-        row, source, method = load_run(folder, root)
-        require_same_data(folder, source)
-        ours[title] = Trained(row, config_for(row), method.student)
-    after = {}
-    for title, folder in teachers.items():
-        row, _, method = load_run(folder, root)
-        load_weights(method, path := stage_checkpoint(folder, 0, method), load_state(path))
-        after[title] = Trained(row, config_for(row), method.student)
-    kinds = {(each.row.source, each.row.labeled) for each in (*ours.values(), *after.values())}
-    if len(kinds) != 1:
-        raise ValueError(f"all runs must be of one data set and number of labels, got {kinds}")
-    first = next(iter(ours))
-    return draw_figures(source, ours, after, main=first, bars=first)
-
-
 def draw_figures(
     source: Source,
     compared: Mapping[str, Trained],
@@ -138,8 +102,8 @@ def draw_figures(
         name: (drawn, [compared[main]])
         for name, drawn in _fig1_and_5(compared[main], source).items()
     }
-    with suppress(ValueError):  # no such pixels: two classes, or a network that gets none right
-        found["fig1_bars"] = _fig1_bars(compared[bars], source), [compared[bars]]
+    if (drawn := _fig1_bars(compared[bars], source)) is not None:
+        found["fig1_bars"] = drawn, [compared[bars]]
     found["fig3_predictions"] = _fig3(compared, source), [*compared.values()]
     if teachers:
         found["fig6_pseudo_labels"] = _fig6(teachers, source), [*teachers.values()]
@@ -156,10 +120,10 @@ def _from(*networks: Trained) -> str:
     return captions.of_run(networks[0].row, *most_stages_first)
 
 
-def _fig1_and_5(trained: Trained, source: Source) -> dict[str, Drawn]:
+def _fig1_and_5(one: Trained, source: Source) -> dict[str, Drawn]:
     """A student on an unlabeled slice: its errors, its entropy, and three cuts of it."""
-    image, label = unlabeled_slice(source, trained.config)
-    probs = predict_probs(trained.student, image[None])  # (1, C, H, W)
+    image, label = unlabeled_slice(source, one.config)
+    probs = predict_probs(one.student, image[None])  # (1, C, H, W)
     entropy = entropy_of_probs(probs)[0].numpy()
     guess = probs.argmax(1)[0].numpy()
     errors = plots.errors_beside_uncertainty(image, label, guess, entropy, source.class_names)
@@ -175,14 +139,20 @@ def _fig1_and_5(trained: Trained, source: Source) -> dict[str, Drawn]:
     }
 
 
-def _fig1_bars(trained: Trained, source: Source) -> Drawn:
-    """A pixel that a student is sure of, and the one that hovers most between classes."""
-    images, labels = unlabeled_views(source, trained.config, SLICES)
-    probs = predict_probs(trained.student, images).numpy()
-    places = {
-        "(c) a reliable pixel": undecided.most_reliable(probs, labels),
-        "(d) an unreliable one": undecided.most_undecided(probs),
-    }
+def _fig1_bars(one: Trained, source: Source) -> Drawn | None:
+    """A pixel that a student is sure of, and the one that hovers most between classes.
+
+    None where there are no such pixels: with two classes, or of a network that gets none right.
+    """
+    images, labels = unlabeled_views(source, one.config, SLICES)
+    probs = predict_probs(one.student, images).numpy()
+    try:
+        places = {
+            "(c) a reliable pixel": undecided.most_reliable(probs, labels),
+            "(d) an unreliable one": undecided.most_undecided(probs),
+        }
+    except ValueError:
+        return None
     names = source.class_names
     figure = undecided.pixels_and_places(images, probs.argmax(1), places, names)
     said = captions.of_places(places, names)

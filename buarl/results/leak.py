@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from buarl.capsule import VALIDATION, read_table
 from buarl.data.source import SOURCES, Source
 from buarl.evaluation.protocols import Validated, read_validated
 from buarl.results.table import markdown_table
@@ -106,6 +107,13 @@ def leak_of_run(folder: Path) -> dict[str, float]:
     """
     source = read_run(folder)["experiment"]["source"]
     validated = read_validated(folder)
+    kept = {(line.stage, line.step) for line in validated}
+    for row in read_table(Path(folder) / VALIDATION, ("stage", "step")):
+        if (row["stage"], row["step"]) not in kept:
+            raise ValueError(
+                f"{folder}: step {row['step']} was validated by a version that kept no Dice of "
+                "single volumes, so a choice among all checkpoints cannot be repeated"
+            )
     return leak(validated, {line.case: patient_of(source, line.case) for line in validated})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
             entries.append({"name": name, **read_measured(path, split=split)})
         except (ValueError, OSError) as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-    entries = _same_contents(_newest(entries, left_out), left_out)
+    entries = _newest(_same_contents(entries, left_out), left_out)
     return _same_cases(entries, left_out)
 
 
@@ -163,20 +164,31 @@ def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str
 
 
 def _same_contents(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
-    """Leave out runs whose data have the names of others' and hold something else."""
-    kept: list[dict[str, Any]] = []
+    """Leave out runs whose data have the names of others' and hold something else.
+
+    Right is what most runs of a data set agree with; runs that do not know what their data held
+    agree with all.
+    """
+    usual = {}
+    for source in {entry["experiment"]["source"] for entry in entries}:
+        held = Counter(
+            json.dumps(said_contents(entry["data"]), sort_keys=True)
+            for entry in entries
+            if entry["experiment"]["source"] == source
+        )
+        known = [(json.loads(text), count) for text, count in held.items()]
+        usual[source] = max(
+            (contents for contents, _ in known if contents),
+            key=lambda one: sum(n for other, n in known if first_other(one, other) is None),
+            default={},
+        )
+    kept = []
     for entry in entries:
-        for other in kept:
-            if other["experiment"]["source"] != entry["experiment"]["source"]:
-                continue
-            if name := first_other(*(said_contents(each["data"]) for each in (other, entry))):
-                left_out.append(
-                    f"{entry['name']}: {name} of its data has one name and other contents in those "
-                    f"of {other['name']}"
-                )
-                break
-        else:
+        other = first_other(usual[entry["experiment"]["source"]], said_contents(entry["data"]))
+        if other is None:
             kept.append(entry)
+        else:
+            left_out.append(f"{entry['name']}: {other} of its data holds else than in other runs")
     return kept
 
 

@@ -153,7 +153,8 @@ def ledger_page(results: Path, ceilings: Mapping[str, str] | None = None) -> str
         title = head.partition(",")[0]  # "## ACDC"
         kept = old.partition(title)[2].partition("### Ceiling\n\n")[2].partition("\n## ")[0].strip()
         rows = ledger_rows(source)
-        table = ledger_table(rows, ledger, [name for name in rows if runs_of(rows[name], seeds)])
+        below = [name for name in rows if name in spread_table({name: rows[name]}, seeds)]
+        table = ledger_table(rows, ledger, below)
         parts.append(f"{head}\n{table}\n\n### Ceiling\n\n{given.get(source, kept)}\n")
     rows = {name: row for source in ROWS for name, row in ledger_rows(source).items()}
     parts += [_quick(seeds), f"{SPREAD}\n{spread_table(rows, seeds)}\n"]

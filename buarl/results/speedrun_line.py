@@ -79,7 +79,9 @@ def machine_of(environment: Environment) -> str:
     if kind == "cuda":
         return str(environment.get("gpu") or "unknown GPU")
     machine = str(environment.get("machine") or "unknown machine")
-    return machine if kind == "cpu" else f"{machine}, {kind}"
+    if kind != "cpu":
+        return f"{machine}, {kind}"
+    return ", ".join([machine, *filter(None, [environment.get("processor")])])
 
 
 def check_one_machine(out: Path, seeds: Sequence[tuple[str, Environment]]) -> None:
@@ -93,11 +95,18 @@ def check_one_machine(out: Path, seeds: Sequence[tuple[str, Environment]]) -> No
     """
     for words, environment in seeds[1:]:
         first, other = machine_of(seeds[0][1]), machine_of(environment)
-        if (kind_of(seeds[0][1]), first) != (kind_of(environment), other):
+        if not _same_machine(seeds[0][1], environment):
             raise ValueError(
                 f"{out}: all seeds must be trained on one machine, but {seeds[0][0]} on {first} "
                 f"and {words} on {other}; go on where the first was trained, or in a new folder"
             )
+
+
+def _same_machine(a: Environment, b: Environment) -> bool:
+    """Processors count where both runs name theirs; early runs do not."""
+    if not (a.get("processor") and b.get("processor")):
+        a, b = {**a, "processor": None}, {**b, "processor": None}
+    return (kind_of(a), machine_of(a)) == (kind_of(b), machine_of(b))
 
 
 def line_of(

@@ -184,15 +184,10 @@ def _verdict(
         why += f" of the {LEAST_SEEDS} that it takes"
     elif word == "holds" and high < claim.gain / 2:
         why += ", though below half the printed gain"
-    if (places := [_machines(group) for group in (better, other)]) and places[0] != places[1]:
-        why += f"; trained on {places[0]} and {places[1]}"
+    places = [{machine_of(run["environment"]) for run in group} for group in (better, other)]
+    if places[0] != places[1]:
+        why += f"; trained on {' and '.join(' or '.join(sorted(each)) for each in places)}"
     return Verdict(claim, reading, word, why, found, names)
-
-
-def _machines(group: Sequence[Mapping[str, Any]]) -> str:
-    """Where runs were trained: the same seed ends elsewhere on another kind of processor."""
-    kinds = (machine_of(run["environment"]) for run in group)
-    return " or ".join(dict.fromkeys(kind.removeprefix("Linux x86_64, ") for kind in kinds))
 
 
 RULE = (

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from buarl.data.source import Source, open_source
-from buarl.evaluation.protocols import BEST, Selection, score_selected
+from buarl.evaluation.protocols import BEST, score_selected
 from buarl.evaluation.score import score_run
 from buarl.evaluation.watch import watch_run
 from buarl.methods.base import Method, Step
@@ -150,12 +150,7 @@ def train_and_score(
         shutil.rmtree(folder)
     begun = (folder / "run.json").is_file()
     lender = None if begun or len(config.stages) < 2 else _lender(out, name, chain)
-    selection = None
-    if plan.validate != 0:
-        selection = Selection(source, config, folder, every=plan.validate)
-    watch = watch_run(source, config, folder)
-    if selection is not None:
-        watch.callbacks.append(selection)
+    watch = watch_run(source, config, folder, validate=plan.validate)
     callback: Callback = Progress(folder, watch)
     run_experiment(
         row,
@@ -168,7 +163,7 @@ def train_and_score(
     )
     watch.finish()
     score_run(folder, source.root, split=plan.split, device=plan.device)
-    if selection is not None:
+    if plan.validate != 0:
         score_selected(folder, source.root, split=plan.split, device=plan.device)
     add_to_ledger(out, name, folder, split=plan.split)
 

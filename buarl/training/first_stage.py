@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from buarl.data.contents import Contents, first_other, said_contents
+from buarl.data.contents import check_contents
 from buarl.methods import Method
 from buarl.training.loop import CHECKPOINT
 from buarl.training.run_folder import read_run, stage_checkpoint
@@ -53,7 +53,7 @@ def stage_end(folder: Path, description: dict[str, Any], method: Method) -> Path
     theirs = read_run(folder)
     parts = [{"first stage": first_stage(run)} for run in (description, theirs)]
     check_same(folder, *parts, ("first stage",))
-    check_contents(folder, theirs, description["data"]["contents"])
+    check_contents(folder, theirs["data"], description["data"]["contents"])
     return stage_checkpoint(folder, 0, method)
 
 
@@ -83,22 +83,6 @@ def check_lent(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any] | Non
             f"{out}: this run begins from {then['run']}/{then['file']} (sha256 "
             f"{then['sha256'][:12]}), "
             + ("which must be named: pretrained" if now is None else "which is another file now")
-        )
-
-
-def check_contents(folder: Path, run: Mapping[str, Any], now: Contents) -> None:
-    """Stop where the files of a run's data have their names and hold something else.
-
-    Args:
-        folder: The run folder. run: Its `run.json`; an early one does not know what its data held.
-        now: What the data at hand hold, see `contents_of`.
-    Raises:
-        ValueError: the first sample that differs.
-    """
-    if (name := first_other(said_contents(run["data"]), now)) is not None:
-        raise ValueError(
-            f"{folder}: was trained on other data than those at hand; {name} has the same name "
-            "and holds something else (prepared, turned or labeled otherwise)"
         )
 
 

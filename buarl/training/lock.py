@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LOCK, OWNER = ".lock", ".owner.json"
+GRACE = 2.0  # seconds; an owner has said its name long before
+NAMED = 0.1  # seconds; the name may be that of a killed process, and the lock that of a looker
 
 
 @contextmanager
@@ -26,13 +29,11 @@ def owned(folder: Path) -> Iterator[None]:
     """
     folder = Path(folder)
     lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not _acquired(lock, folder):
         raise ValueError(
             f"{folder}: another process trains into this folder ({_owner(folder)}); wait for it, "
             "stop it, or choose another folder"
-        ) from None
+        )
     try:
         owner = {
             "process": os.getpid(),
@@ -57,13 +58,26 @@ def trained_by(folder: Path) -> str | None:
         return None
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return _owner(folder)
+        if not _acquired(lock, folder):
+            return _owner(folder)
     except OSError:  # a folder that can only be read: nobody trains there either
         return None
     lock.release()
     return None
+
+
+def _acquired(lock: FileLock, folder: Path) -> bool:
+    """Whether the lock could be had; one that only looks holds it for a moment and says no name."""
+    begun = time.monotonic()
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            return True
+        except Timeout:
+            patience = NAMED if (folder / OWNER).is_file() else GRACE
+            if time.monotonic() - begun > patience:
+                return False
+        time.sleep(0.005)
 
 
 def _owner(folder: Path) -> str:

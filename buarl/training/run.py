@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from buarl.capsule import HISTORY
-from buarl.data.contents import contents_of
+from buarl.data.contents import check_contents, contents_of
 from buarl.data.source import Source
 from buarl.fast.memory import peak_mib
 from buarl.outside import Code
@@ -23,7 +23,6 @@ from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.devices import Devices, NotStarted, PeerLost, started
 from buarl.training.engine import Engine, Precision, choose_engine
 from buarl.training.first_stage import (
-    check_contents,
     check_lent,
     check_same,
     first_stage,
@@ -186,7 +185,7 @@ def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None
     """Check that the run to resume is the one at hand."""
     begun = without_removed_precision(out, read_run(out), precision)
     check_same(out, description, begun, ("experiment", "config"))
-    check_contents(out, begun, description["data"]["contents"])
+    check_contents(out, begun["data"], description["data"]["contents"])
     check_lent(out, begun, description.get("pretrained"))
 
 

@@ -238,7 +238,9 @@ def stage_checkpoint(out: Path, stage: int, method: Method) -> Path:
     """
     run, path = read_run(out), Path(out) / f"{method.stages()[stage].name}.pt"
     if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint; has that run finished its first stage?")
+        lender = run.get("pretrained")
+        why = f"it began from {lender['run']}" if lender else "has it finished its first stage?"
+        raise ValueError(f"{path}: no such checkpoint of that run; {why}")
     state = load_state(path)
     require_run(path, state, fingerprint(run))
     if list(state.get("position") or ()) != [stage + 1, 0]:

@@ -1,0 +1,76 @@
+"""The paper's figures, drawn of finished runs instead of the lessons' networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from buarl.data.source import Source
+from buarl.evaluation.score import require_same_data
+from buarl.lessons.paper_figures import Drawn, Trained, draw_figures
+from buarl.methods import Method
+from buarl.outside import Code
+from buarl.training.checkpoint import load_state
+from buarl.training.config import config_for
+from buarl.training.run import load_run, stage_checkpoint
+from buarl.training.state import load_weights
+
+
+def figures_of_runs(
+    compared: Mapping[str, Path],
+    teachers: Mapping[str, Path],
+    root: Path | None = None,
+    code: Code = (),
+) -> dict[str, Drawn]:
+    """Draw the paper's figures from finished runs of one data set, preset and seed.
+
+    Args:
+        compared: Per title a run folder, for Fig. 3 or 4; Fig. 1 and 5 are drawn from the first.
+        teachers: Per title a run folder of BCP, for Fig. 6: those without URL first, then with the
+            higher percentile first. What the student was after the first stage is drawn.
+        root: Where the data lie, if they have moved.
+        code: What the runs may use from outside the package, see `load_run`.
+    Returns:
+        As `draw_figures` does.
+    Raises:
+        ValueError, DataError: as `load_run`; no run, runs that differ in data, labeled patients,
+            preset, seed or image size, or a teacher whose first stage another run lent.
+    """
+    ours = {title: _opened(folder, root, code) for title, folder in compared.items()}
+    first = {title: _opened(folder, root, code) for title, folder in teachers.items()}
+    if not ours:
+        raise ValueError("figures need at least one run, got none")
+    facts = [_facts(*run) for run in (*ours.values(), *first.values())]
+    for found in facts:
+        for key, value in found.items():
+            if value != facts[0][key]:
+                raise ValueError(
+                    f"runs of one figure must agree in {key}, got {facts[0][key]} and {value}"
+                )
+    after = {}
+    for title, (trained, _, method) in first.items():
+        path = stage_checkpoint(teachers[title], 0, method)
+        load_weights(method, path, load_state(path))
+        after[title] = trained._replace(student=method.student)
+    networks = {title: trained for title, (trained, _, _) in ours.items()}
+    main = next(iter(ours))
+    return draw_figures(ours[main][1], networks, after, main=main, bars=main)
+
+
+def _opened(folder: Path, root: Path | None, code: Code) -> tuple[Trained, Source, Method]:
+    row, source, method = load_run(folder, root, code)
+    require_same_data(folder, source)
+    return Trained(row, config_for(row, code), method.student), source, method
+
+
+def _facts(trained: Trained, source: Source, method: Method) -> dict[str, Any]:
+    """What a caption says of all networks at once."""
+    row, config = trained.row, trained.config
+    return {
+        "data": (source.name, source.root.resolve()),
+        "labeled patients": (row.labeled, config.labeled_draw),
+        "preset": row.preset,
+        "seed": row.seed,
+        "image size": tuple(config.image_size),
+    }

@@ -365,6 +365,19 @@ def test_what_five_seeds_of_quick_reached_is_what_their_files_say():
     ]
 
 
+def test_what_three_labeled_patients_reached_is_what_its_file_says():
+    entry = json.loads((HOME / "results/road/quick_bcp_3_labeled_1337.json").read_text())
+    parts = ("", "_teacher", "_probs", "_teacher_probs")
+    dice = [f"{entry['scores'][f'metrics_val{part}']['dice']:.3f}" for part in parts]
+    minutes = f"{sum(entry['seconds'].values()) / 60:.0f}"
+    stage_1 = [row["dice"] for row in entry["curve"] if row["stage"] == "pretrain"][-1]
+    quick = words("docs/quick.md")
+    assert f"all else as above: {', '.join(dice[:3])} and {dice[3]} in the columns" in quick
+    assert f"in {minutes} minutes. After stage 1 it had {stage_1:.3f};" in quick
+    assert f"| {' | '.join([*dice, minutes])} | 1 |" in words("results/road/README.md")
+    assert entry["experiment"]["labeled"] == 3
+
+
 def test_what_longer_and_ruled_runs_of_quick_reached_is_what_their_files_say():
     """One seed each on one machine; minutes are those of the clock."""
     road, cells, labels, probs = HOME / "results" / "road", {}, {}, {}

@@ -133,13 +133,19 @@ def draw_acdc(root: str) -> None:
 
 
 def draw_runs(root: str, runs: Path) -> None:
-    """Fig. 3 and 6 of ACDC from finished runs; the other pictures and captions stay."""
+    """Fig. 3 and 6 of ACDC from finished runs; the other pictures and captions stay.
+
+    Fig. 6 stays too where not all of its runs are there.
+    """
     source, folder = open_source("acdc", root), FIGURES / "acdc"
     compared, teachers = (
         {title: runs / name for title, name in names.items()} for names in (RUNS, FIRST_STAGES)
     )
+    if not all(path.is_dir() for path in teachers.values()):
+        teachers = {}
     found = figures_of_runs(compared, teachers, Path(root))
-    drawn = {name: found[name] for name in ("fig3_predictions", "fig6_pseudo_labels")}
+    names = ("fig3_predictions", "fig6_pseudo_labels")
+    drawn = {name: found[name] for name in names if name in found}
     about, said = read_captions(folder / "captions.md")
     said |= save_all(drawn, folder, f"Made from {source.licence}.")
     write_captions(folder / "captions.md", said, about)

@@ -365,6 +365,19 @@ def test_what_five_seeds_of_quick_reached_is_what_their_files_say():
     ]
 
 
+def test_the_precisions_on_their_page_are_the_committed_runs():
+    page, results = words("results/precision/README.md"), HOME / "results"
+    for title, files, count in (
+        ("fp32", "seeds/bcp_13??.json", 5),
+        ("bf16", "precision/bcp_bf16_13??.json", 4),
+        ("no machine was a fifth faster with it", "seeds/bcp_bf16_backward_13??.json", 3),
+    ):
+        entries = [json.loads(path.read_text()) for path in results.glob(files)]
+        assert len(entries) == count
+        written = spread_of([entry["summary"]["dice"] for entry in entries])
+        assert f"{title} | {written} | 1337 - {1336 + count} |" in page
+
+
 def test_what_three_labeled_patients_reached_is_what_its_file_says():
     entry = json.loads((HOME / "results/road/quick_bcp_3_labeled_1337.json").read_text())
     parts = ("", "_teacher", "_probs", "_teacher_probs")

@@ -24,7 +24,8 @@ from buarl.results.ledger import (
     read_ledger,
     spread_table,
 )
-from buarl.results.measured import read_results
+from buarl.results.measured import read_results, runs_of
+from buarl.results.rows import rows_of
 from buarl.results.speedrun import p_of_target
 from buarl.results.statistics import compare
 from buarl.results.verdicts import judge, verdicts
@@ -376,6 +377,31 @@ def test_the_precisions_on_their_page_are_the_committed_runs():
         assert len(entries) == count
         written = spread_of([entry["summary"]["dice"] for entry in entries])
         assert f"{title} | {written} | 1337 - {1336 + count} |" in page
+
+
+def test_what_the_rules_add_under_quick_is_what_the_committed_runs_say():
+    found = read_results(HOME / "results")
+    rows = {row.name: row for row in rows_of("3", preset="quick", readings=["voxel"])}
+    plain, ruled = (runs_of(rows[n].experiment, found.entries) for n in ("BCP", "URL + CRL"))
+    assert [len(plain), len(ruled)] == [5, 5]
+    pairs = compare(plain, ruled)
+    low, high, mean = (100 * value for value in (pairs.low, pairs.high, pairs.mean))
+    written = spread_of([run["summary"]["dice"] for run in ruled])
+    added = f"{mean:+.2f}".replace("-0.00", "0.00")
+    gain = f"{added} points over plain BCP, 95 % interval {low:+.2f} to {high:+.2f}"
+    for page in ("docs/results.md", "docs/quick.md"):
+        assert written in words(page)
+        assert gain in words(page)
+        assert f"**{judge(low, high, 1.56, 5)}** by the rule" in words(page)
+    assert f"{written}: {added} points, {low:+.2f} to {high:+.2f}**" in words("README.md")
+    better = sum(pairs.differences.mean(1) > 0)
+    each = {5: "all five", 4: "four of five", 3: "three of five"}[better]
+    assert f"with {each} of them: {added}" in words("docs/results.md")
+    first = compare(plain[:3], ruled[:3])  # what was seen before two more were begun
+    assert (
+        f"{100 * first.mean:+.2f}, {100 * first.low:+.2f} to {100 * first.high:+.2f}, undecided"
+        in (words("docs/results.md"))
+    )
 
 
 def test_what_three_labeled_patients_reached_is_what_its_file_says():

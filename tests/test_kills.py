@@ -19,7 +19,7 @@ import pytest
 import torch
 from tiny import PRESET, write_tiny
 
-from buarl.capsule.parts import CASES, PARTS
+from buarl.capsule.parts import PARTS
 from buarl.commands.main import main
 from buarl.methods import METHODS
 from buarl.training import checkpoint
@@ -118,9 +118,6 @@ def assert_same_end(out, straight):
     for name, optimizer in theirs["optimizers"].items():  # the learning rate is set at every step
         assert same(ours["optimizers"][name]["state"], optimizer["state"]), name
     for name in PARTS:
-        if name == CASES:  # `buarl plan` alone writes it
-            assert not (out / name).exists()
-            continue
         assert (out / name).read_bytes() == (straight / name).read_bytes(), name
     assert read_run(out)["finished"]
     assert not list(out.glob(".*.new"))  # what killed writers left

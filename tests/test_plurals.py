@@ -49,7 +49,7 @@ WORDS = [
 FOLLOWS = re.compile(rf" ({'|'.join(WORDS)})\b")
 NEVER_ONE = {  # file: what stands there and cannot be one, or is a share
     "copy_paste.py": ["MOST_VOXELS", "len(spatial)"],
-    "data/batches.py": ["source.rank"],
+    "data/checked.py": ["source.rank"],
     "data/h5.py": ["CHUNK_BYTES", "rank"],
     "data/limits.py": ["MAX_VOXELS", "MAX_BYTES", "declared"],
     "data/resample.py": ["array.ndim"],

@@ -25,8 +25,7 @@ class Speedrun:
     out: Path
     """Folder of the runs; the same command goes on where it was interrupted."""
     track: Literal["acdc7", "la8", "acdc_fewest", "phantom"] = "phantom"
-    """acdc7 and la8: Dice 0.85 with 7 labeled patients or 8 labeled scans, in the shortest time;
-    acdc_fewest: with as few labeled patients as you can; phantom: to try it."""
+    """Dice 0.85 with 7 patients, 8 scans, or the fewest that you can; phantom: to try it."""
     labeled: int | None = None
     """Labeled patients, on the track acdc_fewest alone."""
     root: Path | None = None

@@ -7,10 +7,11 @@ while it writes. Nothing here leaves half a result behind under the final name.
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TypeVar
 
 from filelock import FileLock
@@ -89,10 +90,14 @@ def built_beside(root: Path) -> Iterator[Path]:
     >>> folder.cleanup()
     """
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
-        built = Path(scratch) / "built"
+    scratch = root.parent / f".{root.name}-{token_hex(4)}"
+    built = scratch / "built"
+    try:  # around the making too: a signal may come between two lines
+        scratch.mkdir(mode=0o700)
         built.mkdir()
         yield built
         if root.exists():
             root.rmdir()  # renaming onto an empty folder is not portable
         built.rename(root)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

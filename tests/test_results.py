@@ -9,6 +9,7 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pytest
 from tiny import PRESET, write_tiny
 
@@ -395,13 +396,28 @@ def test_what_the_rules_add_under_quick_is_what_the_committed_runs_say():
         assert f"**{judge(low, high, 1.56, 5)}** by the rule" in words(page)
     assert f"{written}: {added} points, {low:+.2f} to {high:+.2f}**" in words("README.md")
     better = sum(pairs.differences.mean(1) > 0)
-    each = {5: "all five", 4: "four of five", 3: "three of five"}[better]
-    assert f"with {each} of them: {added}" in words("docs/results.md")
+    number = {2: "two", 3: "three"}
+    each = f"with {number[better]} of them and less with {number[5 - better]}: {gain}"
+    for page in ("docs/results.md", "docs/quick.md"):
+        assert each in words(page)
     first = compare(plain[:3], ruled[:3])  # what was seen before two more were begun
-    assert (
-        f"{100 * first.mean:+.2f}, {100 * first.low:+.2f} to {100 * first.high:+.2f}, undecided"
-        in (words("docs/results.md"))
+    seen = f"{100 * first.mean:+.2f}, {100 * first.low:+.2f} to {100 * first.high:+.2f}"
+    spreads = [f"{100 * each.seed_spread:.2f}" for each in (first, pairs)]
+    ended = [f"{-100 * value:.1f}" for value in pairs.differences.mean(1)[3:]]
+    page = words("docs/results.md")
+    assert f"it had been {seen}, undecided" in page
+    assert f"p = {first.p:.3f} over patients" in page
+    assert f"ended {' and '.join(ended)} points below plain BCP" in page
+    assert f"was {spreads[0]} points, from five it is {spreads[1]}." in page
+    lesson = " ".join(
+        cell["source"]
+        for cell in nbformat.read(HOME / "notebooks/15_does_it_hold.ipynb", 4).cells
+        if cell["cell_type"] == "markdown"
     )
+    for said in (f"the mean was {seen.split(',')[0]} points", f"gave p = {first.p:.3f}"):
+        assert said in lesson
+    assert f"lie {spreads[0]} points apart; five say {spreads[1]}" in lesson
+    assert f"ended {' and '.join(ended)} points *below*" in lesson
 
 
 def test_what_three_labeled_patients_reached_is_what_its_file_says():

@@ -20,9 +20,10 @@ from buarl.commands.main import main
 from buarl.data.source import open_source
 from buarl.results import speedrun
 from buarl.results.speedrun import COLUMNS, TRACKS, Entry, p_of_target, run_speedrun, yardstick
-from buarl.results.speedrun_line import Seed, check_one_machine, line_of, machine_of
+from buarl.results.speedrun_line import Seed, check_one_machine, line_of
 from buarl.results.speedrun_rules import track_of
 from buarl.training.config import Experiment
+from buarl.training.environment import machine_of
 
 PAGE = (Path(__file__).parent.parent / "results" / "speedrun.md").read_text(encoding="utf-8")
 SMALL = {"steps": 2, "image_size": [32, 32], "width": 2, "labeled_batch": 2}

@@ -153,7 +153,7 @@ def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
 
 def _facts(group: Group) -> str:
     """What the runs of a group have in common, and what differs among them."""
-    from buarl.results.speedrun_line import machine_of
+    from buarl.training.environment import machine_of
 
     rows = [run["experiment"] for run in group]
     where = [run["environment"] for run in group]

@@ -41,7 +41,7 @@ def figures_of_runs(
     first = {title: _opened(folder, root, code) for title, folder in teachers.items()}
     if not ours:
         raise ValueError("figures need at least one run, got none")
-    facts = [_facts(*run) for run in (*ours.values(), *first.values())]
+    facts = [_facts(one, source) for one, source, _ in (*ours.values(), *first.values())]
     for found in facts:
         for key, value in found.items():
             if value != facts[0][key]:
@@ -64,7 +64,7 @@ def _opened(folder: Path, root: Path | None, code: Code) -> tuple[Trained, Sourc
     return Trained(row, config_for(row, code), method.student), source, method
 
 
-def _facts(trained: Trained, source: Source, method: Method) -> dict[str, Any]:
+def _facts(trained: Trained, source: Source) -> dict[str, Any]:
     """What a caption says of all networks at once."""
     row, config = trained.row, trained.config
     return {

@@ -25,12 +25,9 @@ from buarl.outside import Code
 from buarl.results.speedrun_line import (
     COLUMNS,
     MOST_P,
-    Environment,
     Seed,
     check_one_machine,
-    kind_of,
     line_of,
-    machine_of,
     p_of_target,
 )
 from buarl.results.speedrun_rules import (
@@ -43,7 +40,8 @@ from buarl.results.speedrun_rules import (
     track_of,
 )
 from buarl.training.engine import choose_engine
-from buarl.training.run import environment, read_run, run_experiment
+from buarl.training.environment import Environment, environment, kind_of, machine_of
+from buarl.training.run import read_run, run_experiment
 from buarl.training.seconds import seconds_of
 
 MOST_SEEDS = max(track.needed("cuda") for track in TRACKS.values())

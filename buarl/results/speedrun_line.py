@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from scipy import stats
 
 from buarl.results.speedrun_rules import TRACKS, Entry
+from buarl.training.environment import Environment, kind_of, machine_of, same_machine
 
 MOST_P = 0.01
 COLUMNS = (
     *("track", "row", "scored", "Dice", "seeds", "p", "reached", "minutes", "machine"),
     *("yardstick", "commit"),
 )
-Environment = Mapping[str, Any]
-"""What `run.json` says of where a run was trained."""
 
 
 class Seed(NamedTuple):
@@ -53,37 +52,6 @@ def p_of_target(dice: Sequence[float], target: float) -> float:
     return float(stats.ttest_1samp(dice, target, alternative="greater").pvalue)
 
 
-def kind_of(environment: Environment) -> str:
-    """The kind of device of a training: "cpu", "cuda" or "mps".
-
-    Args:
-        environment: Of its `run.json`. Early ones do not name the device; it was the GPU if any.
-
-    >>> kind_of({"device": "cuda:1", "gpu": "A100"}), kind_of({"gpu": None})
-    ('cuda', 'cpu')
-    """
-    default = "cuda" if environment.get("gpu") else "cpu"
-    return str(environment.get("device") or default).split(":")[0]
-
-
-def machine_of(environment: Environment) -> str:
-    """What must be alike in all seeds of a line: the GPU, or the processor where none was used.
-
-    Args:
-        environment: As in `kind_of`.
-
-    >>> machine_of({"device": "cpu", "gpu": "A100", "machine": "Linux x86_64, AVX2"})
-    'Linux x86_64, AVX2'
-    """
-    kind = kind_of(environment)
-    if kind == "cuda":
-        return str(environment.get("gpu") or "unknown GPU")
-    machine = str(environment.get("machine") or "unknown machine")
-    if kind != "cpu":
-        return f"{machine}, {kind}"
-    return ", ".join([machine, *filter(None, [environment.get("processor")])])
-
-
 def check_one_machine(out: Path, seeds: Sequence[tuple[str, Environment]]) -> None:
     """Refuse seeds of different machines: their minutes have no mean.
 
@@ -95,18 +63,11 @@ def check_one_machine(out: Path, seeds: Sequence[tuple[str, Environment]]) -> No
     """
     for words, environment in seeds[1:]:
         first, other = machine_of(seeds[0][1]), machine_of(environment)
-        if not _same_machine(seeds[0][1], environment):
+        if not same_machine(seeds[0][1], environment):
             raise ValueError(
                 f"{out}: all seeds must be trained on one machine, but {seeds[0][0]} on {first} "
                 f"and {words} on {other}; go on where the first was trained, or in a new folder"
             )
-
-
-def _same_machine(a: Environment, b: Environment) -> bool:
-    """Processors count where both runs name theirs; early runs do not."""
-    if not (a.get("processor") and b.get("processor")):
-        a, b = {**a, "processor": None}, {**b, "processor": None}
-    return (kind_of(a), machine_of(a)) == (kind_of(b), machine_of(b))
 
 
 def line_of(

@@ -21,10 +21,10 @@ from buarl.results.comparison import TOO_NARROW
 from buarl.results.measured import part_of, runs_of
 from buarl.results.printed import printed_row
 from buarl.results.rows import READING_NAMES, TableRow, rows_of
-from buarl.results.speedrun_line import machine_of
 from buarl.results.statistics import Comparison, compare
 from buarl.results.table import markdown_table
 from buarl.training.config import Experiment
+from buarl.training.environment import machine_of
 
 Word = Literal["holds", "refuted", "undecided", "not run"]
 LEAST_SEEDS = 3

@@ -17,9 +17,18 @@ import torch
 
 from buarl.commands.interruption import SIGNALS
 from buarl.commands.main import main
+from buarl.data.errors import DataError
 from buarl.data.source import open_source
 from buarl.results import speedrun
-from buarl.results.speedrun import COLUMNS, TRACKS, Entry, p_of_target, run_speedrun, yardstick
+from buarl.results.speedrun import (
+    COLUMNS,
+    TRACKS,
+    Entry,
+    Track,
+    p_of_target,
+    run_speedrun,
+    yardstick,
+)
 from buarl.results.speedrun_line import Seed, check_one_machine, line_of
 from buarl.results.speedrun_rules import track_of
 from buarl.training.config import Experiment
@@ -109,6 +118,15 @@ def test_on_the_track_of_the_fewest_the_row_says_how_many_are_labeled(capsys, tm
     ):
         assert main(["speedrun", "--track", track, "--out", str(tmp_path / "out"), *more]) == 2
         assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_labeled_patients_than_there_are_leave_no_folder_behind(
+    tmp_path, phantom, monkeypatch
+):
+    monkeypatch.setitem(TRACKS, "phantom", Track("phantom", None))
+    with pytest.raises(DataError, match="labeled must lie in 1 to"):
+        run_speedrun("phantom", Entry(replace(ROW, labeled=900)), phantom, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -92,6 +92,7 @@ def run_speedrun(
             does not have. All before the first step.
     """
     out, chosen = Path(out), track_of(track, entry, source, code)
+    source.split_labeled(entry.row.labeled)  # too many are told before anything is written
     where = choose_engine(device).device
     here = environment() | {"device": str(where)}
     folders = {seed: out / f"seed_{seed}" for seed in range(FIRST_SEED, FIRST_SEED + MOST_SEEDS)}

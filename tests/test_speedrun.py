@@ -33,6 +33,8 @@ from buarl.results.speedrun_line import Seed, check_one_machine, line_of
 from buarl.results.speedrun_rules import track_of
 from buarl.training.config import Experiment
 from buarl.training.environment import machine_of
+from buarl.training.run import read_run
+from buarl.training.seconds import seconds_of
 
 PAGE = (Path(__file__).parent.parent / "results" / "speedrun.md").read_text(encoding="utf-8")
 SMALL = {"steps": 2, "image_size": [32, 32], "width": 2, "labeled_batch": 2}
@@ -83,7 +85,7 @@ def line(dice, environments=None, **yardstick):
     """The line of made-up scores and places."""
     kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
     places = environments or [environment()] * len(dice)
-    seeds = [Seed(where, score, 1.0) for where, score in zip(places, dice, strict=True)]
+    seeds = [Seed(where, score, 40.0, 0.25) for where, score in zip(places, dice, strict=True)]
     return line_of("phantom", Entry(ROW), seeds, kept | yardstick)
 
 
@@ -103,9 +105,29 @@ def test_the_target_is_reached_by_all_seeds_and_a_p_below_a_hundredth(dice, reac
     assert tuple(found) == COLUMNS
 
 
+def test_minutes_of_training_and_of_scoring_stand_apart():
+    found = line([0.860, 0.861])
+    assert (found["minutes"], found["scoring"]) == ("40.0 (40.0 - 40.0)", "0.2")
+
+
+def test_the_scoring_of_a_seed_is_on_its_own_clock(tmp_path, phantom, monkeypatch):
+    scored, seeds = speedrun.score_run, []
+
+    def slow(*args, **how):
+        time.sleep(0.6)
+        return scored(*args, **how)
+
+    monkeypatch.setattr(speedrun, "score_run", slow)
+    monkeypatch.setattr(speedrun, "line_of", lambda track, entry, found, kept: seeds.extend(found))
+    run_speedrun("phantom", Entry(ROW), phantom, tmp_path / "run", seeds=1)
+    assert seeds[0].scoring >= 0.01  # minutes
+    run = read_run(tmp_path / "run" / "seed_1337")
+    assert seeds[0].minutes == sum(seconds_of(run, tmp_path / "run" / "seed_1337").values()) / 60
+
+
 def test_on_the_track_of_the_fewest_the_row_says_how_many_are_labeled(capsys, tmp_path, phantom):
     row = replace(ROW, source="acdc", labeled=2)
-    seeds = [Seed(environment(), 0.9, 1.0)]
+    seeds = [Seed(environment(), 0.9, 40.0, 0.25)]
     kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
     assert line_of("acdc_fewest", Entry(row), seeds, kept)["track"] == "acdc_fewest, 2 labeled"
     source = SimpleNamespace(name="acdc", rank=2, num_classes=4)

@@ -131,11 +131,13 @@ def _where_trained(
 
 
 def _scored(entry: Entry, folder: Path, root: Path, device: str, code: Code) -> Seed:
-    """Score a seed that is trained, and read where and how long that was."""
+    """Score a seed that is trained, on the clock, and read where and how long that was."""
     said = {"teacher": entry.teacher, "send_back": entry.send_back, "device": device}
+    begun = time.perf_counter()
     dice = summary(score_run(folder, root, **said, code=code).rows)["dice"]
+    scoring = (time.perf_counter() - begun) / 60
     run = read_run(folder)
-    return Seed(run["environment"], dice, sum(seconds_of(run, folder).values()) / 60)
+    return Seed(run["environment"], dice, sum(seconds_of(run, folder).values()) / 60, scoring)
 
 
 def _measured(where: torch.device, here: Environment) -> dict[str, Any]:

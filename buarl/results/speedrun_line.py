@@ -14,8 +14,8 @@ from buarl.training.environment import Environment, kind_of, machine_of, same_ma
 
 MOST_P = 0.01
 COLUMNS = (
-    *("track", "row", "scored", "Dice", "seeds", "p", "reached", "minutes", "machine"),
-    *("yardstick", "commit"),
+    *("track", "row", "scored", "Dice", "seeds", "p", "reached", "minutes", "scoring"),
+    *("machine", "yardstick", "commit"),
 )
 
 
@@ -26,11 +26,13 @@ class Seed(NamedTuple):
         environment: Of its `run.json`.
         dice: Mean over cases, then classes.
         minutes: Of training.
+        scoring: Minutes that scoring the checkpoint took when the line was made.
     """
 
     environment: Environment
     dice: float
     minutes: float
+    scoring: float
 
 
 def p_of_target(dice: Sequence[float], target: float) -> float:
@@ -99,6 +101,7 @@ def line_of(
         "p": f"{p:.3g}",
         "reached": f"{'yes' if enough else 'no'}, {target}",
         "minutes": f"{statistics.mean(minutes):.1f} ({min(minutes):.1f} - {max(minutes):.1f})",
+        "scoring": f"{statistics.mean(seed.scoring for seed in seeds):.1f}",
         "machine": _machine(environments, yardstick),
         "yardstick": _yardstick(environments, yardstick),
         "commit": _listed(environments, "commit"),

@@ -62,6 +62,23 @@ def test_the_page_fits_any_width_in_light_and_dark(browser, page, width, scheme)
         assert tab.errors == [] == tab.refused
 
 
+def test_a_phone_shows_the_dice_of_a_run_without_scrolling(browser, page):
+    with new_tab(browser, 390, 900) as tab:
+        tab.page.goto(page.as_uri())
+        table = tab.page.locator("main table").first
+        heads = table.locator("th").all_text_contents()
+        box = table.locator("th").nth(heads.index("Dice")).bounding_box()
+        assert box["x"] > 0
+        assert box["x"] + box["width"] < 390
+        line = table.locator("tbody tr").first.locator("td").all()
+        words = {
+            head
+            for head, cell in zip(heads, line, strict=True)
+            if cell.get_attribute("class") == "text"
+        }
+        assert words == {"run", "split", "data", "trained"}
+
+
 def test_the_scrubbers_of_both_runs_move(browser, page):
     with new_tab(browser) as tab:
         tab.page.goto(page.as_uri())

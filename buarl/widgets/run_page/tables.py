@@ -33,24 +33,25 @@ def run_title(run: Capsule) -> str:
 
 
 def runs_table(runs: Sequence[Capsule]) -> Table:
-    """One line a run: what, on what, how long, and its scores where it was evaluated.
+    """One line a run and evaluation: its scores, what it is of, how long it took, what it trained.
+
+    Scores stand next to the name, as a phone shows only the first columns.
 
     Args:
         runs: Capsules.
     """
-    lines = [["run", "trained", "data", "labeled", "seed", "steps", "min", "split"]]
-    lines[0] += COLUMNS.values()
+    lines = [["run", "split", *COLUMNS.values()]]
+    lines[0] += ["data", "labeled", "seed", "steps", "min", "trained"]
     for run in runs:
         steps = "+".join(str(stage["steps"]) for stage in run.run["config"]["stages"])
         minutes = sum(seconds_of(run.run, run.folder).values()) / 60
         labeled = run.row.get("labeled")
-        about = [run.name, run_title(run), f"{run.row['source']}, {run.row['preset']}"]
-        about += [str(labeled or "all"), str(run.seed), steps]
-        about += [f"{minutes:.1f}" if run.finished else "in training"]
+        about = [f"{run.row['source']}, {run.row['preset']}", str(labeled or "all"), str(run.seed)]
+        about += [steps, f"{minutes:.1f}" if run.finished else "in training", run_title(run)]
         for split, rows in run.metrics.items() or [("not evaluated", None)]:
             scores = _scores(rows) if rows else {}
             cells = [score_text(key, scores.get(key)) for key in COLUMNS]
-            lines.append([*about, split, *cells])
+            lines.append([run.name, split, *cells, *about])
     return lines
 
 

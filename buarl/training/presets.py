@@ -103,11 +103,11 @@ PRESETS: dict[str, Preset] = {
         schedule=OneCycle(),
         settings={"optimizer": Sgd(0.02), "strong_views": StrongViews()},
         variants={
-            3: {  # a first guess, not measured
-                "steps": (200, 1000),
+            3: {
+                "steps": (600, 1400),
                 "shrink": 2,
                 "standardise": True,
-                "settings": {"optimizer": Adam(0.004), "strong_views": StrongViews()},
+                "settings": {"optimizer": Sgd(0.03), "strong_views": StrongViews()},
             }
         },
     ),

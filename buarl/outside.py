@@ -80,6 +80,24 @@ def code_name(code: Callable[..., Any] | str) -> str:
     return _names(code)[0]
 
 
+def code_digests(code: Code) -> dict[str, str]:
+    """What the files held that code from outside was read from; what they import is not looked at.
+
+    Args:
+        code: What a caller allows.
+    Returns:
+        By name the first 12 hexadecimal digits of the file's SHA-256; "unknown" of what was written
+        in a notebook.
+    """
+    found = {}
+    for item in loaded(code):
+        file = getattr(sys.modules.get(item.__module__), "__file__", None)
+        known = file is not None and Path(file).is_file()
+        digest = sha256(Path(file).read_bytes()).hexdigest()[:12] if known else "unknown"
+        found[code_name(item)] = digest
+    return found
+
+
 def is_outside(name: object) -> bool:
     """Whether a name in a row means code from outside; names of the package have no colon.
 

@@ -204,13 +204,15 @@ def test_the_rule(low, high, gain, seeds, word):
 
 
 def test_every_claim_is_a_printed_gain():
-    assert len(CLAIMS) == 8 + 5 + 3 + 2 + 1
+    assert len(CLAIMS) == 8 + 5 + 3 + 3 + 2 + 2 + 1
     for claim in CLAIMS:
-        rows = (printed_row(claim.table, n, claim.labeled) for n in (claim.better, claim.other))
-        better, other = rows
+        better, other = (printed_row(*place, claim.labeled) for place in claim.places)
         assert claim.gain == better.dice - other.dice > 0
     gains = [round(claim.gain, 2) for claim in CLAIMS[:4]]
     assert gains == [12.44, 0.83, 2.54, 1.56]
+    over_bcp = {str(claim): round(claim.gain, 2) for claim in CLAIMS if claim.other_table}
+    assert list(over_bcp.values()) == [1.29, 1.44, 1.28, 1.26, 1.22]  # as the text has them
+    assert next(iter(over_bcp)) == "Table 4, 7 labeled: CRL on both over BCP of Table 3"
 
 
 def test_verdicts_come_from_runs_and_name_them(tmp_path):
@@ -233,7 +235,7 @@ def test_verdicts_come_from_runs_and_name_them(tmp_path):
     assert found[3, "URL", "BCP", "voxel"].word == "refuted"
     assert found[1, "Ours(BCP)", "BCP", "voxel"].word in ("holds", "not run")
     assert found[3, "URL + CRL", "BCP", "region"].word == "not run"
-    assert found[6, "weigh down", "remove", "voxel"].why == "not run: remove"
+    assert found[6, "weigh down", "remove", "voxel"].why == '"remove" not run'
     text = verdict_text(list(found.values()))
     assert "lies above 0" in text
     assert f"{sum(v.word == 'not run' for v in found.values())} not run" in text
@@ -255,9 +257,54 @@ def test_verdicts_print_with_the_rule_and_as_csv_with_one_head(capsys):
     assert "lies above 0; refuted: it lies below half the printed gain" in said
     assert main(["table", "verdicts", "--format", "csv"]) == 0
     head, *rows = list(csv.reader(capsys.readouterr().out.splitlines()))
-    assert head == ["claim", "reading", "printed gain", "verdict", "measured", "runs", "other_runs"]
-    assert len(rows) == 2 * len(CLAIMS)
-    assert {row[3] for row in rows} <= {"holds", "refuted", "undecided", "not run"}
+    facts = ["claim", "reading", "preset", "split", "protocol", "printed_gain", "verdict"]
+    assert head == [*facts, "mean", "low", "high", "seeds", "why", "runs", "other_runs"]
+    assert len(rows) == 2 * 2 * len(CLAIMS)  # readings, protocols
+    lines = [dict(zip(head, row, strict=True)) for row in rows]
+    assert {each["verdict"] for each in lines} <= {"holds", "refuted", "undecided", "not run"}
+    assert {each["protocol"] for each in lines} == {"honest", "paper"}
+    (region,) = (
+        each
+        for each in lines
+        if (each["claim"], each["reading"]) == ("Table 3, 7 labeled: URL + CRL over BCP", "region")
+        and each["protocol"] == "honest"
+    )
+    assert float(region["low"]) < float(region["mean"]) < float(region["high"]) < 0
+    assert (region["preset"], region["seeds"], region["verdict"]) == ("mini", "3", "refuted")
+
+
+def test_a_row_that_was_run_and_not_validated_is_not_called_not_run(tmp_path, capsys):
+    for seed in range(3):
+        put(tmp_path, f"bcp_{seed}", entry_of(replace(BCP, seed=seed), [0.7] * 4))
+        put(tmp_path, f"ours_{seed}", entry_of(replace(OURS, seed=seed), [0.71] * 4))
+    entries = read_results(tmp_path).entries
+    (found,) = (
+        each
+        for each in verdicts(entries, protocol="paper", readings=["voxel"])
+        if (each.claim.table, each.claim.better, each.claim.other) == (3, "URL + CRL", "BCP")
+    )
+    assert found.why == '"URL + CRL" run without validations; "BCP" run without validations'
+    assert main(["table", "3", "--runs", str(tmp_path), "--protocol", "paper"]) == 0
+    said = capsys.readouterr().out
+    assert "Run, but not evaluated under protocol paper: BCP; URL + CRL, voxel." in said
+    assert "Not run (5): URL, voxel;" in said
+
+
+def test_two_rows_of_a_table_are_judged_by_their_printed_gain(capsys):
+    assert main(["compare", "3:BCP", "3:URL + CRL, region"]) == 0
+    assert "printed gain +1.56 points: refuted (holds: the 95 % interval" in capsys.readouterr().out
+    assert main(["compare", "3:URL + CRL, region", "3:BCP"]) == 0  # nobody printed that
+    assert "printed gain" not in capsys.readouterr().out
+
+
+def test_an_installed_package_has_the_printed_cells_and_says_where_runs_are(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("buarl.commands.tables.RESULTS", tmp_path / "gone")
+    assert main(["table", "3", "--runs", str(tmp_path / "gone")]) == 0
+    said = capsys.readouterr()
+    assert "| 90.40 " in said.out
+    assert "no runs come with an installed buarl; name yours with --runs" in said.err
 
 
 def test_two_rows_of_the_ledger_are_compared(capsys):
@@ -268,8 +315,10 @@ def test_two_rows_of_the_ledger_are_compared(capsys):
     assert "left out, in one group only or without a score: seed 1340, seed 1341" in said
     assert "arXiv 2307.10926" in said
     assert main(["compare", "3:BCP", "3:URL + CRL, voxel"]) == 0
-    again = capsys.readouterr().out
-    assert said.splitlines()[1:] == again.splitlines()[1:]
+    again = capsys.readouterr().out.splitlines()
+    (judged,) = (line for line in again if line.startswith("printed gain +1.56 points: undecided"))
+    again.remove(judged)
+    assert said.splitlines()[1:] == again[1:]
 
 
 def test_folders_of_runs_are_compared(tmp_path, capsys):

@@ -143,7 +143,8 @@ def test_quick_is_the_published_method_with_other_steps_rate_size_and_views():
     (plan,) = config_for(replace(row, method="mean_teacher")).stages
     assert plan.steps == 8000  # a method of one stage takes the last number
     first, second = config_for(replace(row, source="la")).stages
-    assert (first.steps, second.steps) == (200, 1000)
+    assert (first.steps, second.steps) == (600, 1400)
+    assert config_for(replace(row, source="la")).settings["optimizer"] == Sgd(0.03)
 
 
 @pytest.mark.parametrize("name", ["toy", "mini"])

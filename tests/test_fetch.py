@@ -14,9 +14,10 @@ from http_server import Server
 from test_manifest import rows_of, write_manifest
 from tiny import rings, write_case
 
+from buarl.data import public
 from buarl.data.h5 import AccessError, read_list
 from buarl.data.source import open_source
-from buarl.files import fetch, manifest
+from buarl.files import fetch
 from buarl.files.fetch import ContentError, FetchError, fetch_la
 
 LA_FOLDER = "2018LA_Seg_Training Set"  # of the public layout
@@ -38,7 +39,7 @@ def server(tmp_path, monkeypatch):
     (served / "test.list").write_text("".join(f"{case}\n" for case in TEST_CASES))
     files = [f"{LA_FOLDER}/{case}/mri_norm2.h5" for case in CASES]
     write_manifest(tmp_path / "manifest.csv", rows_of(served, "la", files))
-    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.csv")
+    monkeypatch.setattr(public, "MANIFEST", tmp_path / "manifest.csv")
     server = Server(served)
     yield server
     server.close()
@@ -247,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(server, tmp_path):
 
 
 def test_a_server_that_sends_too_much_is_cut_off_at_what_the_manifest_allows(server, root):
-    most = manifest.read_manifest("la")[f"{LA_FOLDER}/SCAN00/mri_norm2.h5"].max_bytes
+    most = public.read_manifest("la")[f"{LA_FOLDER}/SCAN00/mri_norm2.h5"].max_bytes
     assert most == 5 * 5 * 12 * 10 + 2**20
     server.faults["SCAN00"] = [bytes(20 * 2**20)] * 3
     call = lambda: fetch_la(root, base_url=server.url, cases=["SCAN00"])  # noqa: E731

@@ -14,11 +14,12 @@ import pytest
 from tiny import rings, slice_path, write_case, write_tiny
 
 from buarl.commands.main import main
+from buarl.data import public
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError, read_list
-from buarl.files import manifest
+from buarl.data.public import read_manifest
 from buarl.files.doctor import found_in, report
-from buarl.files.manifest import check_case, check_root, read_manifest
+from buarl.files.manifest import check_case, check_root
 
 REAL = Path(os.environ.get("BUARL_DATA", "/tmp/data"))
 LISTS = Path("/work/shared/data/lists")
@@ -51,7 +52,7 @@ def root(tmp_path, monkeypatch):
     names = [f"data/slices/{name}.h5" for name in read_list(root / "train_slices.list")]
     path = tmp_path / "manifest.csv"
     write_manifest(path, rows_of(root, "acdc", [*names, "data/p91_frame01.h5"]))
-    monkeypatch.setattr(manifest, "MANIFEST", path)
+    monkeypatch.setattr(public, "MANIFEST", path)
     return root
 
 
@@ -72,7 +73,7 @@ def test_the_manifest_has_every_public_case_in_list_order():
     assert slices == list(acdc)[:1312]
     assert {len(acdc[file].shape) for file in slices} == {2}
     assert {entry.shape[2] for entry in la.values()} == {88}  # docs/protocol.md 1.2
-    assert manifest.MANIFEST.stat().st_size < 300_000
+    assert public.MANIFEST.stat().st_size < 300_000
     if LISTS.is_dir():
         listed = read_list(LISTS / "ACDC" / "train_slices.list")
         assert [Path(file).stem for file in slices] == listed

@@ -85,6 +85,8 @@ def test_predict_takes_a_file_at_once_and_gives_the_masks_of_the_halved_student(
     made, file, scan, tmp_path, capsys, monkeypatch
 ):
     text = said(capsys, "predict", "--weights", file, scan, tmp_path / "out", code=0)
+    assert f"weights {file}: " in text
+    assert text.rstrip().endswith("; not for clinical use")
     assert "scan.nii.gz: 12x10x5" in text
     mask = nibabel.load(tmp_path / "out" / "scan_seg.nii.gz")
     np.testing.assert_allclose(mask.affine, AFFINE, atol=1e-4)

@@ -311,6 +311,14 @@ def test_the_speeds_on_their_page_are_the_committed_benchmarks(name):
     assert f"{lines[-1]['gflop']:.0f} GFLOP" in text
 
 
+def test_the_speed_on_amx_is_that_of_its_file():
+    bench = json.loads((HOME / "results/bench/acdc_two_amx_cores.json").read_text())
+    (line,) = (x for x in bench["lines"] if x["name"].endswith("256x256, bf16"))
+    seconds, ratio = statistics.median(line["ours"]), statistics.median(ratios_of(line))
+    said = f"takes {seconds:.2f} s in bf16, {ratio:.1f} x as fast as plain fp32"
+    assert said in words("docs/speed.md")
+
+
 def test_what_compiling_costs_is_what_its_file_says():
     runs = json.loads((HOME / "results/bench/compile_zen5.json").read_text())["runs"]
     eager, compiled, again, rounded = (statistics.median(run["seconds"]) for run in runs)

@@ -9,16 +9,20 @@ import shlex
 import signal
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from buarl.commands.interruption import SIGNALS
 from buarl.commands.main import main
+from buarl.data.acdc import Acdc
 from buarl.data.errors import DataError
+from buarl.data.public import read_manifest
 from buarl.data.source import open_source
+from buarl.outside import load_code
+from buarl.regions import crl
 from buarl.results import speedrun
 from buarl.results.speedrun import (
     COLUMNS,
@@ -30,16 +34,28 @@ from buarl.results.speedrun import (
     yardstick,
 )
 from buarl.results.speedrun_line import Seed, check_one_machine, line_of
-from buarl.results.speedrun_rules import track_of
+from buarl.results.speedrun_rules import say_beforehand, track_of
 from buarl.training.config import Experiment
-from buarl.training.environment import machine_of
-from buarl.training.run import read_run
+from buarl.training.environment import environments_of, machine_of
+from buarl.training.loop import StopTraining
+from buarl.training.run import read_run, run_experiment
 from buarl.training.seconds import seconds_of
 
 PAGE = (Path(__file__).parent.parent / "results" / "speedrun.md").read_text(encoding="utf-8")
 SMALL = {"steps": 2, "image_size": [32, 32], "width": 2, "labeled_batch": 2}
 ROW = Experiment("mean_teacher", source="phantom", labeled=3, preset="toy", set=SMALL)
 CPU = torch.device("cpu")
+KEPT = {"seconds": 0.5, "machine": "a", "native_bf16": False, "threads": 2}
+OWN_RULE = """
+import torch
+from dataclasses import dataclass
+from buarl.rule import Region, Rule
+
+@dataclass(frozen=True)
+class Mine(Rule):
+    def cut(self, probs):
+        return [Region(torch.ones_like(probs[:, 0], dtype=torch.bool), FACTOR)]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +91,17 @@ def test_a_gpu_needs_twice_as_many_seeds():
     assert TRACKS["acdc7"].needed("cuda") == 10
 
 
+def write_public_lists(root, last=None):
+    """ACDC's public lists, and none of its files; `last` stands for the last validation case."""
+    slices, volumes = [], []
+    for file in read_manifest("acdc"):
+        (slices if "slices" in file else volumes).append(Path(file).stem)
+    root.mkdir()
+    (root / "train_slices.list").write_text("\n".join(slices))
+    (root / "val.list").write_text("\n".join([*volumes[:-1], last or volumes[-1]]))
+    return root
+
+
 def environment(**changes):
     """What run.json says of a training on a processor."""
     said = {"machine": "Linux x86_64, AVX2", "gpu": None, "device": "cpu", "threads": 2}
@@ -85,7 +112,7 @@ def line(dice, environments=None, **yardstick):
     """The line of made-up scores and places."""
     kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
     places = environments or [environment()] * len(dice)
-    seeds = [Seed(where, score, 40.0, 0.25) for where, score in zip(places, dice, strict=True)]
+    seeds = [Seed([where], score, 40.0, 0.25) for where, score in zip(places, dice, strict=True)]
     return line_of("phantom", Entry(ROW), seeds, kept | yardstick)
 
 
@@ -127,10 +154,10 @@ def test_the_scoring_of_a_seed_is_on_its_own_clock(tmp_path, phantom, monkeypatc
 
 def test_on_the_track_of_the_fewest_the_row_says_how_many_are_labeled(capsys, tmp_path, phantom):
     row = replace(ROW, source="acdc", labeled=2)
-    seeds = [Seed(environment(), 0.9, 40.0, 0.25)]
+    seeds = [Seed([environment()], 0.9, 40.0, 0.25)]
     kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
     assert line_of("acdc_fewest", Entry(row), seeds, kept)["track"] == "acdc_fewest, 2 labeled"
-    source = SimpleNamespace(name="acdc", rank=2, num_classes=4)
+    source = Acdc(write_public_lists(tmp_path / "acdc"))
     assert track_of("acdc_fewest", Entry(row), source) == TRACKS["acdc_fewest"]
     with pytest.raises(ValueError, match="must say how many patients are labeled, got all"):
         track_of("acdc_fewest", Entry(replace(row, labeled=None)), source)
@@ -150,6 +177,27 @@ def test_more_labeled_patients_than_there_are_leave_no_folder_behind(
     with pytest.raises(DataError, match="labeled must lie in 1 to"):
         run_speedrun("phantom", Entry(replace(ROW, labeled=900)), phantom, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("turned", ["order", "volume"])
+def test_lists_that_are_not_the_public_ones_are_refused(tmp_path, turned):
+    root = write_public_lists(tmp_path / "acdc", last="mine" if turned == "volume" else None)
+    if turned == "order":
+        path = root / "train_slices.list"
+        path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    entry = Entry(replace(ROW, source="acdc", labeled=7))
+    place = {"order": "case 1 of .* is data/slices/", "volume": "case 1332 of .* is data/mine.h5"}
+    with pytest.raises(ValueError, match=f"not the public ones of acdc; {place[turned]}"):
+        run_speedrun("acdc7", entry, Acdc(root), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_line_says_every_rule_with_its_arguments_and_normalizer():
+    row = replace(ROW, unlabeled_rule=crl(80, 0.9), unlabeled_reduction="region")
+    kept = {"seconds": 0.5, "machine": "Linux x86_64, AVX2", "native_bf16": False, "threads": 2}
+    said = line_of("phantom", Entry(row), [Seed([environment()], 0.9, 40.0, 0.25)], kept)["row"]
+    for words in ("unlabeled crl(", "percentile=80,", "uncertain_weight=0.9", ") per region toy "):
+        assert words in said
 
 
 # Where the seeds were trained
@@ -230,6 +278,69 @@ def test_seeds_of_another_machine_are_scored_here_and_not_added_to(tmp_path, pha
     with pytest.raises(ValueError, match="and seed_1338 would be trained on "):
         run_speedrun("phantom", Entry(ROW), phantom, out)
     assert not (out / "seed_1338").exists()
+
+
+def stop(*_):
+    raise StopTraining
+
+
+def test_a_seed_that_went_on_with_other_threads_says_both(tmp_path, phantom):
+    out, before = tmp_path / "run", torch.get_num_threads()
+    say_beforehand(out, {"track": "phantom", **Entry(ROW).as_dict()}, lambda: KEPT)
+    try:
+        torch.set_num_threads(1)
+        with pytest.raises(StopTraining):
+            run_experiment(ROW, phantom, out / "seed_1337", callback=stop)
+        torch.set_num_threads(2)
+        found = run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    finally:
+        torch.set_num_threads(before)
+    assert found["machine"].endswith("1, 2 threads")
+    run = read_run(out / "seed_1337")
+    assert [each["threads"] for each in environments_of(run)] == [1, 2]
+
+
+def test_a_seed_that_went_on_elsewhere_is_refused(tmp_path, phantom):
+    out = tmp_path / "run"
+    run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    path = out / "seed_1337" / "run.json"
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps({**run, "resumed": [{**run["environment"], **GPU}]}))
+    words = "seed_1337 was trained on .* and seed_1337 was trained on H200; "
+    with pytest.raises(ValueError, match=words):
+        run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pretrained": {"folder": "x"}}, "its first stage is another run's"),
+        ({"resumed": [{"devices": 2}]}, "was trained on 2 devices; a record is of one"),
+    ],
+)
+def test_a_seed_that_breaks_a_rule_is_refused(tmp_path, phantom, change, words):
+    out = tmp_path / "run"
+    run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+    path = out / "seed_1337" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=rf"seed_1337: {words}"):
+        run_speedrun("phantom", Entry(ROW), phantom, out, seeds=1)
+
+
+def test_code_of_your_own_that_changes_between_seeds_is_refused(tmp_path, phantom):
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN_RULE.replace("FACTOR", "1.0"))
+    row = replace(ROW, unlabeled_rule=load_code(f"{mine}:Mine")())
+    said = {"seeds": 1, "code": [f"{mine}:Mine"]}
+    run_speedrun("phantom", Entry(row), phantom, tmp_path / "run", **said)
+    kept = json.loads((tmp_path / "run" / "speedrun.json").read_text())["code"]
+    assert kept == {"mine.py:Mine": sha256(mine.read_bytes()).hexdigest()[:12]}
+    run = read_run(tmp_path / "run" / "seed_1337")
+    assert run["environment"]["code"] == kept
+    mine.write_text(OWN_RULE.replace("FACTOR", "7.0"))
+    row = replace(ROW, unlabeled_rule=load_code(f"{mine}:Mine")())
+    with pytest.raises(ValueError, match=r"speedrun.json: code was .*mine.py:Mine"):
+        run_speedrun("phantom", Entry(row), phantom, tmp_path / "run", **said)
 
 
 def rewrite(path, **changes):

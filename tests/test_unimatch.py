@@ -18,7 +18,7 @@ from buarl.methods.base import Step
 from buarl.methods.recipe import StagePlan
 from buarl.methods.unimatch import pasted, sample_boxes
 from buarl.networks import UNet, VNet
-from buarl.regions import crl
+from buarl.regions import crl, whole
 
 STEP = Step(0, 10)
 
@@ -39,8 +39,8 @@ def published_loss(network, batch, views, threshold):
     views: The strong views that the student sees, with the boxes pasted into them as into `mixed`.
     """
     features = [torch.cat((f, nn.Dropout2d(0.5)(f))) for f in network.encode(batch.image)]
-    whole, dropped = network.head(network.decode(features)[-1]).chunk(2)
-    labeled, weak = batch.split(whole)
+    plain, dropped = network.head(network.decode(features)[-1]).chunk(2)
+    labeled, weak = batch.split(plain)
     weak = weak.detach().softmax(1)
     confidence, pseudo_label = weak.max(1)
     strong = network(torch.cat([view for view, _ in views])).chunk(2)
@@ -157,6 +157,27 @@ def test_boxes_are_boxes_of_the_size_and_as_often_as_they_should(spatial):
             assert len(places) == places[-1] - places[0] + 1  # no gap
             sides *= len(places)
         assert box.sum() == sides
+
+
+def test_boxes_are_as_square_as_those_of_the_public_code():
+    """Its loop, 20,000 times at 256 x 256: a mean ratio of 1.62; 1 in 10 boxes is higher than 0.8
+    of the image. Without drawing again it would be 1.82, and 1 in 5."""
+    torch.manual_seed(0)
+    boxes = sample_boxes(4000, (256, 256), 1.0)
+    rows, columns = (boxes.any(axis).sum(1).float() for axis in (2, 1))
+    assert (rows / columns).mean() == pytest.approx(1.62, abs=0.05)
+    assert (rows > 0.8 * 256).float().mean() == pytest.approx(0.099, abs=0.02)
+    assert (rows == 256).float().mean() < 0.002
+
+
+def test_where_many_are_not_confident_crl_at_99_has_nothing_left_to_weigh_down():
+    """The threshold has taken the uncertain voxels out already."""
+    torch.manual_seed(0)
+    top = torch.cat([torch.full((290,), 0.9), torch.linspace(0.951, 0.9999, 9710)])
+    probs = torch.stack([top, 1 - top]).view(1, 2, 100, 100)
+    logits = torch.randn(1, 2, 100, 100)
+    plain, ruled = (UniMatch(UNet(2, 2), unlabeled_rule=rule) for rule in (whole(), crl(99)))
+    assert plain.unlabeled_loss(logits, probs) == ruled.unlabeled_loss(logits, probs)
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 20), min_size=2, max_size=3))

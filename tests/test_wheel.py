@@ -132,7 +132,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in names if name.startswith("buarl/")} == files
-    assert {"buarl/py.typed", "buarl/files/manifest.csv"} <= names
+    assert {"buarl/py.typed", "buarl/data/manifest.csv"} <= names
     assert {"buarl/lessons/networks/networks.json", "buarl/lessons/study.json"} <= names
     assert "buarl/lessons/networks/bcp.safetensors" in names
     assert any(name.startswith("buarl/widgets/static/") for name in names)

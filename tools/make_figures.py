@@ -2,7 +2,7 @@
 
     python tools/make_figures.py                      the phantom's, all of it published
     BUARL_ACDC=FOLDER python tools/make_figures.py    ACDC's too, into figures/acdc, see its README
-    ... BUARL_RUNS=RUNS                               ACDC's Fig. 3 and 6 alone, of runs, see RUNS
+    ... BUARL_RUNS=RUNS                               ACDC's Fig. 1, 3, 5, 6, of runs, see RUNS
     BUARL_LA=FOLDER python tools/make_figures.py      LA's too, into runs/figures_la: not published
 
 The networks of hearts are those that come with the lessons; those of atria are trained here
@@ -52,8 +52,14 @@ SCHEMATICS = {
     "mean_teacher": "Mean Teacher: who sees what, and what moves which weights.",
     "bcp_stages": "The two stages of BCP, with slices that the library has mixed.",
 }
-RUNS = {"BCP": "bcp", "Ours (BCP)": "bcp_url_crl"}  # title -> run folder in BUARL_RUNS
+RUNS = {  # title -> run folder in BUARL_RUNS; what is not there has no column
+    "Mean Teacher": "mean_teacher",
+    "Ours (MT)": "mean_teacher_url_crl",
+    "BCP": "bcp",
+    "Ours (BCP)": "bcp_url_crl",
+}
 FIRST_STAGES = {"without URL": "bcp", "URL, q = 99": "bcp_url99", "URL, q = 95": "bcp_url_crl"}
+LESSONS_OWN = ("fig3", "fig6")  # of ACDC, where `make_loops` draws the rest
 IMAGINED = "Slices are the phantom's; predictions are those of an imagined network."
 
 
@@ -88,7 +94,7 @@ def draw_training(side: Side, path: Path) -> str:
     print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
     return (
         f"{side.names[SLICE]}, an unlabeled slice, while {LESSON} is trained in the lessons. "
-        f"At the end: {of_errors(label, guess[-1], entropy[-1])}"
+        f"The end of it: {of_errors(label, guess[-1], entropy[-1])}"
     )
 
 
@@ -125,27 +131,23 @@ def draw_acdc(root: str) -> None:
     drawn = {**paper_figures(source, progress=True), **make_loops.draw_figures(source)}
     said = save_all(drawn, folder, f"Made from {source.licence}.")
     said |= make_loops.draw_loops(source, folder)
-    about = (
-        f"Written by `make figures`. Made from {source.licence}, see [README](README.md).\n\n"
-        f"Fig. 1, Fig. 5 and what moves: {make_loops.about(source)}"
-    )
+    whose = {
+        name: "" if name.startswith(LESSONS_OWN) else f" {make_loops.about(source)}"
+        for name in said
+    }
+    said = {name: f"{caption}{whose[name]}" for name, caption in said.items()}
+    about = f"Written by `make figures`. Made from {source.licence}, see [README](README.md)."
     write_captions(folder / "captions.md", said, about)
 
 
 def draw_runs(root: str, runs: Path) -> None:
-    """Fig. 3 and 6 of ACDC from finished runs; the other pictures and captions stay.
-
-    Fig. 6 stays too where not all of its runs are there.
-    """
+    """Fig. 1, 3, 5 and 6 of ACDC from finished runs; the other pictures and captions stay."""
     source, folder = open_source("acdc", root), FIGURES / "acdc"
     compared, teachers = (
-        {title: runs / name for title, name in names.items()} for names in (RUNS, FIRST_STAGES)
+        {title: runs / name for title, name in names.items() if (runs / name).is_dir()}
+        for names in (RUNS, FIRST_STAGES)
     )
-    if not all(path.is_dir() for path in teachers.values()):
-        teachers = {}
-    found = figures_of_runs(compared, teachers, Path(root))
-    names = ("fig3_predictions", "fig6_pseudo_labels")
-    drawn = {name: found[name] for name in names if name in found}
+    drawn = figures_of_runs(compared, teachers, Path(root), main="BCP")
     about, said = read_captions(folder / "captions.md")
     said |= save_all(drawn, folder, f"Made from {source.licence}.")
     write_captions(folder / "captions.md", said, about)

@@ -135,7 +135,7 @@ def draw_loops(source: Source, folder: Path) -> dict[str, str]:
     slice_ = f"{found.names[number]}, an unlabeled training slice."
     return {
         "percentile.gif": f"The most uncertain 10 % to 0.1 % of {slice_} {said}",
-        "training.gif": f"{slice_} At the last of these steps: {said} {drift}",
+        "training.gif": f"{slice_} The last of these steps: {said} {drift}",
     }
 
 

@@ -54,16 +54,29 @@ class Compare:
         groups, left_out = [group for group, _ in found], [line for _, out in found for line in out]
         if groups[0] == groups[1]:
             raise ValueError(f"{self.a} and {self.b} are the same runs")
-        print(
-            comparison_text(
-                f"{self.b} minus {self.a}", compare(*groups, self.score, seed=self.seed), self.score
-            )
-        )
+        pairs = compare(*groups, self.score, seed=self.seed)
+        print(comparison_text(f"{self.b} minus {self.a}", pairs, self.score))
+        self._judge(pairs)
         print(f"split {self.split}; protocol {self.protocol}: {SELECTED[self.protocol]}")
         for name, group in zip("AB", groups, strict=True):
             print(f"{name}: {_facts(group)}")
         for line in dict.fromkeys(left_out):
             print(f"left out: {line}")
+
+    def _judge(self, pairs) -> None:
+        """Of two rows of a table, the printed gain and the word of the rule."""
+        from buarl.results.verdicts import RULE, judge
+
+        if self.score != "dice" or not (self._is_table_row(self.a) and self._is_table_row(self.b)):
+            return
+        table, rows = zip(*(name.split(":", 1) for name in (self.a, self.b)), strict=True)
+        a, b = (
+            self._row(*place).printed for place in zip(table, map(str.strip, rows), strict=True)
+        )
+        if a is None or b is None or not (gain := b.dice - a.dice) > 0:
+            return
+        word = judge(100 * pairs.low, 100 * pairs.high, gain, len(pairs.seeds))
+        print(f"printed gain {gain:+.2f} points: {word} ({RULE})")
 
     def _check_options(self) -> None:
         """Options that choose among rows of a table are nothing to a ledger's name or a folder."""
@@ -153,10 +166,10 @@ def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
 
 def _facts(group: Group) -> str:
     """What the runs of a group have in common, and what differs among them."""
-    from buarl.training.environment import machine_of
+    from buarl.training.environment import environments_of, machine_of
 
     rows = [run["experiment"] for run in group]
-    where = [run["environment"] for run in group]
+    where = [each for run in group for each in environments_of(run)]
     words = {
         "method": (row["method"] for row in rows),
         "data": (f"{row['source']}, {row['labeled'] or 'all'} labeled" for row in rows),

@@ -181,12 +181,18 @@ class Predict:
     def run(self) -> None:
         """Predict and say a line per file, on stderr that of a file that cannot be segmented."""
         from buarl.files.predict_files import predict_each
+        from buarl.files.weights import terms_of
+        from buarl.weights import SHIPPED
 
+        if str(self.run_folder) in SHIPPED and not (self.weights or self.run_folder.exists()):
+            raise ValueError(f"{self.run_folder} are released weights; add --weights")
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "threads"}
         for done in predict_each(**options, refuse=say):
             print(done.text())
             self._done += 1
         print(f"written to {quoted(self.out)}")
+        if self.weights:
+            print(f"weights {self.run_folder}: {terms_of(self.run_folder)}; not for clinical use")
 
     def interrupted(self, again: str) -> str:
         """What to say after an interruption."""

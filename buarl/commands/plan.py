@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,12 +137,18 @@ class Plan:
 
     def _list(self, work, states, out: Path, plan) -> None:
         from buarl.results.progress import duration, seconds_left, shown
+        from buarl.results.rows import run_name
         from buarl.results.work import failures
 
+        titles = {
+            run_name(replace(row.experiment, seed=seed)): row.title
+            for row in plan.rows()
+            for seed in plan.seeds
+        }
         for chain in work:
             for place, name in enumerate(chain):
-                shared = "  shares stage 1" if place else ""
-                print(f"{states[name]:8} {name}{shared}")
+                shared = ", shares stage 1" if place else ""
+                print(f"{states[name]:8} {name}  {titles[name]}{shared}")
         left = duration(seconds_left(out, plan, states, self.jobs))
         print(
             f"{counted(len(states), 'run')} in {len(work)} lists: "

@@ -21,6 +21,8 @@ class Release:
     """New or empty folder; its name becomes that of the weights."""
     license: str | None = None
     """Terms of the weights; needed where the data have no open license, as LA and your own."""
+    note: str = ""
+    """A sentence for the card, for example what other seeds gave."""
     root: Path | None = None
     """Folder of the data, if it has moved; it is used to say what half precision changes."""
     code: Places = ()
@@ -32,7 +34,6 @@ class Release:
         """Write, and say how to ship it."""
         from buarl.files.release import release
 
-        done = release(
-            self.run_folder, self.out, license=self.license, root=self.root, code=self.code
-        )
+        words = {"license": self.license, "note": self.note, "root": self.root, "code": self.code}
+        done = release(self.run_folder, self.out, **words)
         print(done.text())

@@ -10,12 +10,27 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from buarl.commands.interruption import StopOnSignal, Terminated
-from buarl.commands.train import LabeledRule, Method, PresetName, Set, Train, UnlabeledRule
+from buarl.commands.train import Train
+from buarl.commands.train_options import (
+    LabeledRule,
+    Method,
+    PresetName,
+    ReductionName,
+    Set,
+    UnlabeledRule,
+)
 from buarl.commands.words import Pairs, Places
 from buarl.data.source import open_source
 from buarl.outside import load_code
 from buarl.training.engine import Precision
 from buarl.training.loop import FitResult, StopTraining
+
+ROW = (
+    *("method", "preset", "set", "option", "network", "network_option", "code", "alpha", "scope"),
+    *("labeled_rule", "labeled_rule_option", "labeled_percentile", "labeled_reduction"),
+    *("unlabeled_rule", "unlabeled_rule_option", "unlabeled_percentile", "unlabeled_reduction"),
+)
+"""Options that describe a row, as `Train` has them."""
 
 
 @dataclass
@@ -36,7 +51,23 @@ class Speedrun:
     option: Pairs = ()
     """Any switch of the method."""
     labeled_rule: LabeledRule = "whole"
+    labeled_rule_option: Pairs = ()
+    """Arguments of the labeled rule, whichever it is."""
+    labeled_percentile: float | None = None
+    """q of the labeled rule, 95 without it."""
+    labeled_reduction: ReductionName = "voxel"
+    """Normaliser of the labeled term."""
     unlabeled_rule: UnlabeledRule = "whole"
+    unlabeled_rule_option: Pairs = ()
+    """Arguments of the unlabeled rule, whichever it is."""
+    unlabeled_percentile: float | None = None
+    """q of the unlabeled rule, 99 without it."""
+    unlabeled_reduction: ReductionName = "voxel"
+    """Normaliser of the unlabeled term."""
+    alpha: float | None = None
+    """Weight of the other region, for url and crl; 0.5 without it."""
+    scope: Literal["batch", "image"] | None = None
+    """Percentile over the batch (default) or over each image."""
     network: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME|PACKAGE.MODULE:NAME")] = None
     """Another network; without weights from elsewhere."""
     network_option: Pairs = ()
@@ -64,9 +95,7 @@ class Speedrun:
         from buarl.results.speedrun import COLUMNS, TRACKS, Entry, run_speedrun
 
         track = TRACKS[self.track]
-        shared = ("method", "preset", "set", "option", "labeled_rule", "unlabeled_rule")
-        shared += ("network", "network_option", "code")
-        words = {name: getattr(self, name) for name in shared}
+        words = {name: getattr(self, name) for name in ROW}
         if (self.labeled is None) != (track.labeled is not None):
             has = f"has {track.labeled}" if track.labeled else "must be given them"
             raise ValueError(f"labeled: track {self.track} {has}, got {self.labeled}")

@@ -12,15 +12,17 @@ from buarl.arguments import check_choice
 from buarl.commands.console import say
 from buarl.commands.words import Pairs, Words, pairs
 
+JUDGED = ("verdicts", "premise")
+"""What is told of all runs of a preset, whatever table their rows stand in."""
 RESULTS = Path(__file__).resolve().parent.parent.parent / "results"
 
 
 @dataclass
 class Table:
-    """A table of the paper, printed beside measured: 1 to 6, controls, methods or verdicts."""
+    """A table of the paper, printed beside measured; verdicts on its claims; its premise."""
 
     what: Annotated[
-        str, tyro.conf.Positional, tyro.conf.arg(metavar="1-6|controls|methods|verdicts")
+        str, tyro.conf.Positional, tyro.conf.arg(metavar="1-6|controls|methods|verdicts|premise")
     ]
     """Which table."""
     runs: Path = RESULTS
@@ -45,13 +47,25 @@ class Table:
     def run(self) -> None:
         """Print the table; what was left out and not run is named below it."""
         from buarl.evaluation.protocols import PROTOCOLS
-        from buarl.results.measured import read_results
+        from buarl.results.measured import Results, read_results
         from buarl.results.tables import lines_of, table_text
 
         plan = self._plan()
-        results = read_results(self.runs, split=plan.split)
+        if self.runs == RESULTS and not RESULTS.is_dir():  # installed without the repository
+            say(
+                "no runs come with an installed buarl; name yours with --runs, or take results/ of "
+                "its repository"
+            )
+            results = Results([], [])
+        else:
+            results = read_results(self.runs, split=plan.split)
         if self.what == "verdicts":
             self._verdicts(plan, results)
+            return
+        if self.what == "premise":
+            from buarl.results.premise import premise_table
+
+            print(premise_table(results.entries, plan.preset, self.format))
             return
         protocols = PROTOCOLS if self.protocol == "both" else (self.protocol,)
         lines = lines_of(plan.rows(), results, protocols)
@@ -63,24 +77,27 @@ class Table:
 
     def _verdicts(self, plan, results) -> None:
         from buarl.evaluation.protocols import PROTOCOLS
-        from buarl.results.verdicts import verdict_text, verdicts
+        from buarl.results.verdicts import verdict_csv, verdict_text, verdicts
 
         if plan.labeled is not None:
+            whose = f"take another folder than {self.runs}, whose plan has {plan.labeled}"
             raise ValueError(
-                "verdicts are about the paper's numbers of labeled patients; leave out --labeled, "
-                f"or take another folder than {self.runs}, whose plan has {plan.labeled}"
+                "verdicts are about the paper's numbers of labeled patients; "
+                f"{whose if self.labeled is None else 'leave out --labeled'}"
             )
-        both = PROTOCOLS if self.format != "csv" else PROTOCOLS[:1]  # a file has one head
         facts = {"preset": plan.preset, "readings": plan.readings, "base": plan.base}
-        for protocol in both if self.protocol == "both" else (self.protocol,):
-            found = verdicts(results.entries, protocol=protocol, **facts)
-            if self.format != "csv":
-                own = "".join(f", {key}={value}" for key, value in (plan.set or {}).items())
-                print(
-                    f"data {plan.source or 'acdc and la'}, preset {plan.preset}{own}, "
-                    f"split {plan.split}, protocol {protocol}\n"
-                )
-            print(verdict_text(found, form=self.format))
+        found = {
+            protocol: verdicts(results.entries, protocol=protocol, **facts)
+            for protocol in (PROTOCOLS if self.protocol == "both" else (self.protocol,))
+        }
+        if self.format == "csv":
+            print(verdict_csv(found, plan.preset, plan.split))
+        else:
+            own = "".join(f", {key}={value}" for key, value in (plan.set or {}).items())
+            head = f"data {plan.source or 'acdc and la'}, preset {plan.preset}{own}"
+            for protocol, judged in found.items():
+                print(f"{head}, split {plan.split}, protocol {protocol}\n")
+                print(verdict_text(judged))
         for line in results.left_out:
             say(f"left out: {line}")
 
@@ -88,8 +105,8 @@ class Table:
         """What the folder says, and these options on top."""
         from buarl.results.rows import WHAT
 
-        check_choice("table", self.what, (*WHAT, "verdicts"))
-        what = self.what if self.what != "verdicts" else "1"
+        check_choice("table", self.what, (*WHAT, *JUDGED))
+        what = "1" if self.what in JUDGED else self.what
         own = pairs(self.set, "--set")
         plan = planned_in(self.runs, what, self.readings, self.preset, self.source, own)
         return replace(

@@ -22,8 +22,9 @@ class StrongViews:
     """How far the intensities of an image are varied; every strength of 0 switches its part off.
 
     Weak and strong views are FixMatch's idea (Sohn et al., NeurIPS 2020): whoever makes the
-    pseudo-label sees the image as it is, the student sees a harder one. The parts are those of the
-    field's toolboxes. Nothing is clipped: an MR image has no white.
+    pseudo-label sees the image as it is, the student sees a harder one. In methods without a
+    teacher and without views of their own both are the harder one, plain augmentation. The parts
+    are those of the field's toolboxes. Nothing is clipped: an MR image has no white.
 
     Args:
         brightness: The distance from the darkest value is multiplied by 1 - x to 1 + x; 0 to 1.
@@ -62,7 +63,7 @@ class StrongViews:
 
 
 UNIMATCH_VIEWS = StrongViews(brightness=0.5, contrast=0.5, gamma=0.0, noise=0.0, blur=2.0)
-"""UniMatch's on ACDC at 256x256, where brightness is clipped at white."""
+"""UniMatch's on ACDC at 256x256, where brightness and contrast are clipped at black and white."""
 STRONG_VIEWS = {"moderate": StrongViews(), "unimatch": UNIMATCH_VIEWS}
 """Strong views by the name they have in rows and on the command line."""
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from buarl.data.errors import DataError, require_folder
+from buarl.data.public import read_manifest
 from buarl.data.source import SPLITS, Source, open_source
 from buarl.fast.bf16 import bf16_time, has_native_bf16
 from buarl.fast.memory import hold_memory
-from buarl.files.manifest import NO_FIGURES, check_root, read_manifest
+from buarl.files.manifest import NO_FIGURES, check_root
 from buarl.training.engine import choose_engine
 from buarl.training.run import environment
 

@@ -22,7 +22,8 @@ from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError, access_cause
 from buarl.data.h5 import read_list
 from buarl.data.la import La, scan_path
-from buarl.files.manifest import Entry, check_case, check_unknown, read_manifest
+from buarl.data.public import Entry, read_manifest
+from buarl.files.manifest import check_case, check_unknown
 
 LA_URL = "https://raw.githubusercontent.com/yulequan/UA-MT/88ed29ad794f877122e542a7fa9505a76fa83515/data/"
 CASE_BYTES = 4_000_000  # room to ask for per scan; ours take 2.6 MB on average, 3.7 at most

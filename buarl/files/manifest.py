@@ -1,15 +1,12 @@
 """Is this the data that papers report on? Shapes and SHA-256 of every public case (manifest.csv).
 
-`manifest.csv` holds figures, no data, in the order of the public lists: 1312 slices and 20
-validation volumes of ACDC, 80 training scans of LA. It knows no figures of the test cases: those
-are only looked at for being readable cases of a likely shape, and whoever reports them says so.
+The figures stand in `buarl.data.public`. There are none of the test cases: those are only looked at
+for being readable cases of a likely shape, and whoever reports them says so.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,25 +16,11 @@ import numpy as np
 from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError
 from buarl.data.h5 import read_case
+from buarl.data.public import Entry, read_manifest
 from buarl.data.source import SPLITS, Source
 
-MANIFEST = Path(__file__).with_name("manifest.csv")
-SLACK_BYTES = 2**20  # an h5 file's own structure beside its voxels
 NO_FIGURES = "no figures known"
 Status = Literal["identical", "different", "missing", "damaged", "unreadable", "no figures known"]
-
-
-class Entry(NamedTuple):
-    """What is known of a case: shape, and SHA-256 of its float32 image and uint8 label."""
-
-    shape: tuple[int, ...]
-    image_sha256: str
-    label_sha256: str
-
-    @property
-    def max_bytes(self) -> int:
-        """The most that a file of this case can need: its voxels unpacked, and a little more."""
-        return 5 * math.prod(self.shape) + SLACK_BYTES  # float32 image, uint8 label
 
 
 class Check(NamedTuple):
@@ -47,22 +30,6 @@ class Check(NamedTuple):
     file: str
     status: Status
     reason: str
-
-
-def read_manifest(source_name: str) -> dict[str, Entry]:
-    """Entries of a data set by file, relative to its root, in the order of the public lists.
-
-    Args:
-        source_name: "acdc" or "la"; any other name has no entries.
-    """
-    with MANIFEST.open(newline="", encoding="utf-8") as lines:
-        return {
-            row["file"]: Entry(
-                tuple(map(int, row["shape"].split("x"))), row["image_sha256"], row["label_sha256"]
-            )
-            for row in csv.DictReader(lines)
-            if row["source"] == source_name
-        }
 
 
 def check_case(path: Path, entry: Entry) -> tuple[Status, str]:

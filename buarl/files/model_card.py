@@ -24,6 +24,7 @@ class Card(NamedTuple):
         rounding: What half precision changes, in words.
         digest: SHA-256 of the file.
         parameters: How many numbers the network has.
+        note: More about the scores, for example what other seeds gave.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Card(NamedTuple):
     rounding: str
     digest: str
     parameters: int
+    note: str = ""
 
 
 def model_card(card: Card, patients: Sequence[str]) -> str:
@@ -49,6 +51,9 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
     environment, stages = run["environment"], known.get("stages", [])
     steps = " + ".join(str(stage.get("steps", "?")) for stage in stages) or "see the preset"
     labeled = "all" if row["labeled"] is None else f"the first {row['labeled']} of the list"
+    network = (
+        "V-Net of the paper" if len(known.get("image_size", ())) == 3 else "U-Net of the paper"
+    )
     facts = {
         "classes": ", ".join(card.class_names),
         "data": f"{row['source']}: {run['data'].get('licence') or 'see there'}",
@@ -56,7 +61,7 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
         "method": row["method"] + (f", {row['options']}" if row["options"] else ""),
         "labeled rule": f"{_rule(row['labeled_rule'])}, per {row['labeled_reduction']}",
         "unlabeled rule": f"{_rule(row['unlabeled_rule'])}, per {row['unlabeled_reduction']}",
-        "network": f"{row.get('network') or 'U-Net or V-Net of the paper'}, {card.parameters:,} "
+        "network": f"{row.get('network') or network}, {card.parameters:,} "
         "parameters; the student, last checkpoint",
         "protocol": f"preset {row['preset']}, {steps} steps"
         + "".join(f", {key} {value}" for key, value in row.get("set", {}).items()),
@@ -112,7 +117,7 @@ def _scores(card: Card) -> list[str]:
             f"| {name} | {found['cases']} | {found['dice']:.3f} | {found['jaccard']:.3f} | "
             f"{found['hd95']:.2f} | {found['asd']:.2f} | {found['missed']} | {each} |"
         )
-    return [*lines, ""]
+    return [*lines, "", *([card.note, ""] if card.note else [])]
 
 
 def _limits(card: Card) -> list[str]:

@@ -67,6 +67,7 @@ def release(
     out: Path,
     *,
     license: str | None = None,
+    note: str = "",
     root: Path | None = None,
     code: Code = (),
 ) -> Released:
@@ -78,6 +79,7 @@ def release(
         out: New or empty folder; its name becomes that of the weights.
         license: Terms under which the weights may be published. Needed where the data have no open
             license that we know of, such as LA and data of your own.
+        note: A sentence for the card, below the scores.
         root: Where the data lie, to say what half precision changes; without data it is not said.
         code: What the run may use from outside the package, see `load_run`.
     Returns:
@@ -109,7 +111,7 @@ def release(
         rounding = _rounding(source, model.network, half, model.config)
         digest = sha256(path.read_bytes()).hexdigest()
         parameters = sum(p.numel() for p in half.parameters())
-        card = Card(name, run, names, scaling, terms, tables, rounding, digest, parameters)
+        card = Card(name, run, names, scaling, terms, tables, rounding, digest, parameters, note)
         write_text(built / f"{name}.md", model_card(card, _labeled(source, experiment.labeled)))
     return Released(out / f"{name}.safetensors", out / f"{name}.md", digest, rounding)
 

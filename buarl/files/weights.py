@@ -116,6 +116,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return weights, about
 
 
+def terms_of(place: str | Path) -> str:
+    """The license of released weights, as their file says it.
+
+    Args:
+        place: A file, a folder with one, or a name that comes with the package.
+    """
+    return read_weights(weights_file(place))[1]["licence"]
+
+
 def load_released(
     place: str | Path, device: str = "auto", normalisation: str | None = None, code: Code = ()
 ) -> Model:

@@ -22,15 +22,18 @@ def figures_of_runs(
     teachers: Mapping[str, Path],
     root: Path | None = None,
     code: Code = (),
+    *,
+    main: str | None = None,
 ) -> dict[str, Drawn]:
     """Draw the paper's figures from finished runs of one data set, preset and seed.
 
     Args:
-        compared: Per title a run folder, for Fig. 3 or 4; Fig. 1 and 5 are drawn from the first.
+        compared: Per title a run folder, for Fig. 3 or 4.
         teachers: Per title a run folder of BCP, for Fig. 6: those without URL first, then with the
             higher percentile first. What the student was after the first stage is drawn.
         root: Where the data lie, if they have moved.
         code: What the runs may use from outside the package, see `load_run`.
+        main: Of which title Fig. 1 and 5 are drawn; None is the first.
     Returns:
         As `draw_figures` does.
     Raises:
@@ -54,7 +57,7 @@ def figures_of_runs(
         load_weights(method, path, load_state(path))
         after[title] = trained._replace(student=method.student)
     networks = {title: trained for title, (trained, _, _) in ours.items()}
-    main = next(iter(ours))
+    main = next(iter(ours)) if main is None else main
     return draw_figures(ours[main][1], networks, after, main=main, bars=main)
 
 

@@ -92,7 +92,8 @@ class Method(nn.Module, ABC):
     """The optimizer of the student."""
     strong_views: StrongViews | None = None
     """Other intensities of the unlabeled images that the student sees; a teacher sees them as they
-    are. None, as every published method has it, changes nothing."""
+    are. Where the student is its own target (URPC, MC-Net, SS-Net, SASSNet, DTC), all it is asked
+    comes from the one harder image. None, as all publish it but UniMatch, changes nothing."""
 
     def __post_init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -101,8 +101,8 @@ the others of a Zen 5: one seed ended half a point apart on the two.
 
 QUICK_LA = """## LA, preset quick, 8 labeled scans
 
-Half resolution, patch 64x64x32, V-Net of width 16, 600 and 1,400 steps, one cycle of the rate, strong
-views: docs/quick.md. All else as in the table of LA above; the files lie in `seeds/`.
+Half resolution, patch 64x64x32, V-Net of width 16, 600 and 1,400 steps, one cycle of the rate,
+strong views: docs/quick.md. All else as in the table of LA above; the files lie in `seeds/`.
 """
 
 
@@ -133,7 +133,9 @@ def _quick(head: str, source: str, ledger: list[dict[str, Any]]) -> str:
         for run in runs_of(row, plain):
             seed = run["experiment"]["seed"]
             named[f"{name}, seed {seed}"] = replace(row, seed=seed)
-    return f"{head}\n{ledger_table(named, plain)}\n\n{spread_table(rows, plain)}\n"
+    spread = spread_table(rows, plain)
+    several = f"\n{spread}\n" if len(spread.splitlines()) > 2 else ""
+    return f"{head}\n{ledger_table(named, plain)}\n{several}"
 
 
 def ledger_rows(source: str, seed: int = 1337) -> dict[str, Experiment]:

@@ -21,7 +21,7 @@ from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import summary
 from buarl.fast.bf16 import has_native_bf16
 from buarl.networks import UNet
-from buarl.outside import Code
+from buarl.outside import Code, code_digests
 from buarl.results.speedrun_line import (
     COLUMNS,
     MOST_P,
@@ -40,7 +40,13 @@ from buarl.results.speedrun_rules import (
     track_of,
 )
 from buarl.training.engine import choose_engine
-from buarl.training.environment import Environment, environment, kind_of, machine_of
+from buarl.training.environment import (
+    Environment,
+    environment,
+    environments_of,
+    kind_of,
+    machine_of,
+)
 from buarl.training.run import read_run, run_experiment
 from buarl.training.seconds import seconds_of
 
@@ -87,8 +93,9 @@ def run_speedrun(
     Returns:
         A line of the table, by the names in `COLUMNS`.
     Raises:
-        ValueError: a track that is unknown or of other data, other labeled patients, too many seeds
-            or none, a folder of another entry or of another machine, or a teacher that the method
+        ValueError: a track that is unknown or of other data or lists, other labeled patients, too
+            many seeds or none, a folder of another entry, of other code or of another machine, a
+            seed that began from another run or had several devices, or a teacher that the method
             does not have. All before the first step.
     """
     out, chosen = Path(out), track_of(track, entry, source, code)
@@ -98,12 +105,13 @@ def run_speedrun(
     folders = {seed: out / f"seed_{seed}" for seed in range(FIRST_SEED, FIRST_SEED + MOST_SEEDS)}
     begun = {seed: read_run(f) for seed, f in folders.items() if (f / "run.json").is_file()}
     kinds = [kind_of(run["environment"]) for run in begun.values()]
+    _check_seeds(begun, folders)
     needed = chosen.needed((kinds or [kind_of(here)])[0])
     count = needed if seeds is None else seeds
     if not 1 <= count <= needed:
         raise ValueError(f"seeds must lie in 1 to {needed}, got {count}")
     wanted = dict(list(folders.items())[:count])
-    said = {"track": track, **entry.as_dict()}
+    said = {"track": track, **entry.as_dict(), **({"code": code_digests(code)} if code else {})}
     said_before(out, said)
     check_one_machine(out, _where_trained(wanted, begun, here))
     measured = say_beforehand(out, said, lambda: _measured(where, here))
@@ -116,6 +124,15 @@ def run_speedrun(
     return line_of(track, entry, found, measured)
 
 
+def _check_seeds(begun: Mapping[int, Mapping[str, Any]], folders: Mapping[int, Path]) -> None:
+    """Refuse what a seed may not be, which `buarl train` or `buarl plan` may have made it."""
+    for seed, run in begun.items():
+        if "pretrained" in run:
+            raise ValueError(f"{folders[seed]}: its first stage is another run's; train it here")
+        if (count := max(each.get("devices", 1) for each in environments_of(run))) > 1:
+            raise ValueError(f"{folders[seed]}: was trained on {count} devices; a record is of one")
+
+
 def _where_trained(
     wanted: Iterable[int], begun: Mapping[int, Mapping[str, Any]], here: Environment
 ) -> list[tuple[str, Environment]]:
@@ -124,7 +141,7 @@ def _where_trained(
     for seed in wanted:
         run = begun.get(seed)
         if run is not None:
-            found.append((f"seed_{seed} was trained", run["environment"]))
+            found += [(f"seed_{seed} was trained", each) for each in environments_of(run)]
         if run is None or not run["finished"]:
             found.append((f"seed_{seed} would be trained", here))
     return found
@@ -137,7 +154,7 @@ def _scored(entry: Entry, folder: Path, root: Path, device: str, code: Code) -> 
     dice = summary(score_run(folder, root, **said, code=code).rows)["dice"]
     scoring = (time.perf_counter() - begun) / 60
     run = read_run(folder)
-    return Seed(run["environment"], dice, sum(seconds_of(run, folder).values()) / 60, scoring)
+    return Seed(environments_of(run), dice, sum(seconds_of(run, folder).values()) / 60, scoring)
 
 
 def _measured(where: torch.device, here: Environment) -> dict[str, Any]:
@@ -161,7 +178,7 @@ def yardstick(device: torch.device, size: int = 128, repeats: int = 5) -> float:
     for _ in range(repeats + 1):
         started = time.perf_counter()
         network(image).square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])

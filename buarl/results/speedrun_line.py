@@ -23,13 +23,13 @@ class Seed(NamedTuple):
     """A seed that was trained and scored.
 
     Attributes:
-        environment: Of its `run.json`.
+        environments: Where it was trained, see `environments_of`.
         dice: Mean over cases, then classes.
         minutes: Of training.
         scoring: Minutes that scoring the checkpoint took when the line was made.
     """
 
-    environment: Environment
+    environments: Sequence[Environment]
     dice: float
     minutes: float
     scoring: float
@@ -87,7 +87,7 @@ def line_of(
         these stand in the cell.
     """
     dice, minutes = [seed.dice for seed in seeds], [seed.minutes for seed in seeds]
-    environments = [seed.environment for seed in seeds]
+    environments = [each for seed in seeds for each in seed.environments]
     target, needed = TRACKS[track].target, TRACKS[track].needed(kind_of(environments[0]))
     p = p_of_target(dice, target)
     enough = len(dice) == needed and p < MOST_P
@@ -109,10 +109,17 @@ def line_of(
 
 
 def _row(entry: Entry) -> str:
-    row = entry.row
-    rules = [rule.name for rule in (row.labeled_rule, row.unlabeled_rule) if rule.name != "whole"]
+    """The row in words; a rule with all its arguments and its normaliser, as both decide much."""
+    row, rules = entry.row, []
+    for term in ("labeled", "unlabeled"):
+        said = getattr(row, f"{term}_rule").as_dict()
+        if (name := said.pop("name")) != "whole":
+            given = ", ".join(f"{key}={value}" for key, value in said.items())
+            rules.append(f"{term} {name}({given}) per {getattr(row, f'{term}_reduction')}")
     options = " ".join(f"{key}={value}" for key, value in row.options.items())
-    return " ".join(word for word in (row.method, *rules, row.preset, row.changes, options) if word)
+    network = f"network={row.network}" if row.network else ""
+    words = (row.method, *rules, row.preset, row.changes, options, network)
+    return " ".join(word for word in words if word)
 
 
 def _machine(environments: Sequence[Environment], yardstick: Mapping[str, Any]) -> str:

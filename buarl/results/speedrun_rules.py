@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from buarl.data.public import check_public_lists
 from buarl.data.source import Source
 from buarl.data.text import read_json
 from buarl.evaluation.predict import SendBack
@@ -39,7 +40,7 @@ class Track:
 
     def needed(self, kind: str) -> int:
         """Seeds of a record on a kind of device, "cpu", "cuda" or "mps"."""
-        return 2 * self.seeds if kind == "cuda" else self.seeds
+        return self.seeds if kind == "cpu" else 2 * self.seeds
 
 
 TRACKS = {
@@ -81,7 +82,7 @@ def track_of(name: str, entry: Entry, source: Source, code: Code = ()) -> Track:
         source: The data.
         code: See `load_run`.
     Raises:
-        ValueError: an unknown track, other data or other labeled patients than its own, a way of
+        ValueError: an unknown track, other data, lists or labeled patients than its own, a way of
             sending back that volumes do not have, or a teacher that the method does not have.
     """
     if name not in TRACKS:
@@ -93,6 +94,7 @@ def track_of(name: str, entry: Entry, source: Source, code: Code = ()) -> Track:
         raise ValueError(f"a row on track {name} must say how many patients are labeled, got all")
     if found != rule or source.name != chosen.source:
         raise ValueError(f"a row on track {name} must have {rule}, got {found}")
+    check_public_lists(source)
     if "labeled_draw" in row.set:
         raise ValueError(
             f"on track {name} the first patients of the public list are the labeled ones, got "

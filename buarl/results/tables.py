@@ -116,9 +116,7 @@ def table_text(
     notes = [f"{UNITS}; measured: mean ± standard deviation (n - 1) over seeds."]
     notes += [f"Protocol {protocol}: {SELECTED[protocol]}." for protocol in shown]
     notes += [f"Slip of the print: {text}." for text in _slips(what, lines)]
-    missing = [line.row.title for line in lines if not line.seeds]
-    if missing:
-        notes.append(f"Not run ({len(missing)}): {'; '.join(missing)}.")
+    notes += _missing(lines, results)
     if results.left_out:
         notes.append(f"Left out ({len(results.left_out)}): {'; '.join(results.left_out)}.")
     notes += _elsewhere(lines, results)
@@ -147,6 +145,20 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
     return rows
 
 
+def _missing(lines: Sequence[Line], results: Results) -> list[str]:
+    """Rows that nobody has run, and those whose runs were not evaluated under a protocol shown."""
+    titles = list(dict.fromkeys(line.row.title for line in lines))
+    have = {line.row.title: bool(runs_of(line.row.experiment, results.entries)) for line in lines}
+    absent = [title for title in titles if not have[title]]
+    notes = [f"Not run ({len(absent)}): {'; '.join(absent)}."] if absent else []
+    for protocol in dict.fromkeys(line.protocol for line in lines):
+        scored = {line.row.title for line in lines if line.protocol == protocol and line.seeds}
+        rest = [title for title in titles if have[title] and title not in scored]
+        if rest:
+            notes.append(f"Run, but not evaluated under protocol {protocol}: {'; '.join(rest)}.")
+    return notes
+
+
 def _elsewhere(lines: Sequence[Line], results: Results) -> list[str]:
     """What is in the folder and not in the table, so that no run is missed in silence."""
     if not results.entries and not results.left_out:
@@ -156,9 +168,13 @@ def _elsewhere(lines: Sequence[Line], results: Results) -> list[str]:
     if not names:
         return []
     some = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    shown = {line.row.experiment.preset for line in lines}
+    presets = [entry["experiment"]["preset"] for entry in results.entries]
+    others = {preset: presets.count(preset) for preset in presets if preset not in shown}
+    more = "".join(f"; {n} with --preset {preset}" for preset, n in others.items())
     return [
         f"Of no row here, but of other rows, numbers, data or labels: "
-        f"{counted(len(names), 'run')} ({some})."
+        f"{counted(len(names), 'run')} ({some}{more})."
     ]
 
 

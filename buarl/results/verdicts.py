@@ -24,7 +24,7 @@ from buarl.results.rows import READING_NAMES, TableRow, rows_of
 from buarl.results.statistics import Comparison, compare
 from buarl.results.table import markdown_table
 from buarl.training.config import Experiment
-from buarl.training.environment import machine_of
+from buarl.training.environment import environments_of, machine_of
 
 Word = Literal["holds", "refuted", "undecided", "not run"]
 LEAST_SEEDS = 3
@@ -37,6 +37,7 @@ class Claim:
     table: 1 to 6.
     better, other: Names of the rows.
     labeled: Labeled patients or scans.
+    other_table: Where the other row stands, if elsewhere.
 
     >>> round(Claim(3, "URL + CRL", "BCP", 7).gain, 2)
     1.56
@@ -46,15 +47,22 @@ class Claim:
     better: str
     other: str
     labeled: int
+    other_table: int | None = None
+
+    @property
+    def places(self) -> tuple[tuple[int, str], tuple[int, str]]:
+        """Table and name of the better row, then of the other."""
+        return (self.table, self.better), (self.other_table or self.table, self.other)
 
     @property
     def gain(self) -> float:
         """The printed gain in points of Dice."""
-        rows = [printed_row(self.table, n, self.labeled) for n in (self.better, self.other)]
+        rows = [printed_row(*place, self.labeled) for place in self.places]
         return rows[0].dice - rows[1].dice
 
     def __str__(self) -> str:
-        return f"Table {self.table}, {self.labeled} labeled: {self.better} over {self.other}"
+        where = f" of Table {self.other_table}" if self.other_table else ""
+        return f"Table {self.table}, {self.labeled} labeled: {self.better} over {self.other}{where}"
 
 
 def _claims() -> tuple[Claim, ...]:
@@ -68,12 +76,18 @@ def _claims() -> tuple[Claim, ...]:
     found += [Claim(3, name, "BCP", 7) for name in ("URL", "CRL", "URL + CRL")]
     found += [Claim(3, "URL + CRL", name, 7) for name in ("URL", "CRL")]
     found += [Claim(4, "URL + CRL", n, 7) for n in ("CRL on both", "CRL + URL", "URL on both")]
+    found += [Claim(4, n, "BCP", 7, 3) for n in ("CRL on both", "CRL + URL", "URL on both")]
     found += [Claim(5, "95, 99", name, 7) for name in ("95, 95", "99, 99")]
+    found += [Claim(5, name, "BCP", 7, 3) for name in ("95, 95", "99, 99")]
     return (*found, Claim(6, "weigh down", "remove", 7))
 
 
 CLAIMS = _claims()
 """Every claim that we judge."""
+NOT_JUDGED = (
+    "Not judged: the same gains in Jaccard, 95HD and ASD; that Ours(BCP) surpasses the other "
+    "methods of Tables 1 and 2; what Fig. 1, 5 and 6 show (their captions say it in numbers)."
+)
 
 
 @dataclass(frozen=True)
@@ -138,41 +152,49 @@ def verdicts(
         (table, reading): rows_of(
             str(table), preset=preset, readings=[reading], base=base(str(table))
         )
-        for table in sorted({claim.table for claim in CLAIMS})
+        for table in sorted({table for claim in CLAIMS for table, _ in claim.places})
         for reading in readings
     }
     for claim in CLAIMS:
         for reading in readings:
-            rows = tables[claim.table, reading]
-            better, other = (_row(rows, claim, name) for name in (claim.better, claim.other))
-            groups = [_runs(row, entries, protocol) for row in (better, other)]
-            found.append(_verdict(claim, reading, *groups))
+            places = [_row(tables[place[0], reading], claim, place) for place in claim.places]
+            runs = [runs_of(row.experiment, entries) for row in places]
+            found.append(_verdict(claim, reading, *runs, protocol))
     return found
 
 
-def _row(rows: Sequence[TableRow], claim: Claim, name: str) -> TableRow:
-    title = f"{name}, {claim.labeled} labeled" if claim.table < 3 else name
+def _row(rows: Sequence[TableRow], claim: Claim, place: tuple[int, str]) -> TableRow:
+    table, name = place
+    title = f"{name}, {claim.labeled} labeled" if table < 3 else name
     (row,) = (row for row in rows if row.name == title)
     return row
 
 
-def _runs(
-    row: TableRow, entries: Sequence[Mapping[str, Any]], protocol: Protocol
-) -> list[Mapping[str, Any]]:
-    runs = [(run, part_of(run, protocol)) for run in runs_of(row.experiment, entries)]
-    return [{**run, "cases": part["cases"]} for run, part in runs if part is not None]
+def _scored(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> list[Mapping[str, Any]]:
+    """Those that were evaluated under a protocol, with its cases."""
+    parts = [(run, part_of(run, protocol)) for run in runs]
+    return [{**run, "cases": part["cases"]} for run, part in parts if part is not None]
 
 
 def _verdict(
     claim: Claim,
     reading: str,
-    better: Sequence[Mapping[str, Any]],
-    other: Sequence[Mapping[str, Any]],
+    better_runs: Sequence[Mapping[str, Any]],
+    other_runs: Sequence[Mapping[str, Any]],
+    protocol: Protocol,
 ) -> Verdict:
+    better, other = (_scored(runs, protocol) for runs in (better_runs, other_runs))
     names = tuple(tuple(run["name"] for run in group) for group in (better, other))
-    missing = [n for n, g in ((claim.better, better), (claim.other, other)) if not g]
-    if missing:
-        return Verdict(claim, reading, "not run", f"not run: {', '.join(missing)}", None, names)
+    lacking = [
+        f'"{name}" {"run without validations" if runs else "not run"}'
+        for name, runs, scored in (
+            (claim.better, better_runs, better),
+            (claim.other, other_runs, other),
+        )
+        if not scored
+    ]
+    if lacking:
+        return Verdict(claim, reading, "not run", "; ".join(lacking), None, names)
     try:
         found = compare(other, better)
     except ValueError as error:
@@ -184,7 +206,10 @@ def _verdict(
         why += f" of the {LEAST_SEEDS} that it takes"
     elif word == "holds" and high < claim.gain / 2:
         why += ", though below half the printed gain"
-    places = [{machine_of(run["environment"]) for run in group} for group in (better, other)]
+    places = [
+        {machine_of(where) for run in group for where in environments_of(run)}
+        for group in (better, other)
+    ]
     if places[0] != places[1]:
         why += f"; trained on {' and '.join(' or '.join(sorted(each)) for each in places)}"
     return Verdict(claim, reading, word, why, found, names)
@@ -196,25 +221,42 @@ RULE = (
 )
 
 
-def verdict_text(found: Sequence[Verdict], form: str = "text") -> str:
-    """The verdicts as a table.
+def verdict_text(found: Sequence[Verdict]) -> str:
+    """The verdicts as a table, which is Markdown too.
 
     Args:
         found: From `verdicts`.
-        form: "text", "markdown" or "csv".
     """
     rows = [["claim", "reading", "printed gain", "verdict", "measured"]]
     for each in found:
         gain = each.claim.gain
         said = "" if math.isnan(gain) else f"{gain:+.2f}"
         rows.append([str(each.claim), each.reading, said, each.word, each.why])
-    if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*rows[0], "runs", "other_runs"])
-        for row, each in zip(rows[1:], found, strict=True):
-            writer.writerow([*row, *(" ".join(group) for group in each.runs)])
-        return text.getvalue().rstrip("\n")
     counts = [f"{sum(v.word == w for v in found)} {w}" for w in ("holds", "refuted", "undecided")]
     counts.append(f"{sum(v.word == 'not run' for v in found)} not run")
-    return f"{markdown_table(rows)}\n\n{', '.join(counts)}. {RULE}\n{TOO_NARROW.capitalize()}."
+    notes = f"{', '.join(counts)}. {RULE}\n{TOO_NARROW.capitalize()}.\n{NOT_JUDGED}"
+    return f"{markdown_table(rows)}\n\n{notes}"
+
+
+def verdict_csv(found: Mapping[Protocol, Sequence[Verdict]], preset: str, split: str) -> str:
+    """The verdicts as a file of numbers, a line for each.
+
+    Args:
+        found: By protocol what `verdicts` returns.
+        preset, split: Of the runs.
+    Returns:
+        Differences and their interval in points of Dice; empty where there is nothing to compare.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["claim", "reading", "preset", "split", "protocol", "printed_gain", "verdict"]
+    writer.writerow([*head, "mean", "low", "high", "seeds", "why", "runs", "other_runs"])
+    for protocol, each in ((name, each) for name, judged in found.items() for each in judged):
+        pairs, gain = each.comparison, each.claim.gain
+        numbers = [] if pairs is None else [pairs.mean, pairs.low, pairs.high]
+        cells = [f"{100 * n:.6g}" for n in numbers] or [""] * 3
+        facts = [each.claim, each.reading, preset, split, protocol]
+        facts += ["" if math.isnan(gain) else f"{gain:.2f}", each.word, *cells]
+        seeds = len(pairs.seeds) if pairs is not None else 0
+        writer.writerow([*facts, seeds, each.why, *(" ".join(group) for group in each.runs)])
+    return text.getvalue().rstrip("\n")

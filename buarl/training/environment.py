@@ -38,6 +38,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+def environments_of(run: Mapping[str, Any]) -> list[Environment]:
+    """Where a run was trained: where it began, and wherever it was resumed in another way.
+
+    Args:
+        run: The content of its `run.json`, or of its entry in a ledger.
+
+    >>> environments_of({"environment": {"threads": 1}, "resumed": [{"threads": 2}]})
+    [{'threads': 1}, {'threads': 2}]
+    """
+    return [run["environment"], *run.get("resumed", ())]
+
+
 def processor() -> str:
     """The processor's name and kind: one seed ends elsewhere on another kind."""
     facts = {}

@@ -71,6 +71,11 @@ class Preset:
 # A step decay meant for 6,000 or 15,000 steps would leave a short run 80 steps at its full rate.
 _SHORT_3D = {"schedule": Poly(), "settings": {"optimizer": Adam(0.004)}}
 
+_QUICK_VIEWS = StrongViews(
+    **{"brightness": 0.3, "contrast": 0.3, "gamma": 0.3, "noise": 0.03, "blur": 0.8},
+    **{"share": 0.8, "noise_share": 0.5, "blur_share": 0.5},
+)
+
 PRESETS: dict[str, Preset] = {
     "toy": Preset(
         steps=200,
@@ -100,14 +105,14 @@ PRESETS: dict[str, Preset] = {
         steps=(4000, 8000),
         labeled_batch=6,
         image_size={2: (128, 128), 3: (64, 64, 32)},
-        schedule=OneCycle(),
-        settings={"optimizer": Sgd(0.02), "strong_views": StrongViews()},
+        schedule=OneCycle(warm_up=0.2, first=0.05, last=0.002),
+        settings={"optimizer": Sgd(0.02), "strong_views": _QUICK_VIEWS},
         variants={
             3: {
                 "steps": (600, 1400),
                 "shrink": 2,
                 "standardise": True,
-                "settings": {"optimizer": Sgd(0.03), "strong_views": StrongViews()},
+                "settings": {"optimizer": Sgd(0.03), "strong_views": _QUICK_VIEWS},
             }
         },
     ),

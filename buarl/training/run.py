@@ -17,7 +17,7 @@ from buarl.capsule import HISTORY
 from buarl.data.contents import check_contents, contents_of
 from buarl.data.source import Source
 from buarl.fast.memory import peak_mib
-from buarl.outside import Code
+from buarl.outside import Code, code_digests
 from buarl.training.checkpoint import remove_leftovers, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.devices import Devices, NotStarted, PeerLost, started
@@ -39,6 +39,7 @@ from buarl.training.run_folder import (
     end_run,
     environment,
     fingerprint,
+    keep_environment,
     keep_ids,
     load_method,
     load_run,
@@ -119,6 +120,8 @@ def run_experiment(
     description["environment"] |= {"device": str(engine.device), "precision": engine.precision}
     if devices.count > 1:
         description["environment"] |= {"devices": devices.count, "batch_norm": devices.batch_norm}
+    if code:
+        description["environment"]["code"] = code_digests(code)
     description["data"]["contents"] = contents_of(source, experiment.labeled)
     if resume:
         read_run(out)
@@ -182,11 +185,12 @@ def _train_and_write(
 
 
 def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None:
-    """Check that the run to resume is the one at hand."""
+    """Check that the run to resume is the one at hand, and keep where it goes on."""
     begun = without_removed_precision(out, read_run(out), precision)
     check_same(out, description, begun, ("experiment", "config"))
     check_contents(out, begun["data"], description["data"]["contents"])
     check_lent(out, begun, description.get("pretrained"))
+    keep_environment(out, description["environment"])
 
 
 def _train_in(

@@ -21,7 +21,7 @@ from buarl.methods import Method
 from buarl.outside import Code, require_code
 from buarl.training.checkpoint import load_state, write_json, write_text
 from buarl.training.config import Config, Experiment, build_method, config_for
-from buarl.training.environment import environment
+from buarl.training.environment import Environment, environment, environments_of
 from buarl.training.experiment import rule_name
 from buarl.training.identity import changed_words
 from buarl.training.lock import trained_by
@@ -81,6 +81,18 @@ def keep_ids(out: Path, source: Source, labeled: int | None) -> None:
             "run began with; bring back the data it knows, or train into a new folder"
         )
     write_text(path, text)
+
+
+def keep_environment(out: Path, here: Environment) -> None:
+    """Write into `run.json` where a run goes on, if that is not as before.
+
+    Args:
+        out: The run folder, of an unfinished run. here: Where it is resumed.
+    """
+    run = read_run(out)
+    here = {**here, "precision": run["environment"].get("precision", here["precision"])}  # it stays
+    if not run["finished"] and environments_of(run)[-1] != here:
+        write_json(out / "run.json", {**run, "resumed": [*run.get("resumed", ()), here]})
 
 
 def end_run(out: Path, **facts: Any) -> None:
@@ -144,6 +156,9 @@ def read_run(out: Path) -> dict[str, Any]:
         if type(found) not in kinds:  # True is an int to isinstance, and not here
             names = " or ".join(k.__name__ for k in kinds)
             raise ValueError(f"{path}: {key} must be a {names}, got {found!r:.60}")
+    resumed = run.get("resumed", [])
+    if not (isinstance(resumed, list) and all(isinstance(each, dict) for each in resumed)):
+        raise ValueError(f"{path}: resumed must be a list of environments, got {resumed!r:.60}")
     return run
 
 

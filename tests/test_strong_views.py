@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -184,6 +184,14 @@ def seen_images(method, batch):
                 trunk.encode = lambda image, s=images, e=plain: (s.append(image), e(image))[1]
     take(method, batch)
     return shown
+
+
+def test_supervised_passes_over_the_views_of_a_preset_and_refuses_a_row_s_own():
+    row = Experiment("supervised", source="acdc", labeled=7, preset="quick")
+    assert build_method(row, 4).strong_views is None
+    own = replace(row, options={"strong_views": "unimatch"})
+    with pytest.raises(ValueError, match="supervised does not use strong_views, so it must stay"):
+        build_method(own, 4)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "supervised"])

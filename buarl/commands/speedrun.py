@@ -15,6 +15,7 @@ from buarl.commands.train_options import (
     LabeledRule,
     Method,
     PresetName,
+    Record,
     ReductionName,
     Set,
     UnlabeledRule,
@@ -80,6 +81,7 @@ class Speedrun:
     """What comes back from training size, labels or probs; said before the first step."""
     precision: Precision | None = None
     """Of the training, see `train`."""
+    record: Record = False
     seeds: int | None = None
     """Fewer seeds than a record needs, to try."""
     device: str = "auto"
@@ -108,6 +110,7 @@ class Speedrun:
             self.out,
             seeds=self.seeds,
             device=self.device,
+            record=self.record,
             progress=True,
             code=code,
             train=self._train,

@@ -23,7 +23,7 @@ from buarl.schedules import Poly, StepDecay
 class Supervised(Method):
     """Dice and cross-entropy on labeled images; a rule for unlabeled ones is refused.
 
-    Nor is there an image for `strong_views`, which any row may ask for.
+    Nor is there an image for `strong_views`: those of a preset are passed over, a row's own refused.
 
     >>> import buarl
     >>> method = Supervised(buarl.networks.UNet(4, width=2), labeled_rule=buarl.url(95))
@@ -43,7 +43,7 @@ class Supervised(Method):
         Reference("HiLab-git/SSL4MIS", "06df604", "code/train_fully_supervised_2D.py", "2-D"),
         Reference("yulequan/UA-MT", "88ed29a", "code/train_LA.py", "3-D"),
     )
-    unused = ("unlabeled_rule", "unlabeled_reduction")
+    unused = ("unlabeled_rule", "unlabeled_reduction", "strong_views")
 
     def training_step(self, batch: SemiBatch, step: Step) -> StepOutput:
         """The loss of one step."""

@@ -73,6 +73,7 @@ def run_speedrun(
     *,
     seeds: int | None = None,
     device: str = "auto",
+    record: bool = False,
     progress: bool = False,
     code: Code = (),
     train: Callable[..., Any] = run_experiment,
@@ -87,6 +88,7 @@ def run_speedrun(
             and the yardstick of the machine.
         seeds: Fewer seeds than the track needs, to try; such a line is no record.
         device: See `fit`.
+        record: See `fit`; capturing the graph counts as training.
         progress: Show a bar.
         code: See `load_run`.
         train: Called for every seed as `run_experiment` is.
@@ -115,7 +117,13 @@ def run_speedrun(
     said_before(out, said)
     check_one_machine(out, _where_trained(wanted, begun, here))
     measured = say_beforehand(out, said, lambda: _measured(where, here))
-    how = {"device": device, "precision": entry.precision, "progress": progress, "code": code}
+    how = {
+        "device": device,
+        "record": record,
+        "precision": entry.precision,
+        "progress": progress,
+        "code": code,
+    }
     found = []
     for seed, folder in wanted.items():
         row, resume = replace(entry.row, seed=seed), (folder / "run.json").is_file()

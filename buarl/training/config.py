@@ -216,7 +216,8 @@ def build_method(
         "unlabeled_rule": experiment.unlabeled_rule,
         "unlabeled_reduction": experiment.unlabeled_reduction,
     }
-    arguments = {**config.settings, **rules, **experiment.options}
+    of_preset = {key: each for key, each in config.settings.items() if key not in kind.unused}
+    arguments = {**of_preset, **rules, **experiment.options}
     _check_options(experiment, kind)
     if isinstance(arguments.get("dice"), str):
         arguments["dice"] = dice_by_name(arguments["dice"])

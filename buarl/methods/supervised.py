@@ -23,7 +23,7 @@ from buarl.schedules import Poly, StepDecay
 class Supervised(Method):
     """Dice and cross-entropy on labeled images; a rule for unlabeled ones is refused.
 
-    Nor is there an image for `strong_views`: those of a preset are passed over, a row's own refused.
+    Nor is there an image for `strong_views`: a preset's are passed over, a row's own are refused.
 
     >>> import buarl
     >>> method = Supervised(buarl.networks.UNet(4, width=2), labeled_rule=buarl.url(95))

@@ -117,13 +117,8 @@ def run_speedrun(
     said_before(out, said)
     check_one_machine(out, _where_trained(wanted, begun, here))
     measured = say_beforehand(out, said, lambda: _measured(where, here))
-    how = {
-        "device": device,
-        "record": record,
-        "precision": entry.precision,
-        "progress": progress,
-        "code": code,
-    }
+    how = {"device": device, "record": record, "progress": progress, "code": code}
+    how |= {"precision": entry.precision}
     found = []
     for seed, folder in wanted.items():
         row, resume = replace(entry.row, seed=seed), (folder / "run.json").is_file()

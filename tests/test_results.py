@@ -388,6 +388,13 @@ def test_the_precisions_on_their_page_are_the_committed_runs():
         assert f"{title} | {written} | 1337 - {1336 + count} |" in page
 
 
+def lesson_15():
+    """Its prose."""
+    cells = nbformat.read(HOME / "notebooks/15_does_it_hold.ipynb", 4).cells
+    text = " ".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    return " ".join(text.split())
+
+
 def test_what_the_rules_add_under_quick_is_what_the_committed_runs_say():
     found = read_results(HOME / "results")
     rows = {row.name: row for row in rows_of("3", preset="quick", readings=["voxel"])}
@@ -417,15 +424,85 @@ def test_what_the_rules_add_under_quick_is_what_the_committed_runs_say():
     assert f"p = {first.p:.3f} over patients" in page
     assert f"ended {' and '.join(ended)} points below plain BCP" in page
     assert f"was {spreads[0]} points, from five it is {spreads[1]}." in page
-    lesson = " ".join(
-        cell["source"]
-        for cell in nbformat.read(HOME / "notebooks/15_does_it_hold.ipynb", 4).cells
-        if cell["cell_type"] == "markdown"
-    )
+    lesson = lesson_15()
     for said in (f"the mean was {seen.split(',')[0]} points", f"gave p = {first.p:.3f}"):
         assert said in lesson
     assert f"lie {spreads[0]} points apart; five say {spreads[1]}" in lesson
     assert f"ended {' and '.join(ended)} points *below*" in lesson
+
+
+def quick_runs(name, reading="voxel", table="3"):
+    """The committed runs of a row under `quick`."""
+    found = read_results(HOME / "results").entries
+    rows = {row.name: row for row in rows_of(table, preset="quick", readings=[reading])}
+    return runs_of(rows[name].experiment, found)
+
+
+def test_what_the_rules_do_per_region_under_quick_is_what_the_committed_runs_say():
+    plain, region = quick_runs("BCP"), quick_runs("URL + CRL", "region")
+    pairs = compare(plain, region)
+    mean, low, high = (-100 * value for value in (pairs.mean, pairs.high, pairs.low))
+    written = spread_of([run["summary"]["dice"] for run in region])
+    assert len(region) == 3
+    word = judge(-high, -low, 1.56, len(pairs.seeds))
+    page = words("docs/results.md")
+    assert (
+        f"{written}, {mean:.1f} points below plain BCP, 95 % interval {low:.1f} to {high:.1f} over "
+        f"paired seeds and patients: **{word}**"
+    ) in page
+    assert f"{-mean:+.2f} ({-high:+.2f} to {-low:+.2f}): {word}" in page
+    assert f"**per region {written}: {-mean:.1f}, {-high:.1f} to {-low:.1f}**" in words("README.md")
+    lesson = lesson_15()
+    assert f"cost {mean:.0f} points here" in lesson
+
+
+def test_what_is_said_of_the_premise_is_what_the_committed_runs_say():
+    kept = [run["premise"]["unlabeled"] for run in quick_runs("URL + CRL")]
+    assert len(kept) == 5
+
+    def shares(cut, key):
+        return [100 * each[cut][key] for each in kept]
+
+    page, readme, lesson = words("docs/results.md"), words("README.md"), lesson_15()
+    for cut in ("95", "99"):
+        cells = [
+            f"{statistics.mean(shares(cut, key)):.0f} ± {statistics.stdev(shares(cut, key)):.0f}"
+            for key in ("precision", "recall", "ceiling")
+        ]
+        assert f"| q = {cut} | {' | '.join(cells)} |" in page
+    wrong, held = statistics.mean(shares("95", "base")), statistics.mean(shares("95", "recall"))
+    assert f"of all voxels {wrong:.1f} % are wrong" in page
+    assert f"have {wrong:.1f} % wrong, and the top 5 % of entropy hold {held:.0f} %" in readme
+    assert 45 < statistics.mean(shares("99", "recall")) < 55  # "half of them"
+    assert "it holds half of them, and the top 5 % hold nearly all" in lesson
+    assert 35 < statistics.mean(shares("99", "precision")) < 45  # "six in ten are right"
+    assert "of which six in ten are right" in lesson
+
+
+def test_what_mean_teacher_and_la_reached_under_quick_is_what_their_files_say():
+    (mean_teacher,) = quick_runs("MT, 7 labeled", table="1")
+    page, quick = words("docs/results.md"), words("docs/quick.md")
+    dice = f"{mean_teacher['summary']['dice']:.3f}"
+    assert f"own squared error under `quick`, one seed (1337): {dice}" in page
+    entries = {e["name"]: e for e in read_ledger(HOME / "results" / "seeds")}
+    road = json.loads((HOME / "results/road/quick_la_1337.json").read_text())
+    teacher = f"{road['scores']['metrics_val_teacher']['dice']:.3f}"
+    minutes = f"{sum(road['seconds'].values()) / 60:.0f} minutes"
+    students = [
+        f"{entries[name]['summary']['dice']:.3f}"
+        for name in sorted(entries)
+        if name.startswith("quick_la_bcp_")
+    ]
+    assert f"{' and '.join(students)}, the teacher of seed 1337 {teacher}, in {minutes}" in page
+    assert f"{students[0]}, and {teacher} of the teacher, in {minutes}" in words(
+        "results/road/README.md"
+    )
+    assert f"{' and '.join(students)}, the teacher of the first {teacher}" in quick
+    kept = entries["quick_la_bcp_1337"]["premise"]["unlabeled"]["95"]
+    said = (
+        f"{100 * kept['recall']:.0f} % above q = 95, where {100 * kept['ceiling']:.0f} % could be"
+    )
+    assert said in page
 
 
 def test_what_three_labeled_patients_reached_is_what_its_file_says():

@@ -119,6 +119,9 @@ def quick_rows(source: str) -> dict[str, Experiment]:
     return {
         "quick_bcp": Experiment("bcp", **shared),
         "quick_bcp_url_crl_voxel": Experiment("bcp", **URL_CRL, **shared),
+        "quick_bcp_url_crl_region": Experiment("bcp", **URL_CRL, **REGION, **shared),
+        "quick_mean_teacher": Experiment("mean_teacher", **shared),
+        "quick_mean_teacher_url_crl_voxel": Experiment(**PSEUDO, **URL_CRL, **shared),
         "quick_bcp_3_labeled": Experiment("bcp", **{**shared, "labeled": 3}),
         "quick_bcp_4000_4000": Experiment("bcp", **half),
         "quick_bcp_url_crl_voxel_4000_4000": Experiment("bcp", **URL_CRL, **half),

@@ -110,10 +110,11 @@ def test_a_damaged_premise_is_named(damage):
 
 
 def test_near_the_regime_of_the_paper_the_uncertain_hold_most_errors():
-    """What README and docs/results.md say of it."""
-    for found in read_results(RESULTS).entries:
-        row = found["experiment"]
-        if (row["source"], row["preset"]) == ("acdc", "quick") and "premise" in found:
-            cut = found["premise"]["unlabeled"]["95"]
-            assert cut["recall"] > 0.9
-            assert cut["precision"] > 10 * cut["base"]
+    """Of every run of BCP per voxel, whatever its seed and labels."""
+    wanted = {"method": "bcp", "source": "acdc", "preset": "quick", "unlabeled_reduction": "voxel"}
+    runs = [e for e in read_results(RESULTS).entries if wanted.items() <= e["experiment"].items()]
+    kept = [e["premise"]["unlabeled"]["95"] for e in runs if "premise" in e]
+    assert len(kept) >= 6
+    for cut in kept:
+        assert cut["recall"] > 0.9
+        assert cut["precision"] > 10 * cut["base"]

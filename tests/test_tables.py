@@ -206,7 +206,7 @@ def test_runs_of_no_row_of_a_table_are_named_below_it(tmp_path):
     results = read_results(tmp_path)
     lines = lines_of(rows_of("3"), results)
     text = table_text("3", lines, results, preset="mini", split="val")
-    assert "data or labels: 1 run (other)." in text
+    assert "data or labels: 1 run (other; 1 with --preset quick)." in text
     nothing = Results([], [])
     empty = table_text("3", lines_of(rows_of("3"), nothing), nothing, preset="mini", split="val")
     assert "The folder holds no run." in empty

@@ -25,9 +25,9 @@ from buarl.training.run import read_run
 CUTS = (95, 99)
 SHARES = ("precision", "recall", "ceiling")
 NOTES = (
-    "At the end of each training, on 6 labeled and 6 unlabeled training slices or 4 and 4 patches of "
-    "volumes, at training size, percentiles over those images together; percent, mean ± standard "
-    "deviation (n - 1) over seeds.",
+    "At the end of each training, on 6 labeled and 6 unlabeled training slices or 4 and 4 patches "
+    "of volumes, at training size, percentiles over those images together; percent, mean ± "
+    "standard deviation (n - 1) over seeds.",
     "wrong: errors as a share of all voxels. Above the cut: errors as a share of the voxels there; "
     "held: errors there as a share of all errors; at most: what so few voxels could hold.",
     "Labels of unlabeled images are read to count errors here and for nothing else.",

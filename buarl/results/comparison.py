@@ -26,7 +26,7 @@ def comparison_text(title: str, found: Comparison, score: str = "dice") -> str:
     values = [factor * v for v in (found.mean, found.low, found.high)]
     lines = [
         title,
-        f"difference of {score}: {values[0]:+.2f} {unit}, 95 % interval {values[1]:+.2f} to "
+        f"difference of {score}: {values[0]:+z.2f} {unit}, 95 % interval {values[1]:+.2f} to "
         f"{values[2]:+.2f} over seeds and patients together",
         f"paired: seeds {' '.join(map(str, found.seeds))}; {counted(len(found.cases), 'volume')} "
         f"of {counted(people, 'patient')}",

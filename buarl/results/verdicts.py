@@ -201,7 +201,7 @@ def _verdict(
         return Verdict(claim, reading, "not run", f"nothing to pair: {error}", None, names)
     low, high = 100 * found.low, 100 * found.high
     word = judge(low, high, claim.gain, len(found.seeds))
-    why = f"{100 * found.mean:+.2f} points, {low:+.2f} to {high:+.2f}, seeds: {len(found.seeds)}"
+    why = f"{100 * found.mean:+z.2f} points, {low:+.2f} to {high:+.2f}, seeds: {len(found.seeds)}"
     if len(found.seeds) < LEAST_SEEDS:
         why += f" of the {LEAST_SEEDS} that it takes"
     elif word == "holds" and high < claim.gain / 2:

@@ -69,10 +69,7 @@ class Compare:
 
         if self.score != "dice" or not (self._is_table_row(self.a) and self._is_table_row(self.b)):
             return
-        table, rows = zip(*(name.split(":", 1) for name in (self.a, self.b)), strict=True)
-        a, b = (
-            self._row(*place).printed for place in zip(table, map(str.strip, rows), strict=True)
-        )
+        a, b = (self._row(*name.split(":", 1)).printed for name in (self.a, self.b))
         if a is None or b is None or not (gain := b.dice - a.dice) > 0:
             return
         word = judge(100 * pairs.low, 100 * pairs.high, gain, len(pairs.seeds))
@@ -96,11 +93,10 @@ class Compare:
 
     def _group(self, name: str) -> tuple[Group, list[str]]:
         """The runs of a name under the protocol, and what was left out."""
-        from buarl.results.measured import part_of
+        from buarl.results.measured import scored_under
 
         runs, left_out = self._runs(name)
-        parts = [(run, part_of(run, self.protocol)) for run in runs]
-        group = [{**run, "cases": part["cases"]} for run, part in parts if part is not None]
+        group = scored_under(runs, self.protocol)
         if not group:
             why = f"none evaluated under protocol {self.protocol}" if runs else "no run yet"
             more = "".join(f"; left out: {line}" for line in left_out)
@@ -129,13 +125,13 @@ class Compare:
             raise ValueError(
                 f"{name}: neither a folder nor a row; rows are {', '.join(rows)}, or TABLE:ROW"
             )
-        return runs_of(self._row(table, title.strip()).experiment, entries), left_out
+        return runs_of(self._row(table, title).experiment, entries), left_out
 
     def _row(self, table: str, title: str):
         from buarl.commands.tables import rows_in
         from buarl.results.rows import READING_NAMES
 
-        own = pairs(self.set, "--set")
+        title, own = title.strip(), pairs(self.set, "--set")
         readings = tuple(READING_NAMES)
         found = rows_in(self.runs, table, readings, self.preset, self.source, own)
         names = [", ".join(part for part in (row.name, row.reading) if part) for row in found]

@@ -238,6 +238,12 @@ def part_of(entry: Mapping[str, Any], protocol: Protocol) -> Mapping[str, Any] |
     return entry if protocol == "honest" else entry.get("paper")
 
 
+def scored_under(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> list[Mapping[str, Any]]:
+    """Those runs that were evaluated under a protocol, with the cases of that evaluation."""
+    parts = [(run, part_of(run, protocol)) for run in runs]
+    return [{**run, "cases": part["cases"]} for run, part in parts if part is not None]
+
+
 class Measured(NamedTuple):
     """A score over seeds.
 

@@ -6,8 +6,6 @@ its end become a few shares, which a ledger keeps and `buarl table premise` lays
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ from buarl.capsule import CALIBRATION, PREMISE, read_table
 from buarl.capsule.read import CALIBRATION_COLUMNS, PREMISE_COLUMNS
 from buarl.evaluation.premise import Cut, counts_of_rows, cut_at
 from buarl.results.rows import run_name
-from buarl.results.table import markdown_table
+from buarl.results.table import csv_table, markdown_table, with_notes
 from buarl.training.config import Experiment
 from buarl.training.run import read_run
 
@@ -91,16 +89,10 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
         cells += [_share(parts, q, word) for q in CUTS for word in SHARES]
         lines.append([*key, *cells, f"{len(found)}: {' '.join(str(seed) for seed, _ in found)}"])
     if form == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        return text.getvalue().rstrip("\n")
+        return csv_table(lines)
     title = f"The premise, preset {preset}: are the uncertain voxels the wrong ones?"
     notes = [*NOTES, *([] if groups else ["No run of this preset kept its premise."])]
-    table = markdown_table(lines)
-    if form == "markdown":
-        listed = "\n".join(f"- {note}" for note in notes)
-        return f"### {title}\n\n{table}\n\n{listed}"
-    return "\n".join([title, "", table, "", *notes])
+    return with_notes(title, markdown_table(lines), notes, form)
 
 
 def _sides(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 COLUMNS = {  # key of a summary -> heading
     "dice": "Dice",
@@ -41,6 +43,42 @@ def markdown_table(
     return "\n".join(
         f"| {' | '.join(_aligned(row, widths, right))} |" for row in (rows[0], rule, *rows[1:])
     )
+
+
+def csv_table(rows: Sequence[Sequence[Any]]) -> str:
+    """Lay out rows of cells as CSV, without a line break at the end.
+
+    Args:
+        rows: Cells; the first row holds the headings.
+
+    >>> csv_table([["row", "Dice"], ["95, 99", 0.5]])
+    'row,Dice\\n"95, 99",0.5'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+def with_notes(title: str, table: str, notes: Sequence[str], form: str) -> str:
+    """A table below its title and above its notes.
+
+    Args:
+        title: One line.
+        table: From `markdown_table`.
+        notes: Sentences.
+        form: "text", or "markdown", where the title is a heading and the notes are a list.
+
+    >>> print(with_notes("Scores", "| a |", ["Of one seed."], "markdown"))
+    ### Scores
+    <BLANKLINE>
+    | a |
+    <BLANKLINE>
+    - Of one seed.
+    """
+    if form == "markdown":
+        listed = "\n".join(f"- {note}" for note in notes)
+        return f"### {title}\n\n{table}\n\n{listed}"
+    return "\n".join([title, "", table, "", *notes])
 
 
 def text_table(scores: Mapping[str, Mapping[str, float]], extra: Sequence[str] = ()) -> str:

@@ -5,8 +5,6 @@ All scores stand in the units of the print: Dice and Jaccard in percent, 95HD an
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from buarl.evaluation.scores import SCORES
 from buarl.results.measured import Measured, Results, mean_and_spread, part_of, runs_of
 from buarl.results.printed import SLIPS
 from buarl.results.rows import TableRow
-from buarl.results.table import COLUMNS, markdown_table
+from buarl.results.table import COLUMNS, csv_table, markdown_table, with_notes
 
 Format = Literal["text", "markdown", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv")
@@ -120,11 +118,7 @@ def table_text(
     if results.left_out:
         notes.append(f"Left out ({len(results.left_out)}): {'; '.join(results.left_out)}.")
     notes += _elsewhere(lines, results)
-    table = markdown_table(_cells(lines))
-    if form == "markdown":
-        listed = "\n".join(f"- {note}" for note in notes)
-        return f"### {head}\n\n{table}\n\n{listed}"
-    return "\n".join([head, "", table, "", *notes])
+    return with_notes(head, markdown_table(_cells(lines)), notes, form)
 
 
 def _cells(lines: Sequence[Line]) -> list[list[str]]:
@@ -208,12 +202,10 @@ def _slips(what: str, lines: Sequence[Line]) -> list[str]:
 
 
 def _csv(what: str, lines: Sequence[Line], preset: str, split: str) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = ["table", "row", "reading", "source", "labeled", "set", "protocol", "selection"]
     columns += ["preset", "split", *(f"printed_{score}" for score in SCORES)]
     columns += [f"{score}_{part}" for score in SCORES for part in ("mean", "sd")]
-    writer.writerow([*columns, "n", "seeds"])
+    rows: list[list[Any]] = [[*columns, "n", "seeds"]]
     for line in lines:
         row, experiment = line.row, line.row.experiment
         facts = [what, row.name, row.reading, experiment.source, experiment.labeled or "all"]
@@ -221,5 +213,6 @@ def _csv(what: str, lines: Sequence[Line], preset: str, split: str) -> str:
         printed = [_printed(row, score) for score in SCORES]
         numbers = [number for score in SCORES for number in line.scores[score]]
         cells = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
-        writer.writerow([*facts, *printed, *cells, len(line.seeds), " ".join(map(str, line.seeds))])
-    return text.getvalue().rstrip("\n")
+        seeds = [len(line.seeds), " ".join(map(str, line.seeds))]
+        rows.append([*facts, *printed, *cells, *seeds])
+    return csv_table(rows)

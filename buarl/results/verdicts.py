@@ -9,8 +9,6 @@ then not known.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,11 @@ from typing import Any, Literal
 
 from buarl.evaluation.protocols import Protocol
 from buarl.results.comparison import TOO_NARROW
-from buarl.results.measured import part_of, runs_of
+from buarl.results.measured import runs_of, scored_under
 from buarl.results.printed import printed_row
 from buarl.results.rows import READING_NAMES, TableRow, rows_of
 from buarl.results.statistics import Comparison, compare
-from buarl.results.table import markdown_table
+from buarl.results.table import csv_table, markdown_table
 from buarl.training.config import Experiment
 from buarl.training.environment import environments_of, machine_of
 
@@ -170,12 +168,6 @@ def _row(rows: Sequence[TableRow], claim: Claim, place: tuple[int, str]) -> Tabl
     return row
 
 
-def _scored(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> list[Mapping[str, Any]]:
-    """Those that were evaluated under a protocol, with its cases."""
-    parts = [(run, part_of(run, protocol)) for run in runs]
-    return [{**run, "cases": part["cases"]} for run, part in parts if part is not None]
-
-
 def _verdict(
     claim: Claim,
     reading: str,
@@ -183,7 +175,7 @@ def _verdict(
     other_runs: Sequence[Mapping[str, Any]],
     protocol: Protocol,
 ) -> Verdict:
-    better, other = (_scored(runs, protocol) for runs in (better_runs, other_runs))
+    better, other = (scored_under(runs, protocol) for runs in (better_runs, other_runs))
     names = tuple(tuple(run["name"] for run in group) for group in (better, other))
     lacking = [
         f'"{name}" {"run without validations" if runs else "not run"}'
@@ -247,10 +239,8 @@ def verdict_csv(found: Mapping[Protocol, Sequence[Verdict]], preset: str, split:
     Returns:
         Differences and their interval in points of Dice; empty where there is nothing to compare.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     head = ["claim", "reading", "preset", "split", "protocol", "printed_gain", "verdict"]
-    writer.writerow([*head, "mean", "low", "high", "seeds", "why", "runs", "other_runs"])
+    rows: list[list[Any]] = [[*head, "mean", "low", "high", "seeds", "why", "runs", "other_runs"]]
     for protocol, each in ((name, each) for name, judged in found.items() for each in judged):
         pairs, gain = each.comparison, each.claim.gain
         numbers = [] if pairs is None else [pairs.mean, pairs.low, pairs.high]
@@ -258,5 +248,5 @@ def verdict_csv(found: Mapping[Protocol, Sequence[Verdict]], preset: str, split:
         facts = [each.claim, each.reading, preset, split, protocol]
         facts += ["" if math.isnan(gain) else f"{gain:.2f}", each.word, *cells]
         seeds = len(pairs.seeds) if pairs is not None else 0
-        writer.writerow([*facts, seeds, each.why, *(" ".join(group) for group in each.runs)])
-    return text.getvalue().rstrip("\n")
+        rows.append([*facts, seeds, each.why, *(" ".join(group) for group in each.runs)])
+    return csv_table(rows)

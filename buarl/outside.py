@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -208,10 +209,18 @@ def _root(module: ModuleType) -> Path:
 
 
 def _is_own(file: Path) -> bool:
-    if file.is_relative_to(Path(__file__).parent):
+    if file.is_relative_to(Path(__file__).parent) or _is_pythons(file):
         return False
     roots = (root for root in _ROOTS if file.is_relative_to(root))
     return any("site-packages" not in file.relative_to(root).parts for root in roots)
+
+
+def _is_pythons(file: Path) -> bool:
+    """Whether a file is of Python itself, which may lie in a person's own folder."""
+    folders = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    folders |= {folder.resolve() for folder in folders}
+    below = (file.relative_to(each).parts for each in folders if file.is_relative_to(each))
+    return any("site-packages" not in parts for parts in below)
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:

@@ -12,6 +12,7 @@ from browser import browser, lab, tab  # noqa: F401  fixtures
 from hypothesis import settings
 from tiny import Repeated
 
+from buarl import outside
 from buarl.data.batches import SemiBatch
 
 torch.set_num_threads(1)
@@ -33,6 +34,12 @@ def make_semi_batch(count: int, num_classes: int, spatial: tuple[int, ...]) -> S
     noise = torch.randn(2 * count, *spatial, generator=generator)
     image = (coarse.float() + 0.5 * noise)[:, None]  # (2 * count, 1, *spatial)
     return SemiBatch(image, coarse[:count])
+
+
+@pytest.fixture(autouse=True)
+def nobodys_code(monkeypatch):
+    """Each test begins without code from outside; else errors read by what another one imported."""
+    monkeypatch.setattr(outside, "_ROOTS", [])
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sysconfig
 import textwrap
+from pathlib import Path
 
 import pytest
 from tiny import PRESET, write_tiny
 
+from buarl import outside
 from buarl.commands.main import main
 from buarl.outside import own_line
 from buarl.training.config import PRESETS
@@ -120,3 +123,17 @@ def test_an_error_without_code_of_ones_own_has_no_such_line():
     with pytest.raises(KeyError) as caught:
         {}["x"]
     assert own_line(caught.value) is None
+
+
+@pytest.mark.parametrize("place", ["fractions:Fraction", "{prefix}/mine.py:mine"])
+def test_a_line_of_python_itself_is_nobodys_own(tmp_path, monkeypatch, capsys, place):
+    prefix = Path(sysconfig.get_path("stdlib")).parent  # as ~/mine.py with Python in ~/.pyenv
+    monkeypatch.setattr(outside, "_ROOTS", [prefix] if "{" in place else [])
+    assert "{" in place or outside.load_code(place)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError) as caught:
+        (tmp_path / "file").mkdir()  # pathlib.py raises it
+    assert own_line(caught.value) is None
+    found = str(tmp_path / "file" / "page.html")
+    assert main(["show", str(tmp_path), "--out", found]) == 2
+    assert "BUARL_DEBUG" not in capsys.readouterr().err

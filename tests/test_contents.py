@@ -217,7 +217,7 @@ def test_a_run_of_other_data_is_left_out_of_tables_and_named(tmp_path):
         put(tmp_path, f"bcp_{seed}", entry)
     found = read_results(tmp_path)
     assert [entry["name"] for entry in found.entries] == ["bcp_1", "bcp_2", "bcp_3"]
-    assert found.left_out == ["bcp_0: case0 of its data holds else than in other runs"]
+    assert list(found.left_out) == ["bcp_0: case0 of its data holds else than in other runs"]
 
 
 def test_a_newer_run_of_other_data_does_not_take_the_place_of_an_older_one(tmp_path):

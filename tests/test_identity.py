@@ -68,7 +68,7 @@ def test_a_run_that_says_its_numbers_itself_is_of_the_same_row(tmp_path):
     spelled = replace(ROW, set={"steps": 1000}, seed=5)
     (tmp_path / "a.json").write_text(json.dumps(entry_of(spelled)))
     results = read_results(tmp_path)
-    assert results.left_out == []
+    assert results.left_out == {}
     assert [run["name"] for run in runs_of(ROW, results.entries)] == ["a"]
     assert runs_of(replace(ROW, set={"steps": 1000}), results.entries)
 

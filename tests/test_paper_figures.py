@@ -20,14 +20,16 @@ from buarl.figures import captions, plots, surfaces, undecided
 from buarl.figures.draw import ERROR, draw_outline
 from buarl.figures.schematics.scene import phantom_scenes
 from buarl.figures.views import unlabeled_views
-from buarl.lessons.paper_figures import COMPARED, TEACHERS, write_captions
+from buarl.lessons.paper_figures import COMPARED, TEACHERS, read_captions, write_captions
+from buarl.lessons.rows import LESSON_SOURCE
 from buarl.lessons.run_figures import figures_of_runs
-from buarl.lessons.trained import LESSON_ROWS
+from buarl.lessons.trained import LESSON_ROWS, lesson_row
 from buarl.regions import url
 from buarl.training.checkpoint import load_state
 from buarl.training.config import PRESETS, Experiment, build_method, config_for
 from buarl.training.run import run_experiment
 
+FIGURES = Path(__file__).parent.parent / "figures"
 RNG = np.random.default_rng(4)
 NAMES = ("background", "RV", "myocardium", "LV")
 
@@ -194,6 +196,8 @@ def test_figures_are_drawn_of_finished_runs_and_say_which(tmp_path, monkeypatch)
         "Fig. 3, slices [0, 1, 2] of p91_frame01 (validation)." in found["fig3_predictions"].caption
     )
     assert "preset tiny (6 + 6 steps, 32x32), seed 1337" in found["fig6_pseudo_labels"].caption
+    for name in ("fig3_predictions", "fig6_pseudo_labels"):
+        assert found[name].caption.endswith(f" url: {rows['url'].rules}.")
     first = build_method(plain, 4, (), config_for(plain))
     first.load_state_dict(load_state(tmp_path / "plain" / "pretrain.pt")["method"])
     images, labels = unlabeled_views(source, config_for(plain), 120)
@@ -265,6 +269,15 @@ def test_captions_count_slices_and_volumes():
     half[:12] = 0
     dice = 2 * half.sum() / (half.sum() + ball(6).sum())
     assert f"half {dice:.3f}" in captions.of_volume(ball(6), {"half": half})
+
+
+def test_the_committed_captions_say_the_rules_of_the_networks_drawn():
+    _, said = read_captions(FIGURES / "captions.md")
+    for file, source in (("fig3_predictions", LESSON_SOURCE), ("fig4_volume", "phantom_la")):
+        rows = {title: lesson_row(name, open_source(source)) for title, name in COMPARED.items()}
+        rules = captions.of_rules(rows)
+        assert rules.startswith("Ours (MT) and Ours (BCP): labeled url(percentile=95, ")
+        assert said[f"{file}.png"].endswith(f". {rules}")
 
 
 def test_captions_are_written_with_their_files(tmp_path):

@@ -195,7 +195,7 @@ def test_a_seed_that_was_not_scored_on_all_volumes_of_its_row_is_named_and_left_
     put(tmp_path, "half", entry_of(replace(BCP, seed=1), [0.9] * 2))
     results = read_results(tmp_path)
     assert [entry["name"] for entry in results.entries] == ["whole"]
-    assert results.left_out == [
+    assert list(results.left_out) == [
         "half: was scored on 2 volumes, not on the 4 of another seed of its row"
     ]
 
@@ -207,7 +207,7 @@ def test_runs_of_no_row_of_a_table_are_named_below_it(tmp_path):
     lines = lines_of(rows_of("3"), results)
     text = table_text("3", lines, results, preset="mini", split="val")
     assert "data or labels: 1 run (other; 1 with --preset quick)." in text
-    nothing = Results([], [])
+    nothing = Results([], {})
     empty = table_text("3", lines_of(rows_of("3"), nothing), nothing, preset="mini", split="val")
     assert "The folder holds no run." in empty
 
@@ -268,7 +268,13 @@ def test_of_two_runs_of_a_row_and_seed_the_newer_counts_and_the_other_is_named(t
     put(tmp_path / "seeds", "new", entry_of(BCP, [0.8] * 4, started="2026-01-01"))
     results = read_results(tmp_path)
     assert [entry["name"] for entry in results.entries] == ["seeds/new"]
-    assert results.left_out == ["old: seeds/new is newer, of the same row and seed"]
+    said = "old: seeds/new is newer, of the same row and seed"
+    assert list(results.left_out) == [said]
+    for preset, note in (("mini", f"Left out (1): {said}."), ("toy", "of other rows: 1 run.")):
+        lines = lines_of(rows_of("3", preset=preset), results)
+        text = table_text("3", lines, results, preset=preset, split="val")
+        assert note in text
+        assert (said in text) == (preset == "mini")
 
 
 def test_only_runs_that_are_equal_in_every_field_but_the_seed_count_as_seeds_of_a_row(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +14,20 @@ from tiny import PRESET, rings, write_case, write_tiny
 from buarl.capsule import read_capsule
 from buarl.commands.main import main
 from buarl.data.acdc import Acdc
+from buarl.data.errors import DataError
 from buarl.entropy import entropy_of_probs
+from buarl.evaluation.score import score_run
 from buarl.evaluation.watch import watch_run
 from buarl.files.predict_files import predict_files
+from buarl.files.release import release
 from buarl.files.temperature import Tempered, temperature_of_run
+from buarl.files.weights import load_released, read_weights, write_weights
 from buarl.training.config import PRESETS, Experiment, config_for
 from buarl.training.run import load_run, run_experiment
 
 nibabel = pytest.importorskip("nibabel")
 ROW = Experiment("supervised", source="acdc", labeled=2, preset="tiny")
+ENTRIES = Path(__file__).parent.parent / "results" / "seeds"
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +105,39 @@ def test_where_no_temperature_was_kept_a_number_is_asked_for(trained, tmp_path, 
     inputs = [str(trained / "case.h5"), str(tmp_path / "out"), "--entropy", "--temperature", "run"]
     assert main(["predict", str(trained / "bare"), *inputs]) == 2
     assert "kept no temperature" in capsys.readouterr().err
-    assert main(["predict", "--weights", "acdc7_bcp_quick", *inputs]) == 2
-    assert "released weights keep no temperature; give a number" in capsys.readouterr().err
+    score_run(trained / "bare")
+    released = str(tmp_path / "bare")
+    assert main(["release", str(trained / "bare"), released]) == 0
+    assert "temperature" not in (tmp_path / "bare" / "bare.md").read_text(encoding="utf-8")
+    assert main(["predict", "--weights", released, *inputs]) == 2
+    assert "these weights keep no temperature; give a number" in capsys.readouterr().err
+
+
+def test_released_weights_keep_the_temperature_of_their_run(trained, tmp_path):
+    score_run(trained / "run")
+    made = release(trained / "run", tmp_path / "rings")
+    value = temperature_of_run(trained / "run")
+    assert load_released(made.path, "cpu").temperature == value
+    assert f"| temperature | {value:.2f}, fitted on " in made.card.read_text(encoding="utf-8")
+    files = [
+        predict_files(made.path, trained / "case.h5", tmp_path / name, entropy=True, temperature=t)
+        for name, t in (("a", "run"), ("b", value), ("c", None))
+    ]
+    own, named, plain = (np.asanyarray(nibabel.load(paths[1]).dataobj) for paths in files)
+    np.testing.assert_array_equal(own, named)
+    assert not np.array_equal(own, plain)
+    weights, about = read_weights(made.path)
+    write_weights(tmp_path / "odd.safetensors", weights, about | {"temperature": "1"})
+    with pytest.raises(DataError, match="another version of buarl"):
+        load_released(tmp_path / "odd.safetensors", "cpu")
+
+
+def test_shipped_weights_keep_the_temperature_that_their_run_found():
+    """Fitted anew on the weights in half precision; the entry of the run keeps that in float32."""
+    entry = json.loads((ENTRIES / "quick_bcp_url_crl_voxel_1337.json").read_text(encoding="utf-8"))
+    kept = load_released("acdc7_bcp_url_crl_quick", "cpu").temperature
+    assert kept == pytest.approx(entry["premise"]["temperature"], rel=1e-4)
+    assert load_released("acdc7_bcp_quick", "cpu").temperature == pytest.approx(1.2595, rel=1e-3)
 
 
 def test_weights_keep_their_names_under_a_network_that_wraps_another():

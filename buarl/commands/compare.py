@@ -111,21 +111,24 @@ class Compare:
         return read_results(self.runs, split=self.split)
 
     def _runs(self, name: str) -> tuple[Group, list[str]]:
-        from buarl.results.measured import runs_of
         from buarl.results.page import ROWS, ledger_rows
 
         rows = {key: row for source in ROWS for key, row in ledger_rows(source).items()}
         if name not in rows and Path(name).exists():
             return _of_path(Path(name), self.split)
-        entries, left_out = self._results
         if name in rows:
-            return runs_of(rows[name], entries), left_out
+            return self._of_row(rows[name])
         table, mark, title = name.partition(":")
         if not mark:
             raise ValueError(
                 f"{name}: neither a folder nor a row; rows are {', '.join(rows)}, or TABLE:ROW"
             )
-        return runs_of(self._row(table, title).experiment, entries), left_out
+        return self._of_row(self._row(table, title).experiment)
+
+    def _of_row(self, row) -> tuple[Group, list[str]]:
+        from buarl.results.measured import runs_of
+
+        return runs_of(row, self._results.entries), self._results.left_out_of([row])
 
     def _row(self, table: str, title: str):
         from buarl.commands.tables import rows_in
@@ -157,7 +160,7 @@ def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
             f"{path}: a group is one row with several seeds, and {other[0]} is another row than "
             f"{names[0]}"
         )
-    return results
+    return results.entries, [*results.left_out]
 
 
 def _facts(group: Group) -> str:

@@ -56,7 +56,7 @@ class Table:
                 "no runs come with an installed buarl; name yours with --runs, or take results/ of "
                 "its repository"
             )
-            results = Results([], [])
+            results = Results([], {})
         else:
             results = read_results(self.runs, split=plan.split)
         if self.what == "verdicts":
@@ -72,7 +72,8 @@ class Table:
         facts = {"preset": plan.preset, "split": plan.split, "form": self.format}
         print(table_text(self.what, lines, results, **facts))
         if self.format == "csv":
-            for line in results.left_out:  # a file of numbers has no place for them
+            rows = [line.row.experiment for line in lines]
+            for line in results.left_out_of(rows):  # a file of numbers has no place for them
                 say(f"left out: {line}")
 
     def _verdicts(self, plan, results) -> None:

@@ -45,6 +45,27 @@ def of_run(row: Experiment, *configs: Config, weights: str = "last weights") -> 
     )
 
 
+def of_rules(rows: Mapping[str, Experiment]) -> str:
+    """The rules of networks that a figure puts side by side, with their normaliser.
+
+    Args:
+        rows: Per title what was trained.
+    Returns:
+        A sentence for every title whose row has rules, together where they have the same; "" where
+        none has.
+
+    >>> from buarl.regions import Confidence
+    >>> row = Experiment(unlabeled_rule=Confidence(0.95))
+    >>> print(of_rules({"BCP": Experiment(), "Ours (MT)": row, "Ours (BCP)": row}))
+    Ours (MT) and Ours (BCP): unlabeled confidence(threshold=0.95) per voxel.
+    """
+    titles: dict[str, list[str]] = {}
+    for title, row in rows.items():
+        if row.rules:
+            titles.setdefault(row.rules, []).append(title)
+    return " ".join(f"{' and '.join(names)}: {rules}." for rules, names in titles.items())
+
+
 def of_errors(
     label: np.ndarray, pseudo_label: np.ndarray, entropy: np.ndarray, percentile: float = 99
 ) -> str:

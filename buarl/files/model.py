@@ -32,12 +32,14 @@ class Model(NamedTuple):
         class_names: Background first.
         normalisation: How the gray values of a volume are scaled, "minmax" or "zscore"; None where
             nobody said.
+        temperature: What released weights keep of `fitted_temperature`; else None.
     """
 
     network: nn.Module
     config: Config
     class_names: tuple[str, ...]
     normalisation: str | None
+    temperature: float | None = None
 
     @property
     def rank(self) -> int:

@@ -25,6 +25,7 @@ class Card(NamedTuple):
         digest: SHA-256 of the file.
         parameters: How many numbers the network has.
         note: More about the scores, for example what other seeds gave.
+        temperature: What the file keeps of `fitted_temperature`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Card(NamedTuple):
     digest: str
     parameters: int
     note: str = ""
+    temperature: float | None = None
 
 
 def model_card(card: Card, patients: Sequence[str]) -> str:
@@ -74,6 +76,7 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
             for key in ("torch", "device", "precision", "machine", "commit")
             if environment.get(key)
         ),
+        **_temperature(card),
         "precision of the file": f"half; {card.rounding}",
         "SHA-256": card.digest,
         "license of the weights": card.license,
@@ -90,6 +93,15 @@ def _rule(rule: Mapping[str, Any]) -> str:
         return "whole"
     arguments = [f"{key} {value}" for key, value in rule.items() if key != "name" and value]
     return f"{rule.get('name')} ({', '.join(arguments)})" if arguments else str(rule.get("name"))
+
+
+def _temperature(card: Card) -> dict[str, str]:
+    """The line on confidence, of weights whose run has fitted a temperature."""
+    if card.temperature is None:
+        return {}
+    how = "fitted on images of half the validation volumes"
+    use = "`--entropy --temperature run` divides logits by it"
+    return {"temperature": f"{card.temperature:.2f}, {how}; {use}"}
 
 
 def _cell(value: str) -> str:

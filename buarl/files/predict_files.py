@@ -88,9 +88,9 @@ def predict_each(
         keep_largest: Keep the largest component per class of a volume.
         normalisation: "minmax" or "zscore" over a volume; None is what the training data had.
         temperature: Divides the logits, so that the entropy is that of calibrated probabilities;
-            "run" is the run's own, see `temperature_of_run`. It needs `entropy`. Labels of slices
-            stay as they are; those of volumes come from averages over windows and may change where
-            two classes are close.
+            "run" is the run's own, see `temperature_of_run`, and released weights keep it. It needs
+            `entropy`. Labels of slices stay as they are; those of volumes come from averages over
+            windows and may change where two classes are close.
         device: As in training.
         overwrite: Replace files that exist.
         code: What the run may use from outside the package, see `load_run`.
@@ -128,10 +128,11 @@ def predict_each(
 
 
 def _tempered(model: Model, run: Path, temperature: Temperature, released: bool) -> Tempered:
-    if temperature == "run" and released:
-        raise ValueError(f"{run}: released weights keep no temperature; give a number")
-    value = temperature_of_run(run) if temperature == "run" else float(temperature)
-    return Tempered(model.network, value)
+    if temperature != "run":
+        return Tempered(model.network, float(temperature))
+    if released and model.temperature is None:
+        raise ValueError(f"{run}: these weights keep no temperature; give a number instead of run")
+    return Tempered(model.network, model.temperature if released else temperature_of_run(run))
 
 
 def _planned(

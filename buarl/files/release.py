@@ -23,6 +23,7 @@ from buarl.evaluation.score import DIFFERENCES
 from buarl.evaluation.scores import read_metrics
 from buarl.files.model import classes_and_normalisation, load_model
 from buarl.files.model_card import Card, model_card
+from buarl.files.temperature import fitted_temperature
 from buarl.files.weights import halved, load_released, write_weights
 from buarl.outside import Code
 from buarl.training.checkpoint import write_text
@@ -104,6 +105,8 @@ def release(
     if scaling is None:
         raise DataError(f"{run_folder / 'run.json'}: must say how gray values were normalized")
     source = _source(experiment.source, root or run["data"]["root"])
+    if (temperature := fitted_temperature(run_folder)) is not None:
+        about["temperature"] = temperature
     with built_beside(out) as built:
         path = built / f"{name}.safetensors"
         write_weights(path, halved(model.network.state_dict()), about)
@@ -111,7 +114,8 @@ def release(
         rounding = _rounding(source, model.network, half, model.config)
         digest = sha256(path.read_bytes()).hexdigest()
         parameters = sum(p.numel() for p in half.parameters())
-        card = Card(name, run, names, scaling, terms, tables, rounding, digest, parameters, note)
+        said = (tables, rounding, digest, parameters, note, temperature)
+        card = Card(name, run, names, scaling, terms, *said)
         write_text(built / f"{name}.md", model_card(card, _labeled(source, experiment.labeled)))
     return Released(out / f"{name}.safetensors", out / f"{name}.md", digest, rounding)
 

@@ -11,11 +11,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from buarl.arguments import short
-from buarl.capsule import read_capsule
+from buarl.capsule import CALIBRATION, read_capsule
 from buarl.evaluation.calibration import HIGHEST, LOWEST
 
 Temperature = float | Literal["run"]
-"""A number in 0.05 to 20, or "run": the one that the run fitted on validation images last."""
+"""A number in 0.05 to 20, or "run": the one that the run fitted last; released weights keep it."""
 
 
 class Tempered(nn.Module):
@@ -53,10 +53,17 @@ def temperature_of_run(folder: Path) -> float:
     Raises:
         ValueError: it kept none, or its files are damaged.
     """
-    rows = read_capsule(folder).calibration
-    if not rows:
+    if (found := fitted_temperature(folder)) is None:
         raise ValueError(
             f"{folder}: kept no temperature, as it was trained without `watch_run` or has no "
             "validation volumes; give a number instead of run"
         )
-    return rows[-1]["temperature"]  # of every moment first as trained, then at the fitted one
+    return found
+
+
+def fitted_temperature(folder: Path) -> float | None:
+    """As `temperature_of_run`; None where the run kept none."""
+    if not (Path(folder) / CALIBRATION).is_file():
+        return None
+    rows = read_capsule(folder).calibration
+    return rows[-1]["temperature"] if rows else None  # each moment as trained first, then fitted

@@ -37,7 +37,7 @@ KINDS = {
     "sha256": str,
     "licence": str,
 }
-"""What the text of a file must hold."""
+"""What the text of a file must hold. `temperature` is there where the run has fitted one."""
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str,
     Args:
         path: The file.
         weights: From `halved`.
-        about: The keys of `KINDS` but format and sha256, which are added.
+        about: The keys of `KINDS` but format and sha256, which are added; temperature if known.
     """
     text = json.dumps({**about, "format": FORMAT, "sha256": checksum(weights)})
     write_atomic(path, lambda temporary: save_file(dict(weights), temporary, {"buarl": text}))
@@ -104,6 +104,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         about = json.loads(text)
         wrong = [key for key, kind in KINDS.items() if type(about[key]) is not kind]
+        if "temperature" in about and type(about["temperature"]) is not float:
+            wrong.append("temperature")
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{path}: not written by `buarl release`, it says no run") from None
     if wrong or about["format"] != FORMAT:
@@ -161,7 +163,8 @@ def load_released(
             f"row for {list(config.image_size)}"
         )
     _fill(path, network, weights, names)
-    return Model(network.to(choose_engine(device).device).eval(), config, names, scaling)
+    network = network.to(choose_engine(device).device).eval()
+    return Model(network, config, names, scaling, about.get("temperature"))
 
 
 def _fill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from buarl.figures import captions, plots, pseudo_labels, surfaces, undecided
 from buarl.figures.views import around, planes, unlabeled_views
 from buarl.lessons.demo import unlabeled_slice
 from buarl.lessons.trained import after_stage, lesson_row, trained
+from buarl.regions import whole
 from buarl.training.checkpoint import write_atomic
 from buarl.training.config import Config, Experiment, config_for
 
@@ -97,27 +99,33 @@ def draw_figures(
     """
     if source.rank == 3:
         figure, said = _fig4(compared, source)
-        return {"fig4_volume": Drawn(figure, f"{said} {_from(*compared.values())}")}
+        return {"fig4_volume": Drawn(figure, f"{said} {_from(compared)}")}
     found = {
-        name: (drawn, [compared[main]])
+        name: (drawn, {main: compared[main]})
         for name, drawn in _fig1_and_5(compared[main], source).items()
     }
     if (drawn := _fig1_bars(compared[bars], source)) is not None:
-        found["fig1_bars"] = drawn, [compared[bars]]
-    found["fig3_predictions"] = _fig3(compared, source), [*compared.values()]
+        found["fig1_bars"] = drawn, {bars: compared[bars]}
+    found["fig3_predictions"] = _fig3(compared, source), compared
     if teachers:
-        found["fig6_pseudo_labels"] = _fig6(teachers, source), [*teachers.values()]
+        labeled_alone = {  # stage 1 sees no unlabeled image
+            title: each._replace(row=replace(each.row, unlabeled_rule=whole()))
+            for title, each in teachers.items()
+        }
+        found["fig6_pseudo_labels"] = _fig6(teachers, source), labeled_alone
     return {
-        name: Drawn(figure, f"{said} {_from(*networks)}")
+        name: Drawn(figure, f"{said} {_from(networks)}")
         for name, ((figure, said), networks) in found.items()
     }
 
 
-def _from(*networks: Trained) -> str:
-    """Where the networks of a figure come from."""
-    configs = {each.config.steps: each.config for each in networks}
+def _from(networks: Mapping[str, Trained]) -> str:
+    """Where the networks of a figure come from, and which rules they have."""
+    configs = {each.config.steps: each.config for each in networks.values()}
     most_stages_first = sorted(configs.values(), key=lambda config: -len(config.steps))
-    return captions.of_run(networks[0].row, *most_stages_first)
+    rows = {title: each.row for title, each in networks.items()}
+    said = captions.of_run(next(iter(rows.values())), *most_stages_first)
+    return f"{said} {captions.of_rules(rows)}".rstrip()
 
 
 def _fig1_and_5(one: Trained, source: Source) -> dict[str, Drawn]:

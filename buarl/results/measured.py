@@ -36,14 +36,25 @@ class Results(NamedTuple):
     """The runs of a folder.
 
     entries: As `read_entry` returns them, with "name", one for every row, seed and split.
-    left_out: What was not taken, each with the reason.
-
-    >>> Results([], ["a.json: damaged"]).left_out
-    ['a.json: damaged']
+    left_out: What was not taken, each in a line with the reason; with its row as JSON, or None
+        where that could not be read.
     """
 
     entries: list[dict[str, Any]]
-    left_out: list[str]
+    left_out: dict[str, dict[str, Any] | None]
+
+    def left_out_of(self, rows: Sequence[Experiment]) -> list[str]:
+        """The lines of what may be a run of these rows, whatever its seed.
+
+        >>> Results([], {"a.json: damaged": None, "b: older": {}}).left_out_of([Experiment()])
+        ['a.json: damaged']
+        """
+        wanted = [_of_any_seed(row) for row in rows]
+        return [
+            line
+            for line, row in self.left_out.items()
+            if row is None or {**row, "seed": 0} in wanted
+        ]
 
 
 def read_results(folder: Path, *, split: str = "val") -> Results:
@@ -61,12 +72,13 @@ def read_results(folder: Path, *, split: str = "val") -> Results:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name one that holds runs or their JSON files")
-    entries, left_out = [], []
+    entries: list[dict[str, Any]] = []
+    left_out: dict[str, dict[str, Any] | None] = {}
     for path, name in _places(folder):
         try:
             entries.append({"name": name, **read_measured(path, split=split)})
         except (ValueError, OSError) as error:
-            left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            left_out[str(error) if str(path) in str(error) else f"{path}: {error}"] = None
     entries = _newest(_same_contents(entries, left_out), left_out)
     return _same_cases(entries, left_out)
 
@@ -147,23 +159,25 @@ def _other_evaluation(metric: str, notes: Sequence[str]) -> str:
     return "; ".join(differing)
 
 
-def _newest(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
+def _newest(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> list[dict[str, Any]]:
     kept: dict[str, dict[str, Any]] = {}
     for entry in entries:
         precision = entry["environment"].get("precision", FULL)
         if precision != FULL:
-            left_out.append(f"{entry['name']}: was trained in {precision}, not in {FULL}")
+            line = f"{entry['name']}: was trained in {precision}, not in {FULL}"
+            left_out[line] = entry["experiment"]
             continue
         key = json.dumps(entry["experiment"], sort_keys=True)
         other = kept.get(key)
         if other is not None:
             older, entry = sorted((other, entry), key=lambda each: str(each["started"]))
-            left_out.append(f"{older['name']}: {entry['name']} is newer, of the same row and seed")
+            line = f"{older['name']}: {entry['name']} is newer, of the same row and seed"
+            left_out[line] = older["experiment"]
         kept[key] = entry
     return list(kept.values())
 
 
-def _same_contents(entries: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
+def _same_contents(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> list[dict[str, Any]]:
     """Leave out runs whose data have the names of others' and hold something else.
 
     Right is what most runs of a data set agree with; runs that do not know what their data held
@@ -188,11 +202,12 @@ def _same_contents(entries: list[dict[str, Any]], left_out: list[str]) -> list[d
         if other is None:
             kept.append(entry)
         else:
-            left_out.append(f"{entry['name']}: {other} of its data holds else than in other runs")
+            line = f"{entry['name']}: {other} of its data holds else than in other runs"
+            left_out[line] = entry["experiment"]
     return kept
 
 
-def _same_cases(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
+def _same_cases(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> Results:
     """Leave out seeds that were not scored on all volumes that the others of their row were."""
     most: dict[str, frozenset[str]] = {}
     cases = [frozenset(case["case"] for case in entry["cases"]) for entry in entries]
@@ -204,10 +219,11 @@ def _same_cases(entries: list[dict[str, Any]], left_out: list[str]) -> Results:
         if found == most[row]:
             kept.append(entry)
         else:
-            left_out.append(
+            line = (
                 f"{entry['name']}: was scored on {counted(len(found), 'volume')}, not on the "
                 f"{len(most[row])} of another seed of its row"
             )
+            left_out[line] = entry["experiment"]
     return Results(kept, left_out)
 
 
@@ -218,9 +234,13 @@ def runs_of(row: Experiment, entries: Sequence[Mapping[str, Any]]) -> list[Mappi
         row: Its seed does not matter; everything else must be equal, see `plain_row`.
         entries: From `read_results`.
     """
-    wanted = json.loads(json.dumps(replace(plain_row(row), seed=0).as_dict()))
+    wanted = _of_any_seed(row)
     ours = [entry for entry in entries if {**entry["experiment"], "seed": 0} == wanted]
     return sorted(ours, key=lambda entry: entry["experiment"]["seed"])
+
+
+def _of_any_seed(row: Experiment) -> dict[str, Any]:
+    return json.loads(json.dumps(replace(plain_row(row), seed=0).as_dict()))
 
 
 def plain_experiment(experiment: dict[str, Any]) -> dict[str, Any]:

@@ -109,16 +109,11 @@ def line_of(
 
 
 def _row(entry: Entry) -> str:
-    """The row in words; a rule with all its arguments and its normaliser, as both decide much."""
-    row, rules = entry.row, []
-    for term in ("labeled", "unlabeled"):
-        said = getattr(row, f"{term}_rule").as_dict()
-        if (name := said.pop("name")) != "whole":
-            given = ", ".join(f"{key}={value}" for key, value in said.items())
-            rules.append(f"{term} {name}({given}) per {getattr(row, f'{term}_reduction')}")
+    """The row in words."""
+    row = entry.row
     options = " ".join(f"{key}={value}" for key, value in row.options.items())
     network = f"network={row.network}" if row.network else ""
-    words = (row.method, *rules, row.preset, row.changes, options, network)
+    words = (row.method, row.rules, row.preset, row.changes, options, network)
     return " ".join(word for word in words if word)
 
 

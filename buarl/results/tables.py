@@ -115,8 +115,7 @@ def table_text(
     notes += [f"Protocol {protocol}: {SELECTED[protocol]}." for protocol in shown]
     notes += [f"Slip of the print: {text}." for text in _slips(what, lines)]
     notes += _missing(lines, results)
-    if results.left_out:
-        notes.append(f"Left out ({len(results.left_out)}): {'; '.join(results.left_out)}.")
+    notes += _left_out(lines, results)
     notes += _elsewhere(lines, results)
     return with_notes(head, markdown_table(_cells(lines)), notes, form)
 
@@ -150,6 +149,15 @@ def _missing(lines: Sequence[Line], results: Results) -> list[str]:
         rest = [title for title in titles if have[title] and title not in scored]
         if rest:
             notes.append(f"Run, but not evaluated under protocol {protocol}: {'; '.join(rest)}.")
+    return notes
+
+
+def _left_out(lines: Sequence[Line], results: Results) -> list[str]:
+    """Runs that may be of these rows and do not count, with the reason; of others how many."""
+    here = results.left_out_of([line.row.experiment for line in lines])
+    notes = [f"Left out ({len(here)}): {'; '.join(here)}."] if here else []
+    if others := len(results.left_out) - len(here):
+        notes.append(f"Left out of other rows: {counted(others, 'run')}.")
     return notes
 
 

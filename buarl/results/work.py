@@ -197,8 +197,8 @@ def write_summary(out: Path, plan: Plan) -> Path:
         results = read_results(out, split=plan.split)
         names = set(states)
         entries = [entry for entry in results.entries if entry["name"] in names]
-        unfinished = [text for text in results.left_out if "not finished" not in text]
-        results = results._replace(entries=entries, left_out=unfinished)
+        spoiled = {k: row for k, row in results.left_out.items() if "not finished" not in k}
+        results = results._replace(entries=entries, left_out=spoiled)
         parts = [f"# {shown(list(states.values()))} of {len(states)} runs"]
         for what in plan.what:
             rows = [row for row in plan.rows() if row.table == what]

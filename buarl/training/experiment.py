@@ -85,6 +85,23 @@ class Experiment:
         changed = {**self.set, **network, **self.network_options}
         return " ".join(f"{key}={_short(value)}" for key, value in changed.items())
 
+    @property
+    def rules(self) -> str:
+        """Its rules with all arguments and normaliser, as these decide much; "" of a plain row.
+
+        >>> from buarl.regions import crl
+        >>> print(Experiment(unlabeled_rule=crl(99)).rules)
+        unlabeled crl(percentile=99, uncertain_weight=0.5, certain_weight=1.0, scope=batch) per
+        voxel
+        """
+        found = []
+        for term in ("labeled", "unlabeled"):
+            said = getattr(self, f"{term}_rule").as_dict()
+            if (name := said.pop("name")) != "whole":
+                given = ", ".join(f"{key}={value}" for key, value in said.items())
+                found.append(f"{term} {name}({given}) per {getattr(self, f'{term}_reduction')}")
+        return ", ".join(found)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain types for JSON. What a row does not set has no key."""
         row = {column.name: getattr(self, column.name) for column in fields(self)}

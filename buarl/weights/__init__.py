@@ -11,8 +11,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SHIPPED: dict[str, str] = {
-    "acdc7_bcp_quick": "ba083bf10112433ab4f62b4344e0b41cf9f6c0a0be10fdc647164c1ecf27eb34",
-    "acdc7_bcp_url_crl_quick": "9ab830445b5fc3c1c7288df89a0d90ffd5ce7976f9dd6561fc547b122f7b0adb",
+    "acdc7_bcp_quick": "9aba372979d355869334cf29079019bb172a431466382d630d65197a07d0f034",
+    "acdc7_bcp_url_crl_quick": "ddaaeb6b470c896569458848f6482f5674dc3273840e1b3cd64794f1e9f2bfc3",
 }
 """SHA-256 of every file that comes with the package, by its name without the ending."""
 

@@ -217,12 +217,13 @@ GPU = {"gpu": "H200", "device": "cuda:0"}
 def test_five_seeds_of_a_gpu_are_half_of_what_it_takes():
     found = line([0.860, 0.861, 0.859, 0.860, 0.862], [environment(**GPU)] * 5)
     assert (found["seeds"], found["reached"]) == ("5 of 10", "no, 0.85")
-    assert found["machine"] == "H200"
+    assert (found["hardware"], found["machine"]) == ("one GPU", "H200")
 
 
 def test_a_training_on_the_processor_of_a_machine_with_a_gpu_is_one_of_the_processor():
     found = line([0.86], [environment(gpu="H200")], native_bf16=True)
     assert found["machine"] == "Linux x86_64, AVX2, native bf16, 2 threads"
+    assert found["hardware"] == "two CPU cores"
     assert found["seeds"] == "1 of 5"
 
 

@@ -15,7 +15,7 @@ from buarl.training.environment import Environment, kind_of, machine_of, same_ma
 MOST_P = 0.01
 COLUMNS = (
     *("track", "row", "scored", "Dice", "seeds", "p", "reached", "minutes", "scoring"),
-    *("machine", "yardstick", "commit"),
+    *("hardware", "machine", "yardstick", "commit"),
 )
 
 
@@ -102,6 +102,7 @@ def line_of(
         "reached": f"{'yes' if enough else 'no'}, {target}",
         "minutes": f"{statistics.mean(minutes):.1f} ({min(minutes):.1f} - {max(minutes):.1f})",
         "scoring": f"{statistics.mean(seed.scoring for seed in seeds):.1f}",
+        "hardware": hardware_of(environments),
         "machine": _machine(environments, yardstick),
         "yardstick": _yardstick(environments, yardstick),
         "commit": _listed(environments, "commit"),
@@ -115,6 +116,25 @@ def _row(entry: Entry) -> str:
     network = f"network={row.network}" if row.network else ""
     words = (row.method, row.rules, row.preset, row.changes, options, network)
     return " ".join(word for word in words if word)
+
+
+def hardware_of(environments: Sequence[Environment]) -> str:
+    """The kind of machine within which a record is one: CPUs by their threads, or a GPU.
+
+    Args:
+        environments: Of all seeds, of one machine. Of runs that keep no threads it is not known.
+
+    >>> hardware_of([{"device": "cpu", "threads": 1}, {"device": "cpu", "threads": 2}])
+    'two CPU cores'
+    >>> hardware_of([{"device": "cpu", "threads": 8}]), hardware_of([{"device": "cuda:0"}])
+    ('more CPU cores', 'one GPU')
+    """
+    if kind_of(environments[0]) != "cpu":
+        return "one GPU"
+    threads = [each.get("threads") for each in environments]
+    if None in threads:
+        return "CPU cores, unknown how many"
+    return "two CPU cores" if max(threads) <= 2 else "more CPU cores"
 
 
 def _machine(environments: Sequence[Environment], yardstick: Mapping[str, Any]) -> str:

@@ -72,6 +72,13 @@ def test_options_become_a_row():
     assert options == {"unsupervised": "pseudo_label", "entropy_from": "student"}
 
 
+RESUMED_ROW = {
+    **{"seed": "99", "method": "dtc", "labeled": "1", "preset": "mini", "source": "acdc"},
+    **{"labeled-rule": "url", "unlabeled-reduction": "region", "alpha": "0.3", "scope": "image"},
+    **{"set": "steps=9", "option": "a=1", "entropy-from": "student", "url-in-stage2": None},
+}
+
+
 def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     out = tmp_path / "run"
     words = ["--source", "acdc", "--root", str(root), "--method", "bcp", "--labeled", "2"]
@@ -95,6 +102,11 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     started = json.loads((out / "run.json").read_text())["started"]
     assert main(["train", "--resume", str(out)]) == 0
     assert json.loads((out / "run.json").read_text())["started"] == started
+    for option, value in RESUMED_ROW.items():
+        words = [f"--{option}"] if value is None else [f"--{option}", value]
+        assert main(["train", "--resume", str(out), *words]) == 2
+        said = f"the row from the folder; --{option} belongs to a new run"
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -392,9 +404,9 @@ def test_doctor_calls_an_unopened_split_absent(root, capsys):
     assert "absent (0 of 1 files)" in capsys.readouterr().out
 
 
-def test_import_is_light():
+def test_import_is_light(tmp_path):
     """`import buarl` loads torch, and no package for plots, notebooks, raw files or the command
-    line: it costs at most 0.3 s more than `import torch`."""
+    line: once Python has compiled it, it costs at most 0.3 s more than `import torch`."""
     code = "import sys, buarl; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -403,10 +415,13 @@ def test_import_is_light():
     heavy |= {"nibabel", "nrrd", "pooch", "pandas", "monai"}
     assert not heavy & set(eval(loaded.stdout))
     clock = "import time, torch; start = time.process_time(); import buarl; print(time.process_time() - start)"
+    kept = {key: v for key, v in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    env = kept | {"PYTHONPYCACHEPREFIX": str(tmp_path)}
     times = [
-        float(subprocess.check_output([sys.executable, "-c", clock], text=True)) for _ in range(3)
+        float(subprocess.check_output([sys.executable, "-c", clock], text=True, env=env))
+        for _ in range(4)
     ]
-    assert min(times) < 0.3
+    assert min(times[1:]) < 0.3
 
 
 def test_training_needs_neither_medpy_nor_notebook_packages():

@@ -13,7 +13,8 @@ from scipy import stats
 from test_tables import RESULTS, entry_of, put
 
 from buarl.commands.main import main
-from buarl.results import leak, statistics
+from buarl.evaluation.protocols import Validated
+from buarl.results import leak, patients, statistics
 from buarl.results.measured import read_results
 from buarl.results.printed import printed_row
 from buarl.results.rows import rows_of
@@ -372,11 +373,28 @@ def test_a_leak_is_not_told_of_a_part_of_the_checkpoints(tmp_path, monkeypatch):
     (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,1,0.5\ntrain,2,0.6\n")
     lines = "".join(f"train,2,student,p{n}_a,LV,0.6\n" for n in (1, 2))
     (tmp_path / "validation_cases.csv").write_text(f"stage,step,network,case,class,dice\n{lines}")
-    monkeypatch.setattr(leak, "read_run", lambda folder: {"experiment": {"source": "acdc"}})
+    for module in (leak, patients):
+        monkeypatch.setattr(module, "read_run", lambda folder: {"experiment": {"source": "acdc"}})
     with pytest.raises(ValueError, match="step 1 was validated by a version that kept no Dice"):
         leak.leak_of_run(tmp_path)
     (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,2,0.6\n")
     assert leak.leak_of_run(tmp_path)["last"] == pytest.approx(0.6)
+
+
+def test_a_patient_without_a_dice_is_left_out_of_the_leak_meter():
+    """As a volume is without a structure that nobody predicts either."""
+    scores = {1: (0.5, 0.9, math.nan), 2: (0.7, 0.6, math.nan)}
+    rows = [
+        Validated("train", step, "student", f"{case}_x", "LV", dice)
+        for step, each in scores.items()
+        for case, dice in zip("abc", each, strict=True)
+    ]
+    whole = {f"{case}_x": case for case in "abc"}
+    found = leak.leak(rows, whole)
+    assert [round(found[rule], 3) for rule in leak.RULES[:3]] == [0.8, 0.55, 0.65]
+    assert found["splits"] == 2
+    with pytest.raises(leak.TooFew, match="at least 2 patients to part, got 1"):
+        leak.leak([row for row in rows if row.case != "b_x"], whole)
 
 
 def test_the_leak_of_a_run_without_validations_is_one_sentence(capsys, tmp_path):

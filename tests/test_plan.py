@@ -16,12 +16,14 @@ import torch
 from tiny import Cut, cut_after, write_tiny
 
 from buarl.capsule import read_capsule
+from buarl.commands import launch, slurm
+from buarl.commands.launch import launch_local
 from buarl.commands.main import main
 from buarl.evaluation.protocols import BEST, CASES, Selection, read_validated, score_selected
 from buarl.evaluation.scores import summary
 from buarl.results import work
 from buarl.results.measured import read_results
-from buarl.results.plan import Plan, chains, read_plan, states_of, write_plan
+from buarl.results.plan import Plan, chains, check_kept, read_plan, states_of, write_plan
 from buarl.results.work import failures, work_on, write_summary
 from buarl.training.checkpoint import load_state
 from buarl.training.config import config_for
@@ -315,6 +317,62 @@ def test_a_folder_without_a_plan_and_a_list_beyond_it_are_refused(plan, tmp_path
     (tmp_path / "plan.json").write_text('{"what": 3, "more": 1}')
     with pytest.raises(ValueError, match=r"plan\.json: damaged"):
         read_plan(tmp_path)
+
+
+def test_a_folder_with_validations_takes_no_plan_without_them_and_the_reverse(plan, tmp_path):
+    for validate, other in ((0, None), (None, 0), (3, 0)):
+        write_plan(tmp_path, replace(plan, validate=validate))
+        with pytest.raises(ValueError, match=r"validations, now it is with.*take another --out"):
+            check_kept(tmp_path, replace(plan, validate=other))
+    write_plan(tmp_path, replace(plan, validate=3))
+    check_kept(tmp_path, replace(plan, validate=5))
+
+
+def test_a_list_keeps_its_number_though_the_plan_of_the_folder_grows(plan, tmp_path):
+    """A process is started later than the plan was made, and another table may stand there then."""
+    write_plan(tmp_path, replace(plan, what=("6", "3"), readings=("region", "voxel")))
+    last = len(chains(plan.runs(), plan.root)) - 1
+    wanted = chains(plan.runs(), plan.root)[last]
+    begun = []
+    assert work_on(tmp_path, last, say=begun.append, plan=plan) == 0
+    assert [line.split(":")[0] for line in begun if line.endswith("begins")] == wanted
+
+
+def test_a_process_that_could_not_even_begin_leaves_a_word(plan, tmp_path, monkeypatch):
+    def dies(out, plan, task):
+        return subprocess.Popen(
+            [sys.executable, "-c", "import no_such_module"], stderr=subprocess.DEVNULL
+        )
+
+    monkeypatch.setattr(launch, "_start", dies)
+    write_plan(tmp_path, plan)
+    assert launch_local(tmp_path, plan, [0], 1, lambda line: None)
+    states = states_of(tmp_path, plan)
+    (name,) = [name for name, state in states.items() if state == "failed"]
+    assert name == chains(plan.runs(), plan.root)[0][0]
+    assert "the process ended with code 1; what it said: " in failures(tmp_path, states)[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Slurm runs on Linux")
+def test_jobs_of_a_cluster_are_known_by_run_and_not_by_number(plan, tmp_path, monkeypatch):
+    first, *_ = work_lists = chains(plan.runs(), plan.root)
+    jobs = {name: f"7_{n}" for n, names in enumerate(work_lists) for name in names}
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "jobs.json").write_text(json.dumps(jobs))
+    queue = tmp_path / "bin" / "squeue"
+    queue.parent.mkdir()
+    queue.write_text("#!/bin/sh\necho 7_0\n")
+    queue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{queue.parent}{os.pathsep}{os.environ['PATH']}")
+    assert slurm.living(tmp_path) == set(first)
+    grown = replace(plan, what=("6", "3"), readings=("region", "voxel"))
+    gone = work_lists[1][0]
+    (tmp_path / gone).mkdir()  # its job was killed before it had saved anything
+    (line,) = slurm.lost(tmp_path, grown)
+    assert line.startswith(f"{gone}: job 7_1 has left the cluster before its end")
+    (tmp_path / "slurm" / "jobs.json").write_text('{"0": "7_0"}')
+    with pytest.raises(ValueError, match="an earlier version of buarl wrote it"):
+        slurm.known_jobs(tmp_path)
 
 
 def test_an_entry_of_another_row_is_not_taken_for_the_run(plan, tmp_path):

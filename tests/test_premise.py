@@ -11,6 +11,7 @@ from test_tables import RESULTS, entry_of, put
 
 from buarl.capsule.read import CALIBRATION_COLUMNS, PREMISE_COLUMNS
 from buarl.commands.main import main
+from buarl.regions import url
 from buarl.results.measured import read_results
 from buarl.results.premise import premise_of_run, premise_table
 from buarl.results.rows import rows_of
@@ -94,6 +95,31 @@ def test_the_table_has_mean_and_spread_over_seeds(tmp_path, capsys):
     assert (cells[8], cells[-1]) == ("-", "3: 0 1 2")  # no errors, no share of them
     assert main(["table", "premise", "--runs", str(tmp_path), "--preset", "quick"]) == 0
     assert "No run of this preset kept its premise." in capsys.readouterr().out
+
+
+def test_rows_that_differ_in_what_a_name_does_not_say_are_not_pooled(capsys, tmp_path):
+    ours = entry(0, 0.4)
+    plain = {**ours["experiment"], "options": {"box_share": 0.0}}
+    softer = {**ours["experiment"], "labeled_rule": url(95, alpha=1).as_dict()}
+    harder = {**softer, "labeled_rule": url(95).as_dict()}
+    foreign = {**ours["experiment"], "labeled_rule": {"name": "my_rules.py:Mine"}}
+    runs = [
+        {**entry(seed, 0.4), "name": f"r{seed}", "experiment": {**row, "seed": seed}}
+        for seed, row in enumerate([ours["experiment"], plain, softer, harder, foreign])
+    ]
+    lines = premise_table(runs, "mini", "csv").splitlines()[1:]
+    names = [line.split(",")[0] for line in lines]
+    assert names[:2] == ["acdc7_bcp_mini", "acdc7_bcp_mini box_share=0.0"]
+    assert len(set(names)) == len(runs)
+    assert names[2].startswith("acdc7_bcp_url95_whole_voxel_mini ")  # and its hash
+    assert names[4] == "r4"
+    for number, run in enumerate(runs[:4]):
+        put(tmp_path, f"bcp_{number}", {k: v for k, v in run.items() if k != "name"})
+    for words, shown in (([], 4), (["--source", "la"], 0), (["--labeled", "3"], 0)):
+        assert main(["table", "premise", "--runs", str(tmp_path), *words]) == 0
+        assert capsys.readouterr().out.count("| acdc7_bcp") == shown
+    assert main(["table", "premise", "--set", "steps=9"]) == 2
+    assert "choose nothing in the table of the premise" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

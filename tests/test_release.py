@@ -28,6 +28,7 @@ from buarl.evaluation.scores import read_metrics, summary
 from buarl.files import predict_files as prediction
 from buarl.files.model_card import Card, model_card
 from buarl.files.predict_files import predict_files
+from buarl.files.release import release
 from buarl.files.weights import checksum, halved, load_released, read_weights
 from buarl.regions import crl, url
 from buarl.training.checkpoint import save_state, write_json
@@ -106,7 +107,9 @@ def test_predict_takes_a_file_at_once_and_gives_the_masks_of_the_halved_student(
     )
     (expected,) = predict_files(made / "run", scan, tmp_path / "expected")
     assert np.array_equal(mask.dataobj, nibabel.load(expected).dataobj)
-    (again,) = predict_files(file, scan, tmp_path / "again")  # in Python a file needs no flag
+    text = said(capsys, "predict", file, scan, tmp_path / "bare", code=0)  # a file needs no flag
+    assert text.rstrip().endswith("; not for clinical use")
+    (again,) = predict_files(file, scan, tmp_path / "again")
     assert np.array_equal(mask.dataobj, nibabel.load(again).dataobj)
 
 
@@ -222,6 +225,25 @@ def test_a_shipped_card_is_what_the_generator_prints(name):
     facts = Card(name, run, [""], "", "", {}, "", shelf.SHIPPED[name], 1)
     limits = "## Limits"
     assert card.split(limits)[1] == model_card(facts, []).split(limits)[1]
+
+
+def test_a_card_names_the_patients_that_were_labeled_also_where_they_were_drawn(tmp_path):
+    source = Acdc(write_tiny(tmp_path / "acdc", patients=5))
+    row = Experiment("supervised", source="acdc", labeled=2, preset="tiny", set={"labeled_draw": 1})
+    run_experiment(row, source, tmp_path / "run")
+    score_run(tmp_path / "run")
+    drawn, _ = source.drawn(1).split_labeled(2)
+    patients = list(dict.fromkeys(map(source.patient, drawn)))
+    assert patients != ["p1", "p2"]
+    card = release(tmp_path / "run", tmp_path / "drawn").card.read_text(encoding="utf-8")
+    assert f"| labeled patients | 2, drawn by labeled_draw 1: {', '.join(patients)} |" in card
+
+
+def test_a_weight_of_nothing_stands_in_the_card(made):
+    run = read_run(made / "run")
+    row = run["experiment"] | {"unlabeled_rule": crl(99, alpha=0).as_dict()}
+    card = Card("a", {**run, "experiment": row}, ["b", "c"], "", "", {}, "", "0" * 64, 1)
+    assert "crl (percentile 99, uncertain_weight 0" in model_card(card, [])
 
 
 def untrained(folder, source, names, rank_classes):

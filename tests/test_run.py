@@ -13,6 +13,7 @@ import torch
 from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 
 import buarl.training.run
+from buarl.capsule import CapsuleError, read_capsule
 from buarl.data.acdc import Acdc
 from buarl.data.contents import contents_of
 from buarl.data.h5 import DataError
@@ -154,6 +155,19 @@ def test_run_json_says_how_the_numbers_came_about(source, finished):
         "pretrain.pt",
         "run.json",
     ]
+
+
+def test_resuming_a_finished_run_writes_nothing(source, finished, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    kept = (out / "run.json").read_bytes()
+    again = run_experiment(ROW, source, out, resume=True)
+    assert again.history == finished[1].history
+    assert (out / "run.json").read_bytes() == kept
+    with (out / "history.csv").open("a") as file:
+        file.write("selftrain,9,0.1\n")
+    run_experiment(ROW, source, out, resume=True)  # what was spoilt is not sealed again
+    with pytest.raises(CapsuleError, match="history"):
+        read_capsule(out)
 
 
 def test_history_csv_holds_the_history(finished):

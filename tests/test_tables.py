@@ -184,6 +184,11 @@ def spoil(entry: dict, **changes) -> dict:
     return json.loads(json.dumps(entry | changes))
 
 
+def with_row(entry: dict, **changes) -> dict:
+    """The entry of another row, which sets a number, so that it is looked at."""
+    return spoil(entry, experiment=entry["experiment"] | {"set": {"steps": 9}} | changes)
+
+
 def with_case(entry: dict, **changes) -> dict:
     """The entry with other values in its first case."""
     first, *rest = entry["cases"]
@@ -236,6 +241,11 @@ def test_a_number_of_labeled_patients_that_no_row_has_is_refused(capsys):
         (lambda e: json.dumps(spoil(e, cases=[{"case": "a"}])), "damaged, KeyError"),
         (lambda e: json.dumps(spoil(e, experiment=3)), "experiment must be a dict, got 3"),
         (lambda e: json.dumps(spoil(e, environment=[])), "environment must be a dict, got []"),
+        (lambda e: json.dumps(with_row(e, options=[])), "damaged, TypeError: options of a row"),
+        (lambda e: json.dumps(with_row(e, set=3)), "damaged, TypeError: set of a row"),
+        (lambda e: json.dumps(with_row(e, method=3)), "damaged, TypeError: method of a row"),
+        (lambda e: json.dumps(with_row(e, source=[])), "damaged, TypeError: source is []"),
+        (lambda e: json.dumps(spoil(e, patients=[])), "patients must be a dict, got []"),
         (lambda e: json.dumps(spoil(e, cases=[5])), "cases must hold a dict each, got 5"),
         (lambda e: json.dumps(with_case(e, dice="0.8")), "dice is '0.8'"),
         (lambda e: json.dumps(with_case(e, dice=1.7)), "dice is 1.7"),

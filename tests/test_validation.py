@@ -68,6 +68,17 @@ def test_the_curve_ends_where_the_evaluation_is_and_the_training_is_the_same(sou
         assert last[name] == pytest.approx(scores[f"dice {name}"], abs=1e-12)
 
 
+def test_a_class_that_no_volume_has_does_not_hide_the_mean(source, tmp_path):
+    """As `summary` has it: a class without any Dice is left out; one that is hallucinated is 0."""
+    curve = curve_of(source, tmp_path / "curve.csv")
+    absent = np.array([[0.8, 0.6, np.nan], [0.4, 0.6, np.nan]])
+    assert curve.means_of(absent)["dice"] == pytest.approx(0.6)
+    assert np.isnan(curve.means_of(absent)[source.class_names[3]])
+    imagined = np.array([[0.8, 0.6, np.nan], [0.4, 0.6, 0.0]])
+    assert curve.means_of(imagined)["dice"] == pytest.approx(0.4)
+    assert np.isnan(curve.means_of(np.full((2, 3), np.nan))["dice"])
+
+
 def test_an_interrupted_curve_goes_on(source, tmp_path):
     config = tiny_config("bcp", checkpoint_every=4)
     whole = curve_of(source, tmp_path / "whole.csv")

@@ -14,7 +14,7 @@ installed, or while nobody wants to wait for it. There, take this folder by its 
 | `ids.csv` | role (labeled, unlabeled, validation), patient, name: who was used for what |
 | `history.csv` | stage, step, lr and losses, one row for every 10 steps |
 | `validation.csv` | Dice of the student by stage and step, where a run was asked to validate |
-| `validation_cases.csv` | the same of every volume, where `buarl plan` trained the run |
+| `validation_cases.csv` | the same of every volume, by `buarl plan` and `train --validate` |
 | `premise.csv` | voxels and errors by percentile of the entropy, class, on the border or inside |
 | `calibration.csv` | confidence and accuracy on validation images, before and after a temperature |
 | `slices.npz` | four unlabeled slices: image, label, entropy and pseudo-label at several steps |

@@ -191,7 +191,7 @@ class Predict:
             print(done.text())
             self._done += 1
         print(f"written to {quoted(self.out)}")
-        if self.weights:
+        if self.weights or self.run_folder.suffix == ".safetensors":
             print(f"weights {self.run_folder}: {terms_of(self.run_folder)}; not for clinical use")
 
     def interrupted(self, again: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from buarl.commands.work import SOME_FAILED
 from buarl.results.plan import FAILED, LOGS, Plan, chains, states_of
 from buarl.results.progress import duration, seconds_left, shown
 from buarl.training.checkpoint import write_text
@@ -62,7 +64,8 @@ def _start(out: Path, plan: Plan, task: int) -> subprocess.Popen:
     """A process that no signal of the terminal reaches: it gets one from here, and only one."""
     count = str(plan.threads)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), count)
-    command = [sys.executable, "-m", "buarl.commands.work", str(out), str(task)]
+    words = [str(out), str(task), json.dumps(plan.as_dict())]
+    command = [sys.executable, "-m", "buarl.commands.work", *words]
     with log_of(out, task).open("ab") as log:
         return subprocess.Popen(
             command,
@@ -80,8 +83,8 @@ def log_of(out: Path, task: int) -> Path:
 
 
 def _note_death(out: Path, plan: Plan, task: int, code: int) -> None:
-    """A process that was killed leaves no word: leave one for the run that it was at."""
-    if code in (0, 1):
+    """A process that was killed or could not begin leaves no word: leave one for its run."""
+    if code in (0, SOME_FAILED):
         return
     runs = plan.runs()
     states = states_of(out, plan)

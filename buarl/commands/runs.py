@@ -103,9 +103,11 @@ class Evaluate:
         from buarl.evaluation.scores import summary
 
         found = {}
+        places = {(done.source.name, done.source.root) for done in scored if done.source.rank == 2}
         for done in scored:
             size = "x".join(map(str, done.config.image_size))
             title = f"ceiling: label to {size} and back"
+            title += f", {done.source.name} in {done.source.root}" if len(places) > 1 else ""
             if done.source.rank == 2 and title not in found:
                 found[title] = summary(
                     ceiling(done.source, self.split, done.config, unit=self.unit)

@@ -57,18 +57,20 @@ def launch_slurm(
         raise ValueError(f"--slurm takes {list(KNOWN)}, got {unknown}")
     if shutil.which("sbatch") is None:
         raise ValueError("--launcher slurm needs Slurm's sbatch, which is not on the path here")
-    alive = living(out)
+    work, alive = chains(plan.runs(), plan.root), living(out)
     for line in lost(out, plan):
         say(line)
-    tasks = [task for task in tasks if task not in alive]
-    say(f"{len(alive)} lists wait or run on the cluster; {len(tasks)} more are sent")
+    there = [task for task, names in enumerate(work) if alive & set(names)]
+    tasks = [task for task in tasks if task not in there]
+    say(f"{len(there)} lists wait or run on the cluster; {len(tasks)} more are sent")
     if not tasks:
         return []
     executor = submitit.SlurmExecutor(folder=out / FOLDER, max_num_timeout=REQUEUES)
     executor.update_parameters(**_parameters(plan, jobs, options))
-    sent = executor.map_array(Work(str(out)), tasks)
+    sent = executor.map_array(Work(str(out), plan.as_dict()), tasks)
     ids = [job.job_id for job in sent]
-    write_json(out / FOLDER / JOBS, known_jobs(out) | dict(zip(map(str, tasks), ids, strict=True)))
+    theirs = {name: id_ for task, id_ in zip(tasks, ids, strict=True) for name in work[task]}
+    write_json(out / FOLDER / JOBS, known_jobs(out) | theirs)
     say(f"sent as array {ids[0].partition('_')[0]}; summary and failures: {out / 'summary.md'}")
     return ids
 
@@ -91,19 +93,24 @@ def _parameters(plan: Plan, jobs: int, options: Mapping[str, Any]) -> dict[str, 
 
 
 def known_jobs(out: Path) -> dict[str, str]:
-    """The last job of every list that was sent, by the number of the list."""
+    """The last job of every run that was sent, by its name; lists have other numbers later."""
     path = out / FOLDER / JOBS
     if not path.is_file():
         return {}
     try:
         jobs = json.loads(read_text(path))
-        return {str(int(task)): str(job) for task, job in jobs.items()}
+        found = {str(name): str(job) for name, job in jobs.items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, it names no jobs ({error})") from error
+    if any(name.isdigit() for name in found):
+        raise ValueError(
+            f"{path}: an earlier version of buarl wrote it; once its jobs have ended, delete it"
+        )
+    return found
 
 
-def living(out: Path) -> set[int]:
-    """Numbers of the lists whose jobs wait or run on the cluster."""
+def living(out: Path) -> set[str]:
+    """Names of the runs whose jobs wait or run on the cluster."""
     jobs = known_jobs(out)
     if not jobs:
         return set()
@@ -112,7 +119,7 @@ def living(out: Path) -> set[int]:
     if done.returncode:
         raise ValueError(f"squeue failed: {' '.join(done.stderr.split())}")
     here = set(done.stdout.split())
-    return {int(task) for task, job in jobs.items() if job in here}
+    return {name for name, job in jobs.items() if job in here}
 
 
 def lost(out: Path, plan: Plan) -> list[str]:
@@ -122,12 +129,9 @@ def lost(out: Path, plan: Plan) -> list[str]:
         out: The folder of the plan. plan: The plan.
     """
     alive, jobs = living(out), known_jobs(out)
-    states, found = states_of(out, plan), []
-    for task, names in enumerate(chains(plan.runs(), plan.root)):
-        job = jobs.get(str(task))
-        if job is None or task in alive:
-            continue
-        log = out / FOLDER / f"{job}_0_log.err"
-        cut = [name for name in names if states[name] == "cut off"]
-        found += [f"{name}: job {job} has left the cluster before its end ({log})" for name in cut]
+    found = []
+    for name, state in states_of(out, plan).items():
+        if state == "cut off" and name in jobs and name not in alive:
+            log = out / FOLDER / f"{jobs[name]}_0_log.err"
+            found.append(f"{name}: job {jobs[name]} has left the cluster before its end ({log})")
     return found

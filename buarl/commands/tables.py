@@ -65,7 +65,13 @@ class Table:
         if self.what == "premise":
             from buarl.results.premise import premise_table
 
-            print(premise_table(results.entries, plan.preset, self.format))
+            if self.set or self.protocol != "both":
+                raise ValueError("--set and --protocol choose nothing in the table of the premise")
+            wanted = {"source": plan.source, "labeled": plan.labeled}
+            wanted = {key: value for key, value in wanted.items() if value is not None}
+            found = [e for e in results.entries if wanted.items() <= e["experiment"].items()]
+            print(premise_table(found, plan.preset, self.format))
+            _say_left_out(results, plan.preset)
             return
         protocols = PROTOCOLS if self.protocol == "both" else (self.protocol,)
         lines = lines_of(plan.rows(), results, protocols)
@@ -99,8 +105,7 @@ class Table:
             for protocol, judged in found.items():
                 print(f"{head}, split {plan.split}, protocol {protocol}\n")
                 print(verdict_text(judged))
-        for line in results.left_out:
-            say(f"left out: {line}")
+        _say_left_out(results, plan.preset)
 
     def _plan(self):
         """What the folder says, and these options on top."""
@@ -115,6 +120,13 @@ class Table:
             labeled=plan.labeled if self.labeled is None else self.labeled,
             split=self.split or plan.split,
         )
+
+
+def _say_left_out(results, preset: str) -> None:
+    """Say what may be of a preset and was not taken."""
+    for line, row in results.left_out.items():
+        if row is None or row["preset"] == preset:
+            say(f"left out: {line}")
 
 
 def planned_in(folder: Path, what: str, readings: Words, preset, source, own: dict):

@@ -21,7 +21,7 @@ from buarl.commands.train_options import (
     SourceName,
     UnlabeledRule,
 )
-from buarl.commands.train_row import labeled_by_default, row_of
+from buarl.commands.train_row import given_row, labeled_by_default, row_of
 from buarl.commands.way_on import after_interruption
 from buarl.commands.words import Pairs, Places, program, quoted
 from buarl.data.source import Source, open_source
@@ -121,8 +121,10 @@ class Train:
 
         if (self.out is None) == (self.resume is None):
             raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
-        if self.resume is not None and (self.set or self.network_option):
-            raise ValueError("--resume reads the row from the folder; --set belongs to a new run")
+        if self.resume is not None and (given := given_row(self)):
+            raise ValueError(
+                f"--resume reads the row from the folder; --{given[0]} belongs to a new run"
+            )
         if self.validate < 0:
             raise ValueError(f"validate must be at least 0, got {self.validate}")
         places = tuple(dict.fromkeys(self.places()))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from buarl.commands.rules import check_given, make_rule
 from buarl.commands.words import pairs
 from buarl.data.source import Source, rank_of
+from buarl.outside import is_outside
 from buarl.regions import Rule
 from buarl.training.config import Experiment
 
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from buarl.commands.train import Train
 
 PERCENTILES = {"labeled": 95, "unlabeled": 99}  # the paper's, where nobody says
+ROW = (
+    *("source", "method", "preset", "set", "network", "network_option", "labeled", "seed"),
+    *("labeled_rule", "labeled_rule_option", "labeled_percentile", "labeled_reduction"),
+    *("unlabeled_rule", "unlabeled_rule_option", "unlabeled_percentile", "unlabeled_reduction"),
+    *("alpha", "scope", "unsupervised", "entropy_from", "url_in_stage2", "option"),
+)
+"""Options of `train` that describe a row."""
 LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
 
 
@@ -50,6 +59,20 @@ def row_of(train: Train) -> Experiment:
         network=train.network,
         network_options=pairs(train.network_option, "--network-option"),
     )
+
+
+def given_row(train: Train) -> list[str]:
+    """Options that describe a row and are not left as they are, as they are typed.
+
+    Args:
+        train: The command.
+    """
+    names = [each for each in fields(train) if each.name in ROW]
+    return [
+        each.name.replace("_", "-")
+        for each in names
+        if getattr(train, each.name) != each.default and not is_outside(getattr(train, each.name))
+    ]
 
 
 def _rule(train: Train, term: str) -> Rule:

@@ -38,12 +38,7 @@ def predict_probs(network: nn.Module, images: np.ndarray) -> Tensor:
     >>> predict_probs(network, np.zeros((2, 8, 8), np.float32)).shape
     torch.Size([2, 3, 8, 8])
     """
-    network.eval()
-    device = next(network.parameters()).device
-    stack = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
-    return torch.cat(
-        [network(part.to(device)).float().softmax(1).cpu() for part in stack.split(BATCH)]
-    )
+    return predict_logits(network, images).softmax(1)
 
 
 @torch.no_grad()

@@ -110,8 +110,8 @@ class Selection(DiceCurve):
         self.last_stage = self.last_stage or method.stages()[-1].name
         labels = self._predict(method.student)
         self.collect()
-        self._waiting = (stage, done), self._pool.submit(self._score, labels)
-        self._submit((stage, done, "student"), labels)
+        dice = self._submit((stage, done, "student"), labels)
+        self._waiting = (stage, done), self._pool.submit(lambda: self.means_of(dice.result()))
         if stage == self.last_stage:
             state = method.student.state_dict()
             self._weights = (stage, done), {k: v.cpu().clone() for k, v in state.items()}
@@ -144,8 +144,10 @@ class Selection(DiceCurve):
                 save_state(self.folder / BEST, content)
             self._weights = None
 
-    def _submit(self, key: tuple[str, int, str], labels: list[np.ndarray]) -> None:
-        self._details.append((key, self._pool.submit(self.dice_of_cases, labels)))
+    def _submit(self, key: tuple[str, int, str], labels: list[np.ndarray]) -> Future:
+        dice = self._pool.submit(self.dice_of_cases, labels)
+        self._details.append((key, dice))
+        return dice
 
 
 def read_validated(folder: Path) -> list[Validated]:
@@ -234,5 +236,6 @@ def score_selected(
         f"the best validation Dice ({dice:.4f}), after step {step} of stage {stage}{same}; "
         f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
     )
+    note += f"; set {row.changes}" if row.changes else ""
     write_metrics(Path(folder) / f"metrics_{split}_paper.csv", rows, (note,), "diagonal", "voxels")
     return rows, note

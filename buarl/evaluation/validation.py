@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -116,9 +117,20 @@ class DiceCurve:
         return np.split(label, np.cumsum([len(s.image) for s in self.samples])[:-1])
 
     def _score(self, labels: list[np.ndarray]) -> dict[str, float]:
-        means = np.nanmean(self.dice_of_cases(labels), 0)  # (C-1,)
+        return self.means_of(self.dice_of_cases(labels))
+
+    def means_of(self, dice: np.ndarray) -> dict[str, float]:
+        """Means over cases of every class, and "dice", that of the classes which have one.
+
+        Args:
+            dice: From `dice_of_cases`; NaN where a class is neither there nor predicted.
+        """
+        with warnings.catch_warnings():  # a class may be in no case at all
+            warnings.simplefilter("ignore", RuntimeWarning)
+            means = np.nanmean(dice, 0)  # (C-1,)
+            mean = np.nanmean(means)
         names = self.source.class_names[1:]
-        return {"dice": float(means.mean()), **dict(zip(names, means.tolist(), strict=True))}
+        return {"dice": float(mean), **dict(zip(names, means.tolist(), strict=True))}
 
     def dice_of_cases(self, labels: list[np.ndarray]) -> np.ndarray:
         """Dice of every volume and foreground class, float64 (cases, C-1), see `dice_of_classes`.

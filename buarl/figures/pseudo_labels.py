@@ -14,7 +14,6 @@ from buarl.copy_paste import Box
 from buarl.figures.draw import (
     ERROR,
     PALETTE,
-    UNCERTAIN,
     WIDTH,
     class_legend,
     closed,
@@ -90,30 +89,6 @@ def mixed_pairs(
             _draw_box(panel, box)
         line[0].set_ylabel(name, fontsize=9)
     for panel, title in zip(axes[0], titles, strict=True):
-        panel.set_title(title, fontsize=9)
-    class_legend(figure, class_names)
-    return closed(figure)
-
-
-def before_and_after(
-    image: np.ndarray, before: np.ndarray, after: np.ndarray, class_names: Sequence[str]
-) -> Figure:
-    """Draw a clean-up: a pseudo-label before and after, and the pixels set to background.
-
-    Args:
-        image: (H, W), any numbers.
-        before: Whole numbers (H, W), the pseudo-label as the teacher gave it.
-        after: Whole numbers (H, W), what was kept of it.
-        class_names: Background first, for the legend.
-    """
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.4), layout="constrained")
-    removed = before != after
-    draw_labels(axes[0], image, before)
-    draw_labels(axes[1], image, after)
-    draw_labels(axes[2], image, None)
-    draw_mask(axes[2], removed, UNCERTAIN)
-    titles = ("before", "largest component per class", f"removed: {int(removed.sum())} pixels")
-    for panel, title in zip(axes, titles, strict=True):
         panel.set_title(title, fontsize=9)
     class_legend(figure, class_names)
     return closed(figure)

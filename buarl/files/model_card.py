@@ -46,13 +46,15 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
 
     Args:
         card: What it is made from.
-        patients: Whose labels were used; none if that is not known here.
+        patients: Whose labels were used; none if that is not known.
     """
     run, row = card.run, card.run["experiment"]
     known = run.get("config", {})
     environment, stages = run["environment"], known.get("stages", [])
     steps = " + ".join(str(stage.get("steps", "?")) for stage in stages) or "see the preset"
     labeled = "all" if row["labeled"] is None else f"the first {row['labeled']} of the list"
+    if row["labeled"] is not None and "labeled_draw" in row.get("set", {}):
+        labeled = f"{row['labeled']}, drawn by labeled_draw {row['set']['labeled_draw']}"
     network = (
         "V-Net of the paper" if len(known.get("image_size", ())) == 3 else "U-Net of the paper"
     )
@@ -91,7 +93,9 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
 def _rule(rule: Mapping[str, Any]) -> str:
     if rule.get("name") == "whole":
         return "whole"
-    arguments = [f"{key} {value}" for key, value in rule.items() if key != "name" and value]
+    arguments = [
+        f"{key} {value}" for key, value in rule.items() if key != "name" and value is not None
+    ]
     return f"{rule.get('name')} ({', '.join(arguments)})" if arguments else str(rule.get("name"))
 
 

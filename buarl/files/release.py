@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from buarl.capsule import run_tag
+from buarl.capsule import IDS, read_table, run_tag
 from buarl.capsule.scores import notes_of, words_of
 from buarl.data.cache import built_beside, is_new_or_empty
 from buarl.data.errors import DataError
@@ -116,7 +116,7 @@ def release(
         parameters = sum(p.numel() for p in half.parameters())
         said = (tables, rounding, digest, parameters, note, temperature)
         card = Card(name, run, names, scaling, terms, *said)
-        write_text(built / f"{name}.md", model_card(card, _labeled(source, experiment.labeled)))
+        write_text(built / f"{name}.md", model_card(card, _labeled(run_folder)))
     return Released(out / f"{name}.safetensors", out / f"{name}.md", digest, rounding)
 
 
@@ -178,12 +178,10 @@ def _source(name: str, root: str | Path) -> Source | None:
         return None
 
 
-def _labeled(source: Source | None, labeled: int | None) -> list[str]:
-    """The patients whose labels were used, if the data are here."""
-    if source is None:
-        return []
-    names, _ = source.split_labeled(labeled)
-    return list(dict.fromkeys(map(source.patient, names)))
+def _labeled(run_folder: Path) -> list[str]:
+    """The patients whose labels were used, as the run wrote them down; early runs did not."""
+    rows = read_table(run_folder / IDS, ("role", "patient", "name"))
+    return list(dict.fromkeys(row["patient"] for row in rows if row["role"] == "labeled"))
 
 
 def _rounding(source: Source | None, exact: nn.Module, half: nn.Module, config: Config) -> str:

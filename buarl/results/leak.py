@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from buarl.capsule import VALIDATION, read_table
-from buarl.data.source import SOURCES, Source
 from buarl.evaluation.protocols import Validated, read_validated
+from buarl.results.patients import patients_of_run
 from buarl.results.table import markdown_table
 from buarl.training.run import read_run
 
@@ -46,7 +46,7 @@ def leak(
         where the method has a teacher); "splits", how many; "validations", how many checkpoints
         there were to choose from.
     Raises:
-        TooFew: fewer than two patients.
+        TooFew: fewer than two patients with a Dice at every validation; others are left out.
         ValueError: cases that not every validation scored.
 
     >>> scores = {50: (0.5, 0.9), 100: (0.7, 0.6)}  # two cases at two validations
@@ -61,22 +61,25 @@ def leak(
     last_stage = validated[-1].stage if validated else ""
     lines = [line for line in validated if line.stage == last_stage]
     cases = list(dict.fromkeys(line.case for line in lines))
+    student = _by_step(lines, "student", cases)  # step -> Dice of every case
+    teacher = _by_step(lines, "teacher", cases)
+    scored = ~np.isnan([*student.values(), *teacher.values()]).any(0) if cases else []
+    cases = [case for case, kept in zip(cases, scored, strict=True) if kept]
     patients = {case: case for case in cases} | dict(patients or {})
     names = list(dict.fromkeys(patients[case] for case in cases))
     if len(names) < 2:
         raise TooFew(f"the leak meter needs at least 2 patients to part, got {len(names)}")
-    student = _by_step(lines, "student", cases)  # step -> Dice of every case
-    teacher = _by_step(lines, "teacher", cases)
+    student, teacher = ({s: d[scored] for s, d in each.items()} for each in (student, teacher))
     curve = np.stack(list(student.values()))  # (validations, cases)
     found: dict[str, list[float]] = {rule: [] for rule in RULES}
     for chosen in halves(names, seed):
         ours = np.array([patients[case] in chosen for case in cases])
-        validation, test = np.nanmean(curve[:, ours], 1), np.nanmean(curve[:, ~ours], 1)
-        found["best on test"].append(float(np.nanmax(test)))
-        found["best on validation"].append(float(test[np.nanargmax(validation)]))
+        validation, test = curve[:, ours].mean(1), curve[:, ~ours].mean(1)
+        found["best on test"].append(float(test.max()))
+        found["best on validation"].append(float(test[validation.argmax()]))
         found["last"].append(float(test[-1]))
         if teacher:
-            found["last teacher"].append(float(np.nanmean(list(teacher.values())[-1][~ours])))
+            found["last teacher"].append(float(list(teacher.values())[-1][~ours].mean()))
     means = {rule: float(np.mean(values)) for rule, values in found.items() if values}
     return {**means, "splits": len(found["last"]), "validations": len(curve)}
 
@@ -105,7 +108,7 @@ def leak_of_run(folder: Path) -> dict[str, float]:
     Raises:
         ValueError: no run there, or none that kept them.
     """
-    source = read_run(folder)["experiment"]["source"]
+    read_run(folder)  # a folder that is none of a run is called so
     validated = read_validated(folder)
     kept = {(line.stage, line.step) for line in validated}
     for row in read_table(Path(folder) / VALIDATION, ("stage", "step")):
@@ -114,17 +117,7 @@ def leak_of_run(folder: Path) -> dict[str, float]:
                 f"{folder}: step {row['step']} was validated by a version that kept no Dice of "
                 "single volumes, so a choice among all checkpoints cannot be repeated"
             )
-    return leak(validated, {line.case: patient_of(source, line.case) for line in validated})
-
-
-def patient_of(source: str, case: str) -> str:
-    """The patient of a case by the name of its data set; a data set that is not registered here
-    has the part before the first "_".
-
-    >>> patient_of("acdc", "patient089_frame01"), patient_of("la", "A_B")
-    ('patient089', 'A_B')
-    """
-    return SOURCES.get(source, Source).patient(case)
+    return leak(validated, patients_of_run(folder, [line.case for line in validated]))
 
 
 def _by_step(

@@ -19,6 +19,7 @@ from buarl.data.text import read_text
 from buarl.evaluation.protocols import CASES
 from buarl.evaluation.scores import read_metrics, summary
 from buarl.results.leak import TooFew, leak_of_run
+from buarl.results.patients import names_tell, patients_of_run
 from buarl.results.premise import premise_of_run
 from buarl.results.table import COLUMNS, markdown_table, score_text, spread_text
 from buarl.training.checkpoint import write_json
@@ -32,7 +33,7 @@ KINDS = {
 }
 KEYS = tuple(KINDS)
 OPTIONAL = ("peak_mib",)  # not in entries made before it was recorded
-LATER = ("pretrained", "resumed", "paper", "leak", "premise")  # of runs that have them
+LATER = ("pretrained", "resumed", "paper", "leak", "premise", "patients")  # of runs that have them
 NOT_YET = "not yet run"
 BELOW = "seeds below"
 
@@ -70,7 +71,8 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
         The keys `KEYS`, and those of `OPTIONAL` and `LATER` that the run has: "paper" is the
         evaluation of the checkpoint that did best on validation, "leak" what selecting on the test
         set would have flattered it by, see `buarl.results.leak`, "premise" whether the uncertain
-        were the wrong ones, see `buarl.results.premise`, "resumed" where it went on.
+        were the wrong ones, see `buarl.results.premise`, "resumed" where it went on, "patients"
+        whose each case is, where names do not say it.
     Raises:
         ValueError: an unfinished run, no evaluation, or a damaged file; the message names it.
     """
@@ -94,6 +96,8 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
     if (Path(run_folder) / CASES).is_file():
         with suppress(TooFew):
             entry["leak"] = leak_of_run(run_folder)
+    if not names_tell(run["experiment"]["source"]):
+        entry["patients"] = patients_of_run(run_folder, [row["case"] for row in entry["cases"]])
     if (premise := premise_of_run(run_folder)) is not None:
         entry["premise"] = premise
     return {key: entry[key] for key in (*KEYS, *OPTIONAL, *LATER) if key in entry}
@@ -217,8 +221,9 @@ def read_entry(path: Path) -> dict[str, Any]:
     for key, kind in KINDS.items():
         if not isinstance(entry[key], kind):
             raise ValueError(f"{path}: {key} must be a {kind.__name__}, got {entry[key]!r:.60}")
-    if not isinstance(entry.get("resumed", []), list):
-        raise ValueError(f"{path}: resumed must be a list, got {entry['resumed']!r:.60}")
+    for key, kind in (("resumed", list), ("patients", dict)):
+        if not isinstance(entry.get(key, kind()), kind):
+            raise ValueError(f"{path}: {key} must be a {kind.__name__}, got {entry[key]!r:.60}")
     for key, kind in (("cases", dict), ("notes", str), ("resumed", dict)):
         if odd := [each for each in entry.get(key, []) if not isinstance(each, kind)]:
             raise ValueError(f"{path}: {key} must hold a {kind.__name__} each, got {odd[0]!r:.60}")

@@ -12,6 +12,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +129,11 @@ def _check(entry: Mapping[str, Any]) -> None:
     """Refuse what does not agree with itself, such as a file put together from two runs."""
     try:
         row, config = entry["experiment"], entry["config"]
+        with suppress(ValueError):  # code that only its owner has
+            Experiment.from_dict(row)
+        for key in ("source", "preset"):
+            if not isinstance(row[key], str):
+                raise TypeError(f"{key} is {row[key]!r:.60}")
         said_contents(entry["data"])
         for key in ("seed", "preset", "labeled"):
             if row[key] != config[key]:

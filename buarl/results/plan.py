@@ -205,6 +205,11 @@ def check_kept(out: Path, plan: Plan) -> None:
             raise ValueError(
                 f"{out}: is filled by a plan with {key} {then}, now it is {now}; take another --out"
             )
+    if (kept.validate == 0) != (plan.validate == 0):
+        then, now = ("without" if each.validate == 0 else "with" for each in (kept, plan))
+        raise ValueError(
+            f"{out}: is filled by a plan {then} validations, now it is {now}; take another --out"
+        )
 
 
 def write_plan(out: Path, plan: Plan) -> Path:

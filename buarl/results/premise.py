@@ -6,8 +6,10 @@ its end become a few shares, which a ledger keeps and `buarl table premise` lays
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from buarl.training.run import read_run
 CUTS = (95, 99)
 SHARES = ("precision", "recall", "ceiling")
 NOTES = (
-    "At the end of each training, on 6 labeled and 6 unlabeled training slices or 4 and 4 patches "
-    "of volumes, at training size, percentiles over those images together; percent, mean ± "
-    "standard deviation (n - 1) over seeds.",
+    "At the end of each training, on as many labeled and as many unlabeled training images as half "
+    "a batch has, but 4 to 12 (6 slices in quick, 12 in mini, 4 patches of volumes), at training "
+    "size, percentiles over those images together; percent, mean ± standard deviation (n - 1) over "
+    "seeds.",
     "wrong: errors as a share of all voxels. Above the cut: errors as a share of the voxels there; "
     "held: errors there as a share of all errors; at most: what so few voxels could hold.",
     "Labels of unlabeled images are read to count errors here and for nothing else.",
@@ -72,14 +75,13 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
     Raises:
         ValueError: an entry whose premise is damaged; it is named.
     """
+    kept = [e for e in entries if e["experiment"]["preset"] == preset and "premise" in e]
+    names = _names(kept)
     groups: dict[tuple[str, str, str], list[tuple[int, Mapping[str, Any]]]] = {}
-    for entry in entries:
-        row = Experiment.from_dict({**entry["experiment"], "seed": 0})
-        if row.preset == preset and "premise" in entry:
-            name = run_name(row).rsplit("_", 2)[0]  # without its seed and its hash
-            for images, part in _sides(entry):
-                key = (name, images, part["network"])
-                groups.setdefault(key, []).append((entry["experiment"]["seed"], part))
+    for entry in kept:
+        for images, part in _sides(entry):
+            key = (names[_row_of(entry)], images, part["network"])
+            groups.setdefault(key, []).append((entry["experiment"]["seed"], part))
     head = ["row", "images", "network", "wrong"]
     head += [f"{word}, q = {q}" for q in CUTS for word in ("above", "held", "at most")]
     lines = [[*head, "seeds"]]
@@ -93,6 +95,31 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
     title = f"The premise, preset {preset}: are the uncertain voxels the wrong ones?"
     notes = [*NOTES, *([] if groups else ["No run of this preset kept its premise."])]
     return with_notes(title, markdown_table(lines), notes, form)
+
+
+def _row_of(entry: Mapping[str, Any]) -> str:
+    """The row of a run, whatever its seed, as text."""
+    return json.dumps({**entry["experiment"], "seed": 0}, sort_keys=True)
+
+
+def _names(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What each row is called: readable, and with its hash where another is called the same."""
+    named: dict[str, tuple[str, str]] = {}
+    for entry in entries:
+        if (key := _row_of(entry)) in named:
+            continue
+        try:
+            row = Experiment.from_dict({**entry["experiment"], "seed": 0})
+        except ValueError:  # code that only its owner has
+            named[key] = entry.get("name", "?"), ""
+            continue
+        short, _, digest = run_name(row).rsplit("_", 2)
+        own = [row.changes, *(f"{option}={value}" for option, value in row.options.items())]
+        named[key] = " ".join(word for word in (short, *own) if word), digest
+    shown = Counter(name for name, _ in named.values())
+    return {
+        key: f"{name} {hash_}" if shown[name] > 1 else name for key, (name, hash_) in named.items()
+    }
 
 
 def _sides(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

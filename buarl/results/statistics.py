@@ -16,7 +16,7 @@ from scipy import stats
 
 from buarl.arguments import check_choice
 from buarl.data.contents import first_other, said_contents
-from buarl.results.leak import patient_of
+from buarl.results.patients import patient_of
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -92,7 +92,8 @@ def compare(
     odd = sorted(set(tables[0]) ^ set(tables[1]))
     unpaired = [f"seed {s}" for s in odd]
     unpaired += sorted(set().union(*scored) - set(cases))
-    patients = [patient_of(source, case) for case in cases]
+    said = {case: p for e in (*a, *b) for case, p in e.get("patients", {}).items()}
+    patients = [said.get(case) or patient_of(source, case) for case in cases]
     return summarize(np.array(pairs), seeds, cases, patients, unpaired, seed=seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -109,12 +110,12 @@ def score_text(key: str, value: float | None) -> str:
 
     Args:
         key: One of `COLUMNS`.
-        value: The score; None, as JSON writes NaN, is shown as a dash.
+        value: The score; NaN, or None, as JSON writes it, is shown as a dash.
 
     >>> score_text("dice", 0.77651), score_text("hd95", 5.164), score_text("asd", None)
     ('0.777', '5.16', '-')
     """
-    return "-" if value is None else f"{value:.{DECIMALS[key]}f}"
+    return "-" if _is_none(value) else f"{value:.{DECIMALS[key]}f}"
 
 
 def spread_text(key: str, values: Sequence[float | None]) -> str:
@@ -123,15 +124,21 @@ def spread_text(key: str, values: Sequence[float | None]) -> str:
     Args:
         key: One of `COLUMNS`.
         values: The scores of at least two runs; the deviation divides by one less than their
-            number. One None, as JSON writes NaN, makes a dash of all.
+            number. One NaN, or None, as JSON writes it, makes a dash of all.
 
     >>> spread_text("dice", [0.5, 0.75]), spread_text("asd", [1.0, None])
     ('0.625 ± 0.177', '-')
+    >>> spread_text("hd95", [math.nan, 1.0])
+    '-'
     """
-    if None in values:
+    if any(map(_is_none, values)):
         return "-"
     mean, spread = statistics.mean(values), statistics.stdev(values)
     return f"{mean:.{DECIMALS[key]}f} ± {spread:.{DECIMALS[key]}f}"
+
+
+def _is_none(value: float | None) -> bool:
+    return value is None or math.isnan(value)
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], right: bool) -> list[str]:

@@ -83,7 +83,11 @@ class Progress:
 
 
 def work_on(
-    out: Path, task: int, wrap: Wrap | None = None, say: Callable = lambda text: None
+    out: Path,
+    task: int,
+    wrap: Wrap | None = None,
+    say: Callable = lambda text: None,
+    plan: Plan | None = None,
 ) -> int:
     """Do one list of runs of a plan, see `chains`; what is done already is skipped.
 
@@ -94,13 +98,14 @@ def work_on(
         task: Number of the list, from 0.
         wrap: Puts another callback around the training's, such as one that stops on a signal.
         say: Called with a line of text for every run.
+        plan: By which the lists are numbered; None is that of the folder, which may have grown.
     Returns:
         How many runs failed.
     Raises:
         ValueError: no plan there, or no such list.
         StopTraining: the callback raised it; the run is saved and goes on next time.
     """
-    out, plan = Path(out), read_plan(out)
+    out, plan = Path(out), plan or read_plan(out)
     runs = plan.runs()
     work = chains(runs, plan.root)
     if not 0 <= task < len(work):

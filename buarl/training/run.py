@@ -7,7 +7,7 @@ checkpoints `last.pt` and `<stage>.pt`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ def run_experiment(
         experiment: The row.
         source: Its data.
         out: The folder; must not exist, unless resumed.
-        resume: Go on from the folder's last checkpoint, or return at once if the run is finished.
+        resume: Go on from the folder's last checkpoint. Of a finished run nothing is written.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
             (method, network, data, seed, labeled rule and its normaliser) must be the same.
         device: See `fit`.
@@ -165,8 +165,10 @@ def _train_and_write(
         out.mkdir(parents=True)
     with owned(out):
         remove_leftovers(out)  # of writers that were killed
+        before: Mapping[str, Any] = {}
         try:
             if resume:
+                before = read_run(out)
                 _check_begun(out, description, config.precision)
             else:
                 write_json(out / "run.json", description)
@@ -179,6 +181,9 @@ def _train_and_write(
             raise
         if result is None:
             raise NotStarted(command)
+        ended = before.get("finished") and "parts" in before
+        if ended and before.get("seconds") == result.seconds:
+            return result  # nothing was trained: what was sealed stays as it is
         write_text(out / HISTORY, csv_text(result.history))
         end_run(out, seconds=result.seconds, peak_mib=peak_mib())
     return result

@@ -18,6 +18,16 @@ def test_a_reliability_diagram_draws_confidence_accuracy_and_the_share_of_each_b
     assert "ECE" in line.get_label()
 
 
+def test_a_network_keeps_its_color_and_a_variant_of_it_is_dashed():
+    rows = reliability(torch.tensor([[[0.95], [0.05]]]), torch.tensor([[0]]))
+    names = ("BCP", "Mean Teacher", "Mean Teacher, temperature")
+    axes, counts = confidence_and_accuracy(dict.fromkeys(names, rows)).axes
+    for bcp, plain, repaired in (axes.get_lines()[1:], counts.get_lines()):
+        assert bcp.get_color() != plain.get_color() == repaired.get_color()
+        assert bcp.get_marker() != plain.get_marker() == repaired.get_marker()
+        assert [line.get_linestyle() for line in (bcp, plain, repaired)] == ["-", "-", "--"]
+
+
 def test_a_risk_curve_ends_at_the_share_of_wrong_pixels():
     risk = np.cumsum([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]) / np.arange(1, 11)
     (line,) = risk_coverage({"a": risk}, lowest=0.5).axes[0].get_lines()

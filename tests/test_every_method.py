@@ -155,7 +155,7 @@ def test_each_rule_acts_on_its_own_term(name, rank, part, semi):
 @every_method
 @every_rank
 def test_with_whole_both_reductions_are_one(name, rank, semi):
-    """`whole` is the plain method, whatever the normaliser; its formula is tested per method."""
+    """`whole` is the plain method, whatever the normalizer; its formula is tested per method."""
     region, voxel = (take(build(name, rank, "whole", r), semi[rank]) for r in ("region", "voxel"))
     torch.testing.assert_close(region.loss, voxel.loss, atol=1e-6, rtol=1e-5)
 

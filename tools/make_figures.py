@@ -59,7 +59,7 @@ RUNS = {  # title -> run folder in BUARL_RUNS; what is not there has no column
     "Ours (BCP)": "bcp_url_crl",
 }
 FIRST_STAGES = {"without URL": "bcp", "URL, q = 99": "bcp_url99", "URL, q = 95": "bcp_url_crl"}
-LESSONS_OWN = ("fig3", "fig6")  # of ACDC, where `make_loops` draws the rest
+OWN = ("fig1_bars", "fig3", "fig6", "reliability")  # of ACDC, where `about` tells of the rest
 IMAGINED = "Slices are the phantom's; predictions are those of an imagined network."
 
 
@@ -131,10 +131,7 @@ def draw_acdc(root: str) -> None:
     drawn = {**paper_figures(source, progress=True), **make_loops.draw_figures(source)}
     said = save_all(drawn, folder, f"Made from {source.licence}.")
     said |= make_loops.draw_loops(source, folder)
-    whose = {
-        name: "" if name.startswith(LESSONS_OWN) else f" {make_loops.about(source)}"
-        for name in said
-    }
+    whose = {name: "" if name.startswith(OWN) else f" {make_loops.about(source)}" for name in said}
     said = {name: f"{caption}{whose[name]}" for name, caption in said.items()}
     about = f"Written by `make figures`. Made from {source.licence}, see [README](README.md)."
     write_captions(folder / "captions.md", said, about)

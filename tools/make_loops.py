@@ -162,7 +162,11 @@ def draw_figures(source: Source) -> dict[str, Drawn]:
             errors,
             f"Fig. 1 a, b, {slice_} {captions.of_errors(label, guess, entropy)}",
         ),
-        "fig1_bars": (pixels, f"Fig. 1 c, d, of the student. {captions.of_places(places, names)}"),
+        "fig1_bars": (
+            pixels,
+            f"Fig. 1 c, d. {captions.of_places(places, names)} Mean Teacher's student. "
+            f"{trained(found)}",
+        ),
         "fig5_entropy_cuts": (plots.entropy_cuts(image, entropy), f"Fig. 5, {slice_} {cuts}"),
         "fig5_paper_colors": (
             plots.entropy_cuts(image, entropy, colors="paper"),
@@ -187,9 +191,10 @@ def doubt(found: Record) -> Drawn:
     by_way = "; ".join(f"{way} {found_} %" for way, found_ in caught.items())
     return Drawn(
         confidence_and_accuracy({"Mean Teacher on ACDC": rows}),
-        f"The student on all {len(label)} slices, one cut for all. {100 * rate:.1f} % of the "
+        f"All {len(label)} slices, one cut for all. {100 * rate:.1f} % of the "
         f"pixels are wrong; expected calibration error {100 * calibration_error(rows):.1f} %. "
-        f"Errors caught at q = 99, 97, 95: {by_way}; at most {most} %.",
+        f"Errors caught at q = 99, 97, 95: {by_way}; at most {most} %. Mean Teacher's student. "
+        f"{trained(found)}",
     )
 
 
@@ -203,16 +208,22 @@ def at(found: Record, number: int) -> tuple[np.ndarray, ...]:
 def about(source: Source) -> str:
     """The network, and how far the slice stands for the others."""
     found = record(source)
-    count, last = len(found.names), int(found.steps[-1])
-    weights = "last weights" if last == STEPS else f"weights of step {last}"
+    count = len(found.names)
     together = capture(found, list(range(count)))
     return (
         f"Over all {count} slices recorded, each cut on its own at q = 99, "
         f"{100 * together.precision:.0f} % of the uncertain are wrong, and they hold "
         f"{100 * together.recall:.0f} % of the errors; of the slices with all classes the one "
-        "drawn is nearest to them in the first number. Mean Teacher's teacher. "
-        f"{captions.of_run(ROW, config_for(ROW), weights=weights)} Set for this row: {ROW.changes}."
+        f"drawn is nearest to them in the first number. Mean Teacher's teacher. {trained(found)}"
     )
+
+
+def trained(found: Record) -> str:
+    """How the networks of a recording were trained."""
+    last = int(found.steps[-1])
+    weights = "last weights" if last == STEPS else f"weights of step {last}"
+    said = captions.of_run(ROW, config_for(ROW), weights=weights)
+    return f"{said} Set for this row: {ROW.changes}."
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 def ceiling_of(name: str, root: str) -> str:
     config = config_for(next(iter(ledger_rows(name).values())))
     best = text_table({"ceiling": summary(ceiling(open_source(name, root), "val", config))})
-    return f"The ground truth sent to training resolution and back by nearest neighbour:\n\n{best}"
+    return f"The ground truth sent to training resolution and back by nearest neighbor:\n\n{best}"
 
 
 def main() -> None:

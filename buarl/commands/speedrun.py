@@ -57,14 +57,14 @@ class Speedrun:
     labeled_percentile: float | None = None
     """q of the labeled rule, 95 without it."""
     labeled_reduction: ReductionName = "voxel"
-    """Normaliser of the labeled term."""
+    """Normalizer of the labeled term."""
     unlabeled_rule: UnlabeledRule = "whole"
     unlabeled_rule_option: Pairs = ()
     """Arguments of the unlabeled rule, whichever it is."""
     unlabeled_percentile: float | None = None
     """q of the unlabeled rule, 99 without it."""
     unlabeled_reduction: ReductionName = "voxel"
-    """Normaliser of the unlabeled term."""
+    """Normalizer of the unlabeled term."""
     alpha: float | None = None
     """Weight of the other region, for url and crl; 0.5 without it."""
     scope: Literal["batch", "image"] | None = None

@@ -62,14 +62,14 @@ class Train:
     labeled_percentile: float | None = None
     """q of the labeled rule, 95 without it."""
     labeled_reduction: ReductionName = "voxel"
-    """Normaliser of the labeled term: a mean per region, or a weight per voxel."""
+    """Normalizer of the labeled term: a mean per region, or a weight per voxel."""
     unlabeled_rule: UnlabeledRule = "whole"
     unlabeled_rule_option: Pairs = ()
     """Arguments of the unlabeled rule, whichever it is."""
     unlabeled_percentile: float | None = None
     """q of the unlabeled rule, 99 without it."""
     unlabeled_reduction: ReductionName = "voxel"
-    """Normaliser of the unlabeled term."""
+    """Normalizer of the unlabeled term."""
     alpha: float | None = None
     """Weight of the other region, for url and crl; 0.5 without it."""
     scope: Literal["batch", "image"] | None = None
@@ -83,7 +83,7 @@ class Train:
     option: Pairs = ()
     """Any other switch of the method, e.g. --option decoders=3 max_entropy=lnC."""
     pretrained: Path | None = None
-    """bcp: take stage 1 from this run of the same labeled rule, normaliser, data and seed."""
+    """bcp: take stage 1 from this run of the same labeled rule, normalizer, data and seed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..., mps."""
     validate: int = 0

@@ -46,7 +46,7 @@ def of_run(row: Experiment, *configs: Config, weights: str = "last weights") -> 
 
 
 def of_rules(rows: Mapping[str, Experiment]) -> str:
-    """The rules of networks that a figure puts side by side, with their normaliser.
+    """The rules of networks that a figure puts side by side, with their normalizer.
 
     Args:
         rows: Per title what was trained.

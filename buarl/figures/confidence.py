@@ -14,6 +14,7 @@ from buarl.figures.draw import ERROR, WIDTH, closed
 
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")
 GRAY = "#808080"
 POINTS = 400  # of a curve
 
@@ -49,7 +50,8 @@ def confidence_and_accuracy(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     """Draw reliability diagrams in one frame, and how many pixels each bin holds.
 
     Args:
-        rows: Per name what `buarl.evaluation.calibration.reliability` returned.
+        rows: Per name what `buarl.evaluation.calibration.reliability` returned. A network has one
+            color; what follows a comma, as in "BCP, temperature", is a variant and dashed.
     Returns:
         A closed figure. On the gray line confidence is what it says; below it, too sure.
     """
@@ -57,15 +59,19 @@ def confidence_and_accuracy(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         1, 2, figsize=(WIDTH, 3.3), layout="constrained", width_ratios=(3, 2)
     )
     axes.plot([0, 100], [0, 100], color=GRAY, linewidth=1, label="confidence = accuracy")
-    for number, (name, bins) in enumerate(rows.items()):
-        look = {"color": LINES[number % 4], "linestyle": STYLES[number % 4]}
+    networks = list(dict.fromkeys(name.partition(",")[0] for name in rows))
+    for name, bins in rows.items():
+        network, variant, _ = name.partition(",")
+        number = networks.index(network) % 4
+        look = {"color": LINES[number], "linestyle": "--" if variant else "-"}
+        look |= {"marker": MARKERS[number], "markersize": 4}
         sure = [100 * row["confidence"] for row in bins]
         said = f"{name}: ECE {100 * calibration_error(bins):.1f} %"
         right = [100 * row["accuracy"] for row in bins]
-        axes.plot(sure, right, label=said, marker="o", markersize=4, **look)
+        axes.plot(sure, right, label=said, **look)
         total = sum(row["voxels"] for row in bins)
         shares = [100 * row["voxels"] / total for row in bins]
-        counts.plot(sure, shares, marker="o", markersize=4, **look)
+        counts.plot(sure, shares, **look)
     axes.set(xlim=(20, 101), ylim=(20, 101), xlabel="confidence (%)", ylabel="right (% of bin)")
     counts.set(xlim=(20, 101), yscale="log", xlabel="confidence (%)", ylabel="pixels (% of all)")
     axes.legend(fontsize=8, loc="upper left", frameon=False)

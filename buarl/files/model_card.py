@@ -52,16 +52,13 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
     known = run.get("config", {})
     environment, stages = run["environment"], known.get("stages", [])
     steps = " + ".join(str(stage.get("steps", "?")) for stage in stages) or "see the preset"
-    labeled = "all" if row["labeled"] is None else f"the first {row['labeled']} of the list"
-    if row["labeled"] is not None and "labeled_draw" in row.get("set", {}):
-        labeled = f"{row['labeled']}, drawn by labeled_draw {row['set']['labeled_draw']}"
     network = (
         "V-Net of the paper" if len(known.get("image_size", ())) == 3 else "U-Net of the paper"
     )
     facts = {
         "classes": ", ".join(card.class_names),
         "data": f"{row['source']}: {run['data'].get('licence') or 'see there'}",
-        "labeled patients": labeled + (f": {', '.join(patients)}" if patients else ""),
+        "labeled patients": _labeled(row) + (f": {', '.join(patients)}" if patients else ""),
         "method": row["method"] + (f", {row['options']}" if row["options"] else ""),
         "labeled rule": f"{_rule(row['labeled_rule'])}, per {row['labeled_reduction']}",
         "unlabeled rule": f"{_rule(row['unlabeled_rule'])}, per {row['unlabeled_reduction']}",
@@ -88,6 +85,14 @@ def model_card(card: Card, patients: Sequence[str]) -> str:
     lines += ["", "| what | |", "| --- | --- |"]
     lines += [f"| {key} | {_cell(value)} |" for key, value in facts.items()]
     return "\n".join([*lines, "", *_scores(card), *_limits(card)]) + "\n"
+
+
+def _labeled(row: Mapping[str, Any]) -> str:
+    if row["labeled"] is None:
+        return "all"
+    if (draw := row.get("set", {}).get("labeled_draw")) is not None:
+        return f"{row['labeled']}, drawn by labeled_draw {draw}"
+    return f"the first {row['labeled']} of the list"
 
 
 def _rule(rule: Mapping[str, Any]) -> str:

@@ -66,16 +66,16 @@ SECTIONS = {
 128x128, batch 12+12, 1000 steps a stage. 20 validation volumes; last checkpoint, nothing selected;
 Dice and Jaccard 0-1 in 3-D, mean over cases, then over 3 classes; 95HD and ASD in voxels (MedPy's
 definitions), a missed structure counts as the image diagonal. "region" and "voxel" name the
-normaliser of both terms; url at q = 95, crl at q = 99, alpha 0.5.
+normalizer of both terms; url at q = 95, crl at q = 99, alpha 0.5.
 """,
     "la": """## LA, preset mini, 8 labeled scans, seed 1337
 
-Half resolution, every volume standardised once more, patch 64x64x32, V-Net of width 8, 400 steps a
+Half resolution, every volume standardized once more, patch 64x64x32, V-Net of width 8, 400 steps a
 stage, Adam, polynomial decay (the published step decay would leave a run this short 70 steps at its
 full rate). Trained on the first 70 scans of the public training list, 8 of them labeled; evaluated
 on its last 10, whole volumes at full resolution, sliding window with a stride of half a patch, no
 largest component; last checkpoint, nothing selected. The public files are cropped around the label.
-The preset's numbers (resolution, standardising) were chosen with plain supervision on these same
+The preset's numbers (resolution, standardizing) were chosen with plain supervision on these same
 10 scans, as there are no others. Metrics as above; url and crl at q = 95, alpha 0.5.
 """,
 }

@@ -26,8 +26,8 @@ class Experiment:
             stored under its name.
         labeled_rule: Regions of the labeled term.
         unlabeled_rule: Regions of the unlabeled term.
-        labeled_reduction: Normaliser of the labeled term, see `region_loss`.
-        unlabeled_reduction: Normaliser of the unlabeled term.
+        labeled_reduction: Normalizer of the labeled term, see `region_loss`.
+        unlabeled_reduction: Normalizer of the unlabeled term.
         options: More arguments of the method.
         source: Name of the data set.
         labeled: Labeled patients, the first of the list; None for all.
@@ -87,7 +87,7 @@ class Experiment:
 
     @property
     def rules(self) -> str:
-        """Its rules with all arguments and normaliser, as these decide much; "" of a plain row.
+        """Its rules with all arguments and normalizer, as these decide much; "" of a plain row.
 
         >>> from buarl.regions import crl
         >>> print(Experiment(unlabeled_rule=crl(99)).rules)

@@ -88,7 +88,7 @@ def run_experiment(
         out: The folder; must not exist, unless resumed.
         resume: Go on from the folder's last checkpoint. Of a finished run nothing is written.
         pretrained: Another run folder whose first stage is taken over; what decided that stage
-            (method, network, data, seed, labeled rule and its normaliser) must be the same.
+            (method, network, data, seed, labeled rule and its normalizer) must be the same.
         device: See `fit`.
         precision: See `choose_engine`; None is the row's. To resume, name the same; "auto" then
             stays what it was where the run began.

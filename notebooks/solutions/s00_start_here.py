@@ -18,10 +18,11 @@ uncertain, certain = buarl.crl(99, alpha=1 / 99)(torch.cat([chance, 1 - chance],
 weights = [region.weight / region.mask.sum() for region in (uncertain, certain)]
 assert torch.isclose(weights[0], weights[1])
 
-# %% 3. It vanishes: `drop` gives the uncertain region weight 0, its voxels leave the loss.
+# %% Further: `drop` gives the uncertain region weight 0, so its voxels leave the loss and have no
+# gradient.
 logits = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(3), requires_grad=True)
 regions = buarl.drop(95)(logits.detach().softmax(1))
 target = torch.zeros(1, 32, 32, dtype=torch.long)
 buarl.region_loss(logits, target, regions, reduction="voxel").backward()
 assert logits.grad[:, :, regions[0].mask[0]].abs().max() == 0
-print("all three solved")
+print("both solved")

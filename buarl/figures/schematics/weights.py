@@ -93,8 +93,9 @@ def _map(sheet: Sheet, scene: Scene, rule: Rule, reduction: str, x: float) -> No
 
 def _colorbar(sheet: Sheet) -> None:
     width, height = SIZE
-    axes = sheet.figure.add_axes((11.25 / width, 1.87 / height, 0.16 / width, 2.3 / height))
+    axes = sheet.figure.add_axes((11.25 / width, 1.87 / height, 0.13 / width, 2.3 / height))
     bar = sheet.figure.colorbar(ScalarMappable(NORM, COLORS), cax=axes)
     bar.set_ticks(np.log2(TICKS), labels=[f"{tick:g}" for tick in TICKS])
-    bar.ax.tick_params(labelsize=SMALLEST, colors=sheet.theme.ink, length=4)
+    bar.ax.tick_params(labelsize=SMALLEST, colors=sheet.theme.ink, length=3, pad=2)
+    sheet.words((11.87, ROW), "weight (1 in a plain mean)", SMALLEST, rotation=90)
     bar.outline.set_edgecolor(sheet.theme.muted)

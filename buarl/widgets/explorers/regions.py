@@ -104,7 +104,7 @@ def region_explorer(
     reductions: tuple[Reduction, Reduction] = ("voxel", "voxel"),
     dice: Dice = DICE_SSL4MIS,
 ) -> Explorer:
-    """Rules, percentiles, alphas and normalisers of both terms, on the current batch.
+    """Rules, percentiles, alphas and normalizers of both terms, on the current batch.
 
     Args:
         labeled, unlabeled: The terms, e.g. from `method_terms`; the second may be None.

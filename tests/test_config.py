@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -24,6 +25,21 @@ from buarl.training.config import (
     build_method,
     config_for,
 )
+
+
+def test_numbers_of_numpy_are_plain_ones_in_a_row():
+    row = Experiment(seed=np.int64(3), labeled=np.int32(2))
+    assert json.loads(json.dumps(row.as_dict()))["seed"] == 3
+    assert type(row.labeled) is int
+    for wrong in ({"seed": "3"}, {"seed": None}, {"labeled": "3"}, {"labeled": 2.5}):
+        with pytest.raises(ValueError, match=r"(seed|labeled) must be a whole number, got"):
+            Experiment(**wrong)
+
+
+def test_a_patch_smaller_than_the_stride_of_its_preset_is_refused_before_the_training():
+    row = Experiment("bcp", source="la", preset="paper", set={"image_size": (16, 96, 80)})
+    with pytest.raises(ValueError, match=r"eval_stride must not exceed image_size \(16, 96, 80\)"):
+        config_for(row)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,15 @@ pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
 
 from buarl.commands.files import ConvertAcdc, ConvertLa
+from buarl.data.batches import Batches
 from buarl.data.h5 import DataError
 from buarl.data.source import open_source
+from buarl.evaluation.watch import watch_run
+from buarl.files import convert_acdc as acdc
 from buarl.files.convert_acdc import convert_acdc
 from buarl.files.convert_la import convert_la, crop_box
-from buarl.training.config import PRESETS, Experiment
+from buarl.files.manifest import check_root
+from buarl.training.config import PRESETS, Experiment, config_for
 from buarl.training.run import run_experiment
 
 
@@ -152,7 +157,16 @@ def test_given_lists_are_kept_in_their_order_and_others_left_out(release, tmp_pa
     ]
 
 
-def test_bad_lists(release, tmp_path):
+def test_a_mount_point_is_refused_before_anything_is_converted(release, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == out)
+    monkeypatch.setattr(acdc, "_write_case", None)
+    with pytest.raises(DataError, match="is a mount point; name a new folder inside it"):
+        convert_acdc(release, out)
+
+
+def test_bad_lists(release, tmp_path, monkeypatch):
     out, lists = tmp_path / "out", tmp_path / "l"
     good = {"train": both(1, 2), "val": both(3), "test": both(4)}
     slices = [f"{case}_slice_{k + 1}" for case in both(1, 2) for k in range(5)]
@@ -168,6 +182,13 @@ def test_bad_lists(release, tmp_path):
     refuse("train_slices.list", "1 differ", train_slices=slices[1:])
     refuse("train_slices.list", "_slice_6", train_slices=[*slices, "patient001_frame01_slice_6"])
     refuse("train_slices.list", "differs in", train_slices=slices[:10])
+    write, written = acdc._write_case, []
+    monkeypatch.setattr(acdc, "_write_case", lambda *a: written.append(a[1]) or write(*a))
+    from_zero = [f"{case}_slice_{k}" for case in both(1, 2) for k in range(5)]
+    refuse(
+        "train_slices.list", "2 differ, first 'patient001_frame01_slice_0'", train_slices=from_zero
+    )
+    assert written == ["patient001_frame01"]  # told by the first volume, not after the last
     for name in ("../up", "/root", "a/b", "C:x", "..\\up"):
         refuse("val.list", val=[name])
     shutil.rmtree(lists)
@@ -311,6 +332,22 @@ def test_la_whole_volumes_keep_axes_and_numbers(tmp_path):
     with h5py.File(la_file(source.root, "CASE14")) as file:
         np.testing.assert_allclose(file.attrs["affine"], AFFINE, atol=1e-5)
         assert file.attrs["source"] == "lgemri.nrrd"
+
+
+def test_la_with_unlabeled_scans_is_watched_trained_on_and_not_called_damaged(tmp_path):
+    convert_la(write_la(tmp_path / "raw", scans=16, unlabeled=2), tmp_path / "out", crop="none")
+    source = open_source("la", tmp_path / "out")
+    assert source.samples_with_label() == ["CASE09"]
+    assert source.split_labeled(None) == (["CASE09"], ["CASE14", "CASE15"])
+    row = Experiment("supervised", source="la", labeled=None, preset="toy")
+    watch = watch_run(source, config_for(row), tmp_path)
+    watch.begin({})
+    images = Batches(source, None, (16, 16, 16))
+    assert (len(images.labeled), len(images.unlabeled)) == (1, 2)
+    assert {each.status for each in check_root(source)} == {"different"}  # not 88 slices
+    (source.volume_path("CASE15")).write_bytes(b"no h5")
+    found = {each.file: each.status for each in check_root(source)}
+    assert found[source.volume_path("CASE15").relative_to(source.root).as_posix()] == "damaged"
 
 
 def test_la_crop_is_a_part_of_the_whole_at_its_place(tmp_path):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from buarl.data.batches import Batches
 from buarl.methods import METHODS
 from buarl.networks import UNet, VNet
 from buarl.regions import whole
+from buarl.training import environment as of_training
 from buarl.training.checkpoint import load_state, save_state, write_atomic, write_json, write_text
 from buarl.training.engine import Engine, choose_engine
 from buarl.training.loop import fit
@@ -166,9 +171,54 @@ def test_a_state_that_cannot_be_saved_leaves_the_old_checkpoint(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_others_may_read_what_was_written(tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_what_was_written_is_as_for_any_new_file(tmp_path, mask, mode):
+    write = "from buarl.training.checkpoint import write_text; write_text(sys.argv[1], 'x')"
+    code = f"import os, sys; os.umask({mask}); {write}"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=True)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_what_is_flushed_may_be_written_as_windows_wants_it(tmp_path, monkeypatch):
+    fcntl, flushed = pytest.importorskip("fcntl"), []
+
+    def fsync(handle):
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     write_text(tmp_path / "a", "x")
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "a").read_text() == "x"
+    assert len(flushed) == 1
+
+
+def test_a_gpu_by_its_number_is_made_the_current_one_and_one_that_is_not_there_is_refused(
+    monkeypatch,
+):
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    assert choose_engine("cuda:1").device == torch.device("cuda:1")
+    assert current == [torch.device("cuda:1")]
+    with pytest.raises(ValueError, match="'cuda:9' asked for, but torch sees 2 CUDA GPUs"):
+        choose_engine("cuda:9")
+
+
+def test_the_commit_of_a_checkout_around_an_installed_package_is_not_ours(tmp_path, monkeypatch):
+    site = tmp_path / ".venv" / "buarl"
+    site.mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    (site / "environment.py").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "theirs"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(of_training, "__file__", str(site / "environment.py"))
+    assert of_training.environment()["commit"] == "unknown"
+    monkeypatch.setattr(of_training, "__file__", str(tmp_path / ".gitignore"))
+    assert len(of_training.environment()["commit"]) == 12
 
 
 def test_checkpoint_errors_name_the_file(tmp_path):

@@ -24,6 +24,7 @@ from buarl.evaluation.predict import predict_probs, predict_slices, predict_wind
 from buarl.evaluation.score import score_run
 from buarl.evaluation.scores import read_metrics, summary, write_metrics
 from buarl.results.evaluated import table_of_runs
+from buarl.results.table import score_text, spread_text
 from buarl.training.config import Experiment, config_for
 
 RUN_OF_A_TEST = {"experiment": {"seed": 1}, "config": {}, "data": {}}
@@ -396,3 +397,20 @@ def test_a_heading_that_no_cell_stands_under_is_refused(tmp_path):
     path.write_text("case,class,dice,jaccard,hd95,asd,missed,\np1,1,0.5,0.4,1,0.1,0\n")
     with pytest.raises(ValueError, match=r"metrics_val\.csv: .*a row lacks ''"):
         read_metrics(path)
+
+
+def test_a_case_without_a_label_is_refused_and_named(tmp_path, monkeypatch):
+    source = Acdc(write_tiny(tmp_path))
+    volume = source.volume
+    monkeypatch.setattr(source, "volume", lambda case: volume(case)._replace(label=None))
+    for scored in (
+        lambda: evaluate(nn.Conv2d(1, 4, 1), source, "val", tiny_config("supervised")),
+        lambda: ceiling(source, "val", tiny_config("supervised")),
+    ):
+        with pytest.raises(DataError, match=r"p91_frame01\.h5: has no label to score against"):
+            scored()
+
+
+def test_scores_that_are_none_are_a_dash():
+    assert score_text("dice", math.nan) == "-"
+    assert spread_text("hd95", [math.nan, 1.0]) == spread_text("hd95", [None, 1.0]) == "-"

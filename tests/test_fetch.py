@@ -291,7 +291,7 @@ def test_test_scans_of_another_shape_or_that_are_for_training_are_refused(server
     path = server.root / LA_FOLDER / "TEST01" / "mri_norm2.h5"
     write_case(path, image=image, label=(label > 0).astype("u1"))
     call = lambda: fetch_la(root, base_url=server.url, cases=CASES[:1], include_test=True)  # noqa: E731
-    failed(call, "TEST01", "public scans have [10] slices", kind=ContentError)
+    failed(call, "TEST01", "public scans have 10 slices", kind=ContentError)
     assert h5_files(root) == [CASES[0], "TEST00"]
     (root / "test.list").write_text("SCAN03\n")
     failed(call, "'SCAN03' is for training", kind=ContentError)

@@ -283,6 +283,12 @@ FAULTS = {
     ),
     "unmapped value": (lambda i: None, {"label_values": (0, 1)}, "[0, 1]", "2 stands in"),
     "class never seen": (lambda i: None, {"classes": "abcd"}, "0 to 3", "found [0, 1, 2]"),
+    "a name twice": (
+        lambda i: None,
+        {"classes": ("a", "b", "b")},
+        "classes must differ",
+        "'b' twice",
+    ),
     "too few names": (lambda i: None, {"classes": "ab"}, "0 to 1", "2 stands in"),
     "names and values": (
         lambda i: None,

@@ -15,11 +15,11 @@ import pytest
 import torch
 from tiny import Cut, cut_after, write_tiny
 
-from buarl.capsule import read_capsule
+from buarl.capsule import CASES, read_capsule
 from buarl.commands import launch, slurm
 from buarl.commands.launch import launch_local
 from buarl.commands.main import main
-from buarl.evaluation.protocols import BEST, CASES, Selection, read_validated, score_selected
+from buarl.evaluation.protocols import BEST, Selection, read_validated, score_selected
 from buarl.evaluation.scores import summary
 from buarl.results import work
 from buarl.results.measured import read_results
@@ -210,6 +210,28 @@ def test_the_paper_s_protocol_takes_the_best_validation_of_the_last_stage(traine
     assert f"seed {row.seed}" in note
     last = [line for line in read_validated(folder) if line.step == 6 and line.network == "teacher"]
     assert {line.class_name for line in last} == {"RV", "myocardium", "LV"}
+
+
+def test_the_best_student_is_one_that_the_checkpoint_covers(plan, tmp_path, data):
+    """Killed between two checkpoints, a run forgets what it validated since, and so does this."""
+    (name,) = replace(plan, only=("BCP",)).runs()
+    row, source = plan.runs()[name], work.open_source("acdc", data)
+    row = replace(row, set={**row.set, "checkpoint_every": 4})
+    selection = Selection(source, config_for(row), tmp_path / "run", every=2)
+    seen = {}
+
+    def callback(stage, step, method):
+        selection(stage, step, method)
+        selection.collect()
+        seen[stage, step.index + 1] = (tmp_path / "run" / BEST).is_file()
+
+    callback.begin, callback.flush = selection.begin, selection.flush
+    run_experiment(row, source, tmp_path / "run", callback=callback)
+    assert not seen["selftrain", 3]  # validated after step 2, and not yet kept
+    assert not seen["selftrain", 4]
+    assert seen["selftrain", 5]
+    selection.finish()
+    assert load_state(tmp_path / "run" / BEST)["step"] in (2, 4, 6)
 
 
 def test_validations_change_no_bit_of_the_training(trained, tmp_path):

@@ -56,6 +56,13 @@ def test_error_capture_by_hand():
     assert capture == (2 / 3, 1.0, 0.2)
 
 
+def test_too_few_images_for_a_batch_capture_nothing():
+    network = torch.nn.Conv2d(1, 2, 1)
+    samples = [(np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint8))] * 3
+    (found,) = capture_table(network, samples, (95,), batch=12).values()
+    assert np.isnan(found).all()
+
+
 def test_capture_table_counts_all_batches():
     class Half(torch.nn.Module):
         def __init__(self):

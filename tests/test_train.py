@@ -121,6 +121,32 @@ def test_history_holds_means_since_the_last_row(source):
     assert [row["step"] for row in result.history] == [10, 15, 20, 23]  # 15: a checkpoint
 
 
+class Ramping(Supervised):
+    """Logs one number at its first step alone, and another from the sixth step on."""
+
+    def training_step(self, batch, step):
+        logs = {"start": 3.0} if step.index == 0 else {}
+        logs |= {"ramp": float(step.index)} if step.index > 5 else {}
+        return StepOutput(super().training_step(batch, step).loss, logs)
+
+
+def test_a_number_that_is_not_said_at_every_step_has_the_mean_of_those_that_say_it(source):
+    config = tiny_config("supervised", stages=(StagePlan(20, 4, 0),))
+    first, second = fit(Ramping(UNet(4, 2)), source, config).history
+    assert (first["start"], first["ramp"], second["ramp"]) == (3, 7.5, 14.5)
+    assert "start" not in second
+
+
+@pytest.mark.parametrize("name", ["step", "stage", "lr"])
+def test_a_method_cannot_log_over_a_column_of_the_history(source, name):
+    class Careless(Supervised):
+        def training_step(self, batch, step):
+            return StepOutput(super().training_step(batch, step).loss, {name: 0.3})
+
+    with pytest.raises(ValueError, match=f"must not log '{name}', the history has its own"):
+        fit(Careless(UNet(4, 2)), source, tiny_config("supervised"))
+
+
 class Bad(Supervised):
     """Its loss is lost from a step on."""
 

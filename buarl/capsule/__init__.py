@@ -27,6 +27,7 @@ name the run, so a file that was damaged, or that belongs to another run, is fou
 
 from .parts import (
     CALIBRATION,
+    CASES,
     HISTORY,
     IDS,
     PREMISE,
@@ -47,6 +48,7 @@ from .read import find_capsules, read_capsule, read_capsules, read_slices, read_
 
 __all__ = [
     "CALIBRATION",
+    "CASES",
     "HISTORY",
     "IDS",
     "PREMISE",

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from filelock import FileLock
 
+from buarl.data.errors import DataError
+
 Made = TypeVar("Made")
 
 
@@ -89,6 +91,8 @@ def built_beside(root: Path) -> Iterator[Path]:
     ['train.list']
     >>> folder.cleanup()
     """
+    if os.path.ismount(root):  # cannot be replaced by what is built beside it
+        raise DataError(f"{root}: is a mount point; name a new folder inside it")
     root.parent.mkdir(parents=True, exist_ok=True)
     scratch = root.parent / f".{root.name}-{token_hex(4)}"
     built = scratch / "built"

@@ -18,7 +18,7 @@ from buarl.data.text import read_text
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["AccessError", "DataError", "Sample", "open_h5", "read_case", "read_list"]
+__all__ = ["AccessError", "DataError", "Sample", "has_label", "open_h5", "read_case", "read_list"]
 CHUNK_BYTES = 2**26  # a chunk is unpacked whole; beyond this it may not exceed its array
 
 
@@ -38,6 +38,15 @@ class Sample(NamedTuple):
     image: np.ndarray
     label: np.ndarray | None
     spacing: tuple[float, ...] | None = None
+
+
+def has_label(path: Path) -> bool:
+    """Whether a case has a label; of one that cannot be opened, the reading later says why."""
+    try:
+        with open_h5(path) as file:
+            return "label" in file
+    except DataError:
+        return True
 
 
 def read_case(

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from buarl.arguments import counted
-from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.h5 import DataError, Sample, has_label, read_case, read_list
 from buarl.data.source import Source, register_source
 
 
@@ -62,6 +62,14 @@ class La(Source):
     def training_names(self) -> list[str]:
         """Names of the scans in list order, without the held-out ones at its end."""
         return self._listed[: -self.held_out]
+
+    def samples_with_label(self) -> list[str]:
+        """Names of the training scans that have a label; the public ones all have."""
+        return self._with_label
+
+    @cached_property
+    def _with_label(self) -> list[str]:
+        return [name for name in self.training_names() if has_label(self.volume_path(name))]
 
     def training_sample(self, name: str, *, labeled: bool = True) -> Sample:
         """Read one scan, (X, Y, Z)."""

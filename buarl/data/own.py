@@ -27,6 +27,8 @@ def _check_about(about: dict) -> None:
     names = about["class_names"]
     if type(names) is not list or len(names) < 2 or {type(name) for name in names} != {str}:
         raise ValueError(f"class_names must be a list of two texts or more, got {names!r}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"class_names must differ from one another, got {names!r}")
     if type(about["normalisation"]) is not str or type(about["cases"]) is not dict:
         raise ValueError("normalisation must be a text, cases an object")
 

@@ -90,5 +90,7 @@ def capture_table(
 def _capture(both: float, errors: float, marked: float, voxels: float) -> Capture:
     nan = float("nan")
     return Capture(
-        both / errors if errors else nan, both / marked if marked else nan, marked / voxels
+        both / errors if errors else nan,
+        both / marked if marked else nan,
+        marked / voxels if voxels else nan,
     )

@@ -174,6 +174,8 @@ def _score(
         for case in cases:
             with _named(case):
                 sample = source.volume(case)
+                if sample.label is None:
+                    raise DataError(f"{source.volume_path(case)}: has no label to score against")
                 spacing = _spacing(sample, source.volume_path(case)) if unit == "mm" else None
                 prediction, label = predict(sample), sample.label
             yield partial(_case_rows, case, prediction, label, spacing, source, empty)

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from buarl.arguments import counted
-from buarl.capsule import run_tag
+from buarl.capsule import CASES, run_tag
 from buarl.data.source import Source
 from buarl.data.text import read_text
 from buarl.evaluation.evaluate import evaluate
@@ -36,7 +36,7 @@ from buarl.training.run import load_run, read_run
 Protocol = Literal["honest", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("honest", "paper")
 VALIDATIONS = 10  # in the last stage, where nobody says how often
-BEST, CASES = "best_val.pt", "validation_cases.csv"
+BEST = "best_val.pt"
 COLUMNS = ("stage", "step", "network", "case", "class", "dice")
 NOTE = (
     "# Dice 0-1 in 3-D of every volume of split {split}; the student at every validation, and the "
@@ -101,6 +101,7 @@ class Selection(DiceCurve):
             self.lines.setdefault((line.stage, line.step, line.network), []).append(line)
         self._details: list[tuple[tuple[str, int, str], Future]] = []
         self._weights: tuple[tuple[str, int], dict[str, Any]] | None = None
+        self._best: dict[str, Any] | None = None  # until the next checkpoint
 
     def __call__(self, stage: str, step: Step, method: Method) -> None:
         """Called by `fit` after each step."""
@@ -124,7 +125,7 @@ class Selection(DiceCurve):
         self.lines = {key: v for key, v in self.lines.items() if key[1] <= done.get(key[0], 0)}
 
     def collect(self) -> None:
-        """Wait for the last scores; write them, and the weights if no validation was better."""
+        """Wait for the last scores; write them, and hold the weights if none was better."""
         before = [s["dice"] for (stage, _), s in self.rows.items() if stage == self.last_stage]
         super().collect()
         for key, scores in self._details:
@@ -140,9 +141,24 @@ class Selection(DiceCurve):
             (stage, step), weights = self._weights
             dice = self.rows[stage, step]["dice"]
             if all(dice > other or np.isnan(other) for other in before):
-                content = {"stage": stage, "step": step, "dice": dice, "student": weights}
-                save_state(self.folder / BEST, content)
+                self._best = {"stage": stage, "step": step, "dice": dice, "student": weights}
             self._weights = None
+
+    def flush(self) -> None:
+        """Called by `fit` before every checkpoint: the best student is one of those it covers."""
+        super().flush()
+        self._keep()
+
+    def finish(self) -> dict[tuple[str, int], dict[str, float]]:
+        """Wait for the last scores, see `DiceCurve`, and keep the best student."""
+        rows = super().finish()
+        self._keep()
+        return rows
+
+    def _keep(self) -> None:
+        if self._best is not None:
+            save_state(self.folder / BEST, self._best)
+            self._best = None
 
     def _submit(self, key: tuple[str, int, str], labels: list[np.ndarray]) -> Future:
         dice = self._pool.submit(self.dice_of_cases, labels)

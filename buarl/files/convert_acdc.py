@@ -75,7 +75,10 @@ def convert_acdc(
         slices: list[str] = []
         for split, names in splits.items():
             for case in names:
-                slices += _write_case(built, case, frames[case], split == "train", check_affine)
+                written = _write_case(built, case, frames[case], split == "train", check_affine)
+                if split == "train":
+                    _ordered(written, _of_case(case, listed_slices), lists)  # told by the first one
+                slices += written
             if names:
                 write_list(built / f"{split}.list", names)
         write_list(built / "train_slices.list", _ordered(slices, listed_slices, lists))
@@ -189,6 +192,11 @@ def _read_lists(lists: Path, frames: Frames) -> tuple[dict[str, list[str]], list
                 f"release, first {missing[0]!r}"
             )
     return splits, slices
+
+
+def _of_case(case: str, listed: list[str] | None) -> list[str] | None:
+    """The listed slices of one volume."""
+    return listed and [name for name in listed if name.partition("_slice_")[0] == case]
 
 
 def _ordered(slices: list[str], listed: list[str] | None, lists: Path | None) -> list[str]:

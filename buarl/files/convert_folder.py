@@ -109,6 +109,8 @@ def check_label_values(
     Raises:
         DataError: no label at all, values beside the expected, gaps, or a class that never occurs.
     """
+    if twice := [name for name in classes if list(classes).count(name) > 1]:
+        raise DataError(f"classes must differ from one another, got {twice[0]!r} twice")
     found: dict[int, Path] = {}  # value -> a file that has it
     for scan in scans.values():
         if scan.label is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from buarl.arguments import counted
+from buarl.arguments import check_count, counted
 from buarl.data import cache, h5_writer
 from buarl.data.errors import DataError, writing
 from buarl.files.volume import Volume, read_volume
@@ -133,7 +133,7 @@ def zscore(path: Path, array: np.ndarray) -> np.ndarray:
     """
     array = array.astype(np.float64)
     deviation = array.std()
-    if deviation == 0:
+    if array.min() == array.max():  # the deviation of 0.1 everywhere is 1.4e-17
         raise DataError(f"{path}: an image needs more than one grey value, got {array.flat[0]:g}")
     return ((array - array.mean()) / deviation).astype(np.float32)
 
@@ -227,7 +227,7 @@ def split_patients(
     >>> {name: len(patients) for name, patients in split.items()}
     {'train': 7, 'val': 1, 'test': 2}
     """
-    names = sorted(set(patients))
+    names, seed = sorted(set(patients)), check_count("seed", seed, 0)
     if not (0 <= val < 1 and 0 <= test < 1):
         raise DataError(
             f"{where}: val and test must be shares from 0 to below 1, got {val} and {test}"

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError
 from buarl.data.h5 import read_case
 from buarl.data.public import Entry, read_manifest
@@ -58,7 +57,12 @@ def check_case(path: Path, entry: Entry) -> tuple[Status, str]:
 
 
 def check_unknown(
-    path: Path, source: Source | type[Source], entries: dict[str, Entry], rank: int = 3
+    path: Path,
+    source: Source | type[Source],
+    entries: dict[str, Entry],
+    rank: int = 3,
+    *,
+    labeled: bool = True,
 ) -> tuple[Status, str]:
     """Look at a case without figures: readable, and of as many slices as all that have figures?
 
@@ -70,13 +74,14 @@ def check_unknown(
         source: Its data set.
         entries: The manifest of that.
         rank: 2 for a slice.
+        labeled: Whether it must have a label.
     Returns:
         status and reason; "no figures known" is the best that can be said.
     """
     if not path.exists():
         return "missing", f"{path}: no such file"
     try:
-        sample = read_case(path, path.stem, rank, len(source.class_names))
+        sample = read_case(path, path.stem, rank, len(source.class_names), labeled=labeled)
     except AccessError as error:
         return "unreadable", str(error)
     except DataError as error:
@@ -84,10 +89,9 @@ def check_unknown(
     shapes = {entry.shape for entry in entries.values()}
     if source.rank == 3 and sample.image.shape[2] not in {shape[2] for shape in shapes}:
         public = sorted({shape[2] for shape in shapes})
-        return (
-            "different",
-            f"{path}: shape {sample.image.shape}, public scans have {counted(public, 'slice')}",
-        )
+        depth = " or ".join(map(str, public))
+        found = f"{path}: shape {sample.image.shape}, public scans have {depth} slices"
+        return "different", found
     return NO_FIGURES, f"{path}: not in the manifest"
 
 
@@ -104,13 +108,17 @@ def check_root(source: Source) -> Iterator[Check]:
             continue
         if not any(path.is_file() for path in files):
             continue
+        names = source.training_names() if split == "train" else []
+        known = set(source.samples_with_label()) if names else set()
+        bare = {path for name, path in zip(names, files, strict=False) if name not in known}
         for path in files:
             file = path.relative_to(source.root).as_posix()
             if file in entries:
                 yield Check(split, file, *check_case(path, entries[file]))
             else:
-                rank = source.rank if split == "train" else 3
-                yield Check(split, file, *check_unknown(path, source, entries, rank))
+                rank, labeled = (source.rank, path not in bare) if split == "train" else (3, True)
+                found = check_unknown(path, source, entries, rank, labeled=labeled)
+                yield Check(split, file, *found)
 
 
 def _sha256(array: np.ndarray) -> str:

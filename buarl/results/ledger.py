@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from buarl.capsule import CASES
 from buarl.capsule.scores import notes_of
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
-from buarl.evaluation.protocols import CASES
 from buarl.evaluation.scores import read_metrics, summary
 from buarl.results.leak import TooFew, leak_of_run
 from buarl.results.patients import names_tell, patients_of_run

@@ -27,6 +27,10 @@ ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 LEFTOVER = ".new"  # ending of a file that is being written
 
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)  # can only be read by setting it
+
+
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there in one step.
 
@@ -43,9 +47,9 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~UMASK)  # as any new file; mkstemp lets nobody else read
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -162,10 +162,10 @@ def _check_sizes(experiment: Experiment, config: Config, rank: int) -> None:
         raise ValueError(
             f"image_size must be multiples of 16 for U-Net and V-Net, got {own['image_size']}"
         )
-    strides = zip(own.get("eval_stride", ()), config.image_size, strict=False)
-    if any(stride > size for stride, size in strides):
+    strides = zip(config.eval_stride or (), config.image_size, strict=False)
+    if rank == 3 and any(stride > size for stride, size in strides):
         raise ValueError(
-            f"eval_stride must not exceed image_size {config.image_size}, got {own['eval_stride']}"
+            f"eval_stride must not exceed image_size {config.image_size}, got {config.eval_stride}"
         )
 
 

@@ -87,6 +87,10 @@ def choose_engine(
         raise ValueError(f"{DEVICES}, got {device!r}")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} asked for, but torch sees no CUDA GPU")
+    if chosen.type == "cuda" and chosen.index is not None:
+        if chosen.index >= (count := torch.cuda.device_count()):
+            raise ValueError(f"device {device!r} asked for, but torch sees {count} CUDA GPUs")
+        torch.cuda.set_device(chosen)  # graphs, names and peaks are those of the current one
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device {device!r} asked for, but torch sees no Apple GPU")
     return Engine(chosen, "fp32" if precision == "auto" else precision, compiler)

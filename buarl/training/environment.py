@@ -18,10 +18,15 @@ Environment = Mapping[str, Any]
 
 def environment() -> dict[str, Any]:
     """Versions, machine, threads, and the commit if the code lies in a git checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:  # a checkout around an installed package is somebody else's
+        for words in (
+            ["ls-files", "--error-unmatch", here.name],
+            ["describe", "--always", "--dirty", "--abbrev=12"],
+        ):
+            done = subprocess.run([*git, *words], capture_output=True, text=True, check=True)
+        commit = done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
     capability = torch.backends.cpu.get_cpu_capability()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import Any, get_args
 
 from buarl.arguments import check_choice, short
@@ -64,6 +65,12 @@ class Experiment:
         for name in ("options", "set", "network_options"):
             if not isinstance(value := getattr(self, name), Mapping):
                 raise TypeError(f"{name} of a row must be a mapping, got {short(value)}")
+        for name in ("seed", "labeled"):
+            value = getattr(self, name)
+            if value is not None or name == "seed":
+                if not isinstance(value, Integral) or isinstance(value, bool):
+                    raise ValueError(f"{name} must be a whole number, got {short(value)}")
+                object.__setattr__(self, name, int(value))  # NumPy's own are no JSON
         for name in ("labeled_reduction", "unlabeled_reduction"):
             check_choice(name, getattr(self, name), get_args(Reduction))
         for name in ("options", "network_options"):

@@ -234,7 +234,7 @@ def _leave(out: Path, error: Exception, *, ours: bool) -> None:
     """After an error: remove a folder that we made and that holds nothing to go on from."""
     saved = bool(list(out.glob("*.pt")))
     if ours and not saved:
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)  # its lock may be held; the error comes first
     if isinstance(error, FloatingPointError):
         if saved:
             state = "to resume it would end there again, so train into a new folder"

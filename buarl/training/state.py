@@ -101,8 +101,13 @@ class TrainingState:
         Raises:
             FloatingPointError: that loss is not finite.
         """
-        keys = self.pending[0]
-        means = {key: float(np.mean([float(logs[key]) for logs in self.pending])) for key in keys}
+        keys = dict.fromkeys(key for logs in self.pending for key in logs)
+        if taken := {"stage", "step", "lr"} & keys.keys():
+            raise ValueError(f"a method must not log {sorted(taken)[0]!r}, the history has its own")
+        means = {
+            key: float(np.mean([float(logs[key]) for logs in self.pending if key in logs]))
+            for key in keys
+        }
         means = self.group.mean(means)
         self.pending = []
         first = stage.learners[0].name

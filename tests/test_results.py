@@ -497,6 +497,29 @@ def test_what_is_said_of_the_premise_is_what_the_committed_runs_say():
         assert said.format(*(f"{value:.0f}" for value in held)) in page
 
 
+def test_what_a_rule_changes_in_a_step_is_what_its_file_says():
+    """`tools/measure_gradients.py` wrote it."""
+    kept = json.loads((HOME / "results/gradients/quick.json").read_text())
+    found = kept["changes"]["acdc7_bcp_quick"]
+    voxel, region, chance = (
+        found[name]
+        for name in ("CRL per voxel", "CRL per region", "another box and dropout pattern")
+    )
+    each = [100 * statistics.mean(part["each"]) for part in (voxel, region, chance)]
+    ends = [f"{100 * min(p['each']):.0f} to {100 * max(p['each']):.0f} %" for p in (voxel, region)]
+    page, lesson = words("docs/results.md"), lesson_15()
+    assert f"over {kept['batches']} batches of stage 2, CRL per voxel changes the gradient" in page
+    assert f"by {each[0]:.0f} % ({ends[0]}), CRL per region by {each[1]:.0f} % ({ends[1]})" in page
+    assert f"and another box and dropout pattern by {each[2]:.0f} %" in page
+    means = [f"{100 * part['mean']:.0f}" for part in (voxel, region, chance)]
+    assert f"by {means[0]}, {means[1]} and {means[2]} %" in page
+    assert (
+        f"CRL per voxel changes a step by {each[0]:.0f} %, CRL per region by {each[1]:.0f} %"
+        in lesson
+    )
+    assert f"another box and dropout pattern by {each[2]:.0f} %" in lesson
+
+
 def test_what_mean_teacher_and_la_reached_under_quick_is_what_their_files_say():
     (mean_teacher,) = quick_runs("MT, 7 labeled", table="1")
     page, quick = words("docs/results.md"), words("docs/quick.md")

@@ -6,7 +6,7 @@ Takes the students that come with buarl (BCP, with and without both rules, prese
 patients) as student and as teacher, since released weights have no teacher; where they end, the two
 score alike. For every batch of stage 2 the gradient of BCP's loss is computed under each rule, with
 the same box and dropout pattern, and without rule once more with others: that is chance. Writes
-results/gradients_quick.json: the norm of the difference over that without rule, of every batch, and
+results/gradients/quick.json: the norm of the difference over that without rule, of every batch, and
 of the means over all batches, in which chance averages out.
 """
 
@@ -30,7 +30,7 @@ from buarl.training.environment import environment
 from buarl.weights import SHIPPED, weights_file
 
 HOME = Path(__file__).resolve().parent.parent
-OUT = HOME / "results" / "gradients_quick.json"
+OUT = HOME / "results" / "gradients" / "quick.json"
 PLAIN = Experiment("bcp", source="acdc", labeled=7, preset="quick")
 CRL = replace(PLAIN, unlabeled_rule=buarl.crl(99))
 ROWS = {

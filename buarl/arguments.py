@@ -159,6 +159,15 @@ def check_number(name: str, value: object, low: float, high: float = math.inf) -
     )
 
 
+def plain_number(value: float) -> float:
+    """A whole number as an int: 95 and 95.0 are one in a row, and must be one in its text.
+
+    >>> plain_number(95.0), plain_number(97.5)
+    (95, 97.5)
+    """
+    return int(value) if value == int(value) else value
+
+
 def check_count(name: str, value: object, low: int, high: int = MOST) -> int:
     """Refuse what is no whole number from `low` to `high`, both included.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from buarl.arguments import check_choice, check_number, may_look
+from buarl.arguments import check_choice, check_number, may_look, plain_number
 from buarl.entropy import Scope, entropy_of_probs, most_likely, uncertain_mask
 from buarl.rule import Region, Rule
 from buarl.whole_batch import batch_kth_smallest, batch_parts, batch_total
@@ -63,7 +63,7 @@ class _SameSize(Rule):
 
     percentile: float
     chosen_weight: float = 1.0
-    other_weight: float = 1.0
+    other_weight: float = 0.5
     scope: Scope = "batch"
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class _SameSize(Rule):
         for field, high in limits.items():
             bounds = (0,) if high is None else (0, high)
             value = check_number(f"{name}: {field}", getattr(self, field), *bounds)
-            object.__setattr__(self, field, value)
+            object.__setattr__(self, field, plain_number(value) if high else value)
         if 0 < self.percentile < 1:
             raise ValueError(
                 f"{name}: percentile is in percent, did you mean {100 * self.percentile:g}, "

@@ -46,10 +46,12 @@ def update_teacher(
 
     Args:
         teacher: The network that follows.
-        student: The network that learns, of the same architecture; it does not change.
+        student: The network that learns, of the same architecture; it does not change. Its
+            precision may be lower: the average stays in the teacher's.
         ema_decay: Share of the old teacher that is kept, 0 to 1.
         buffers: True averages float buffers (the statistics of normalization) as well and copies
-            integer ones, as BCP does on ACDC; False leaves the teacher its own.
+            integer ones, as BCP does on ACDC; False leaves the teacher its own, which a teacher
+            that is kept in evaluation mode never gathers.
     Raises:
         TypeError: what is no network, or no number.
         ValueError: ema_decay outside 0-1, or networks whose parameters or buffers differ in number
@@ -78,6 +80,9 @@ def update_teacher(
                 new.append(other)
             else:
                 ours.copy_(other)
+    if not old:  # nothing to move
+        return
+    new = [n if n.dtype == o.dtype else n.to(o.dtype) for o, n in zip(old, new, strict=True)]
     torch._foreach_lerp_(old, new, 1 - ema_decay)  # Eq. 10
 
 

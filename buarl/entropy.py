@@ -60,9 +60,9 @@ def entropy_of_probs(probs: Tensor) -> Tensor:
 def entropy_map(logits: Tensor) -> Tensor:
     """The same map straight from the output of a network: softmax, then Eq. 3.
 
-    Equal to `entropy_of_probs(logits.softmax(1))` to the last bit, with two differences: infinite
-    logits are certain instead of NaN, and the gradient is finite where a probability has
-    underflowed to 0.
+    Equal to `entropy_of_probs(logits.softmax(1))` to the last bit in float32 and float64, with two
+    differences: infinite logits are certain instead of NaN, and the gradient is finite where a
+    probability has underflowed to 0.
 
     Args:
         logits: What a network puts out before its softmax, float of any precision,

@@ -62,7 +62,9 @@ def region_loss(
     Args:
         logits: Output of a network, (B, C, *spatial), float of any precision; the loss is computed
             in float32, also under autocast, and in float64 where they are float64.
-        target: Label or pseudo-label, integer (B, *spatial), 0 to C-1.
+        target: Label or pseudo-label, integer (B, *spatial), 0 to C-1 where a region weighs
+            something; elsewhere it may be another number, such as 255 for "not labeled":
+            `within(url()(probs), label != 255)`.
         regions: From a rule, e.g. `url()(probs)`; together they make up the place of the loss.
         reduction: "region" or "voxel", see above.
         dice: Which Dice, see `Dice`.
@@ -70,7 +72,7 @@ def region_loss(
             the cross-entropy (DTC, SASSNet, MC-Net, SS-Net).
     Returns:
         Scalar, float32 or float64. A region without voxels adds 0 (if `dice` is smooth above). No
-        gradient reaches voxels outside the regions.
+        gradient reaches voxels outside the regions, and NaN there does no harm.
     Raises:
         TypeError: what is no tensor, or holds another kind of numbers.
         ValueError: shapes that differ, classes out of range, weights or regions that
@@ -85,15 +87,18 @@ def region_loss(
     """
     check_tensor("logits", logits)
     check_tensor("target", target, "integer")
-    check_axes("logits", logits)
+    check_axes("logits", logits, least=3)
     ce_share = check_number("ce_share", ce_share, 0, 1)
     shape = (logits.shape[0], *logits.shape[2:])
     check_shape("target", target, shape, fit="logits")
-    check_classes("target", target, logits.shape[1])
     with torch.autocast(logits.device.type, enabled=False):
         exact = at_least_float32(logits)
         means = weighted_means(regions, reduction=reduction, shape=shape, dtype=exact.dtype)
         weights = stacked_weights(means, exact.dtype)  # (B, R, N)
+        inside = (weights != 0).any(1).view(shape)  # (B, *spatial)
+        target = torch.where(inside, target, 0)  # what weighs nothing may hold anything
+        exact = torch.where(inside[:, None], exact, 0)
+        check_classes("target", target, logits.shape[1])
         voxels = torch.stack([mean.voxels for mean in means])  # (R,)
         plain = torch.contiguous_format  # channels-last would be copied once more on the way
         log_probs = exact.to(memory_format=plain).log_softmax(1)  # (B, C, *spatial)

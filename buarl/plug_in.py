@@ -1,7 +1,8 @@
 """URL and CRL for trainers of others: two losses as modules, and a transform of dictionaries.
 
 Nothing here knows a trainer. `examples/other_trainers` has a Lightning module and a MONAI trainer
-that use it.
+that use it. Where a trainer divides a batch among several processes (DDP), each cuts its own images
+and takes its own means, unless the step runs inside `buarl.whole_batch.batch_in_parts`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class RegionLoss(nn.Module):
             probs: Whose uncertainty cuts the regions, (B, C, *spatial); None takes the
                 probabilities of the logits. No gradient flows through them.
         Returns:
-            float32 scalar.
+            Scalar, float32, or float64 for such logits.
         Raises:
             TypeError, ValueError: see `region_loss`; a float target that holds no whole numbers.
         """
@@ -126,7 +127,7 @@ class PseudoLabeld:
     """A transform of dictionaries: stored probabilities become a pseudo-label and a map of weights.
 
     For trainers that read a teacher's predictions from disk. For each key it adds KEY_pseudo_label
-    (int64), KEY_entropy (float32, nats) and KEY_weight (float32), each (1, *spatial). The mean of
+    (int64), KEY_entropy (nats) and KEY_weight (float32), each (1, *spatial). The mean of
     KEY_weight times any loss per voxel is that loss on the regions of the rule. One image comes at
     a time, so the percentile runs over its own voxels. It is called like a transform of MONAI, and
     MONAI need not be there.

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from buarl.arguments import check_choice, check_number, short
+from buarl.arguments import check_choice, check_number, plain_number, short
 from buarl.controls import BorderRegion, Level, RandomRegion, border_region, level, random_region
 from buarl.entropy import Scope, entropy_of_probs, uncertain_mask
 from buarl.outside import Code, find_code, is_outside
@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 
-PERCENTILE_RULES = ("whole", "url", "crl", "drop")
+WEIGHTS = {"whole": (1.0, 1.0), "url": (1.0, 0.5), "crl": (0.5, 1.0), "drop": (0.0, 1.0)}
+"""Of the uncertain and of the certain voxels, by the name of a rule, where nobody says."""
+PERCENTILE_RULES = tuple(WEIGHTS)
 
 
 @final
@@ -45,8 +47,9 @@ class PercentileRule(Rule):
     Args:
         name: "whole", "url", "crl" or "drop"; the functions of these names fill in the rest.
         percentile: q in percent, 0 to 100; None in "whole", which has one region.
-        uncertain_weight: Weight of the voxels above the percentile, >= 0.
-        certain_weight: Weight of the others, >= 0.
+        uncertain_weight: Weight of the voxels above the percentile, >= 0; None takes that of the
+            function of this name. "whole" has no other than 1.
+        certain_weight: Weight of the others, >= 0; as above.
         scope: "batch": one percentile over all voxels of a batch; "image": one per image.
     Raises:
         TypeError: an argument of another type.
@@ -58,8 +61,8 @@ class PercentileRule(Rule):
 
     name: str
     percentile: float | None = None
-    uncertain_weight: float = 1.0
-    certain_weight: float = 1.0
+    uncertain_weight: float | None = None
+    certain_weight: float | None = None
     scope: Scope = "batch"
 
     def __post_init__(self) -> None:
@@ -67,7 +70,9 @@ class PercentileRule(Rule):
         if self.name == "whole" and self.percentile is not None:
             raise ValueError(f"whole: takes no percentile, got {self.percentile!s:.80}")
         if self.name != "whole":
-            percentile = check_number(f"{self.name}: percentile", self.percentile, 0, 100)
+            percentile = plain_number(
+                check_number(f"{self.name}: percentile", self.percentile, 0, 100)
+            )
             object.__setattr__(self, "percentile", percentile)  # frozen; JSON wants a plain number
             if 0 < self.percentile < 1:
                 raise ValueError(
@@ -75,8 +80,12 @@ class PercentileRule(Rule):
                     f"did you mean {100 * self.percentile:g}, got {self.percentile}"
                 )
         check_choice(f"{self.name}: scope", self.scope, ("batch", "image"))
-        for field in ("uncertain_weight", "certain_weight"):
-            weight = check_number(f"{self.name}: alpha and weights", getattr(self, field), 0)
+        names = ("uncertain_weight", "certain_weight")
+        for field, usual in zip(names, WEIGHTS[self.name], strict=True):
+            given = usual if (value := getattr(self, field)) is None else value
+            weight = check_number(f"{self.name}: alpha and weights", given, 0)
+            if self.name == "whole" and weight != 1:
+                raise ValueError(f"whole: weighs every voxel 1, got {field} {weight}")
             object.__setattr__(self, field, weight)
 
     def cut(self, probs: Tensor) -> list[Region]:

@@ -58,7 +58,7 @@ class Poly:
     Args:
         power: Above 0; 1 is a straight line.
     Raises:
-        ValueError: a power below 0; a step outside the run.
+        ValueError: a power not above 0; a step outside the run.
 
     >>> round(Poly()(step=500, steps=1000), 4)
     0.5359
@@ -68,6 +68,8 @@ class Poly:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "power", check_number("power", self.power, 0))  # frozen
+        if self.power == 0:
+            raise ValueError("power must lie above 0, got 0; a rate that stays is Constant()")
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor on the initial rate at a step, 0-based, of `steps` in all."""

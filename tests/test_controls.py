@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from tiny import PRESET, same_weights, tiny_method, write_tiny
 
+from buarl.commands.train import Train
 from buarl.controls import border_distance, border_region, level, random_region
 from buarl.copy_paste import copy_paste, outside_mask, sample_box
 from buarl.data.acdc import Acdc
@@ -19,6 +20,7 @@ from buarl.methods.base import detached_probs
 from buarl.regions import RULES, crl, rule_from_dict, url, whole
 from buarl.results.controls import control_rows, total_weight
 from buarl.results.paper import Reading
+from buarl.results.rows import rows_of
 from buarl.training.config import PRESETS, Experiment, build_method
 from buarl.training.run import load_run, run_experiment
 
@@ -224,3 +226,23 @@ def test_every_control_becomes_a_method(reading):
     for name, row in control_rows(reading).items():
         method = build_method(row, 4)
         assert method.labeled_rule == row.labeled_rule, name
+
+
+def test_every_method_with_rules_has_a_row_that_differs_in_the_rules_alone():
+    rows = {row.name: row.experiment for row in rows_of("methods", readings=["voxel"])}
+    for name, row in rows.items():
+        if name.endswith(("+ URL", "+ URL + CRL")):
+            plain = replace(row, labeled_rule=whole(), unlabeled_rule=whole())
+            assert plain in rows.values(), name
+    assert rows["mean_teacher on pseudo-labels"].options == {"unsupervised": "pseudo_label"}
+
+
+@pytest.mark.parametrize("what", ["methods", "controls"])
+def test_on_la_the_rows_have_the_percentiles_and_scans_of_the_paper(what):
+    base = Experiment(source="la", preset="mini")
+    for row in (each.experiment for each in rows_of(what, base=base)):
+        assert (row.source, row.labeled) == ("la", 8)
+        assert row.unlabeled_rule.as_dict().get("percentile") in (None, 95)
+    ours = Train(source="la", labeled=8, labeled_rule="url", unlabeled_rule="crl", preset="mini")
+    wanted = [each.experiment for each in rows_of("2", labeled=8, readings=["voxel"])]
+    assert ours.experiment() in wanted

@@ -7,6 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from tiny import tiny_method
 from torch import nn
 
 from buarl.ema import ema_decay_at, update_teacher
@@ -150,3 +151,25 @@ def test_a_decay_of_another_type_is_named():
 def test_errors_name_the_value(decay):
     with pytest.raises(ValueError, match=f"ema_decay must lie in 0-1, got {decay}"):
         update_teacher(*networks(), decay)
+
+
+def test_a_student_of_lower_precision_moves_an_exact_average():
+    teacher, student = nn.Linear(2, 1), nn.Linear(2, 1).bfloat16()
+    before = teacher.weight.detach().clone()
+    update_teacher(teacher, student, 0.9)
+    torch.testing.assert_close(teacher.weight, 0.9 * before + 0.1 * student.weight.float())
+    update_teacher(nn.ReLU(), nn.ReLU(), 0.9)  # nothing to move
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("mean_teacher", {}), ("ua_mt", {}), ("bcp", {"ema_buffers": False})]
+)
+def test_a_teacher_that_only_evaluates_takes_the_statistics_of_the_student(name, options):
+    method = tiny_method(name, teacher_mode="eval", **options)
+    for buffer in method.student.buffers():
+        buffer.copy_(torch.full_like(buffer, 3))
+    (*_, stage) = method.stages()
+    for index in range(400):
+        stage.after_step(method.at(index, 400))
+    pairs = zip(method.teacher.buffers(), method.student.buffers(), strict=True)
+    assert all((ours - theirs).abs().max() < 0.1 for ours, theirs in pairs)

@@ -686,3 +686,36 @@ def test_a_step_asks_a_gpu_for_no_value(rule, reduction, monkeypatch):
     loss = loss + voxel_weights(regions, reduction=reduction).sum()
     loss.backward()
     assert logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize("reduction", ["region", "voxel"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_lies_outside_the_regions_may_be_anything(reduction, inside):
+    """NaN logits and 255, "not labeled"; inside, 255 is refused and NaN is not hidden."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 6, 5, generator=generator)
+    label = torch.randint(3, (2, 6, 5), generator=generator)
+    place = torch.zeros(2, 6, 5, dtype=torch.bool)
+    place[:, :4] = True
+    regions = within(url(60)(logits.softmax(1)), place)
+    clean = logits.clone().requires_grad_()
+    wanted = region_loss(clean, label, regions, reduction=reduction)
+    wanted.backward()
+    row = 0 if inside else 5
+    holed, spoilt = label.clone(), logits.clone()
+    holed[:, row], spoilt[:, :, row] = 255, math.nan
+    if inside:
+        with pytest.raises(ValueError, match="target"):
+            region_loss(logits, holed, regions, reduction=reduction)
+        assert region_loss(spoilt, label, regions, reduction=reduction).isnan()
+        return
+    spoilt.requires_grad_()
+    found = region_loss(spoilt, holed, regions, reduction=reduction)
+    found.backward()
+    assert torch.equal(found, wanted)
+    assert torch.equal(spoilt.grad, clean.grad)
+
+
+def test_logits_without_space_are_refused_by_their_shape():
+    with pytest.raises(ValueError, match=r"logits must have shape .* got \(4, 3\)"):
+        region_loss(torch.zeros(4, 3), torch.zeros(4).long(), [], reduction="voxel")

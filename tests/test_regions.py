@@ -405,3 +405,17 @@ def test_errors_name_the_rule_and_the_value():
         url(alpha=math.inf)
     with pytest.raises(ValueError, match="scope must be"):
         url(scope="volume")(random_probs())
+
+
+@pytest.mark.parametrize("name", ["url", "crl", "drop"])
+def test_a_rule_by_its_name_alone_weighs_as_its_function(name):
+    """JSON written by hand; else it would be the plain method under that name."""
+    made = {"url": url, "crl": crl, "drop": drop}[name]
+    assert rule_from_dict({"name": name, "percentile": 97}) == made(97)
+    assert made(97.0).as_dict() == made(97).as_dict()
+    assert type(made(97.0).percentile) is int
+
+
+def test_whole_weighs_everything_alike():
+    with pytest.raises(ValueError, match="whole: weighs every voxel 1, got certain_weight 0.5"):
+        rule_from_dict({"name": "whole", "certain_weight": 0.5})

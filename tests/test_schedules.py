@@ -162,3 +162,8 @@ def test_a_decay_out_of_range_is_named():
             StepDecay(share)
     with pytest.raises(TypeError, match="share of the run must be a number, got str"):
         StepDecay("0.4")
+
+
+def test_a_power_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"power must lie above 0, got 0; .* is Constant"):
+        Poly(0)

@@ -287,6 +287,25 @@ def test_of_two_runs_of_a_row_and_seed_the_newer_counts_and_the_other_is_named(t
         assert (said in text) == (preset == "mini")
 
 
+def test_a_percentile_that_was_typed_with_a_point_is_the_same_row(tmp_path):
+    ours = replace(BCP, labeled_rule=url(95))
+    entry = entry_of(ours, [0.7] * 4, started="2025-01-01")
+    put(tmp_path, "planned", entry_of(ours, [0.8] * 4, started="2026-01-01"))
+    rule = {**entry["experiment"]["labeled_rule"], "percentile": 95.0}
+    put(tmp_path, "typed", spoil(entry, experiment=entry["experiment"] | {"labeled_rule": rule}))
+    results = read_results(tmp_path)
+    assert [run["name"] for run in runs_of(ours, results.entries)] == ["planned"]
+    assert list(results.left_out) == ["typed: planned is newer, of the same row and seed"]
+
+
+def test_table_2_says_that_la_is_trained_on_ten_scans_fewer():
+    nothing = Results([], {})
+    for what, said in (("2", True), ("1", False)):
+        lines = lines_of(rows_of(what), nothing)
+        text = table_text(what, lines, nothing, preset="mini", split="val")
+        assert ("the last 10 of the 80 training scans are held out" in text) == said
+
+
 def test_only_runs_that_are_equal_in_every_field_but_the_seed_count_as_seeds_of_a_row(tmp_path):
     put(tmp_path, "a", entry_of(replace(BCP, seed=5), [0.8] * 4))
     for i, other in enumerate(

@@ -67,7 +67,7 @@ class Train:
     unlabeled_rule_option: Pairs = ()
     """Arguments of the unlabeled rule, whichever it is."""
     unlabeled_percentile: float | None = None
-    """q of the unlabeled rule, 99 without it."""
+    """q of the unlabeled rule; without it 99, on LA 95."""
     unlabeled_reduction: ReductionName = "voxel"
     """Normalizer of the unlabeled term."""
     alpha: float | None = None

@@ -15,7 +15,6 @@ from buarl.training.config import Experiment
 if TYPE_CHECKING:
     from buarl.commands.train import Train
 
-PERCENTILES = {"labeled": 95, "unlabeled": 99}  # the paper's, where nobody says
 ROW = (
     *("source", "method", "preset", "set", "network", "network_option", "labeled", "seed"),
     *("labeled_rule", "labeled_rule_option", "labeled_percentile", "labeled_reduction"),
@@ -76,9 +75,12 @@ def given_row(train: Train) -> list[str]:
 
 
 def _rule(train: Train, term: str) -> Rule:
+    from buarl.results.controls import LABELED_Q, unlabeled_q  # the paper's, where nobody says
+
     percentile = getattr(train, f"{term}_percentile")
+    usual = LABELED_Q if term == "labeled" else unlabeled_q(train.source)
     shared = {
-        "percentile": PERCENTILES[term] if percentile is None else percentile,
+        "percentile": usual if percentile is None else percentile,
         "alpha": 0.5 if train.alpha is None else train.alpha,
         "scope": train.scope or "batch",
     }

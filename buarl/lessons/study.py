@@ -1,4 +1,4 @@
-"""What the methods are worth on the lessons' hearts: every row with several seeds, run once.
+"""What the methods are worth on the lessons' hearts: rows with several seeds, run once.
 
 The runs are data, `study.json` beside this file, made by `make lesson-study`. They are trained as
 the lessons' networks are, on the same three labeled patients; a seed changes first weights, order

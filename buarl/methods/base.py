@@ -93,7 +93,8 @@ class Method(nn.Module, ABC):
     strong_views: StrongViews | None = None
     """Other intensities of the unlabeled images that the student sees; a teacher sees them as they
     are. Where the student is its own target (URPC, MC-Net, SS-Net, SASSNet, DTC), all it is asked
-    comes from the one harder image. None, as all publish it but UniMatch, changes nothing."""
+    comes from the one harder image; SASSNet's discriminator sees the image as it is. None, as all
+    publish it but UniMatch, changes nothing."""
 
     def __post_init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -237,10 +237,12 @@ class Bcp(Method):
         self.teacher.load_state_dict(self.student.state_dict())
 
     def update_teacher(self, step: Step) -> None:
-        """Move the teacher towards the student, after the optimizer's step."""
-        update_teacher(  # uses Eq. 10
-            self.teacher, self.student, self.ema_decay, buffers=self.ema_buffers
-        )
+        """Move the teacher towards the student, after the optimizer's step.
+
+        In evaluation mode the teacher gathers no statistics of its own and takes the student's.
+        """
+        buffers = self.ema_buffers or self.teacher_mode == "eval"
+        update_teacher(self.teacher, self.student, self.ema_decay, buffers=buffers)  # uses Eq. 10
 
     @classmethod
     def recipe(cls, rank: int) -> Recipe:

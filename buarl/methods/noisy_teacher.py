@@ -53,5 +53,10 @@ class NoisyTeacher(RampedMethod):
         return detached_probs(self.teacher(image + noise))  # uses Eq. 2
 
     def update_teacher(self, step: Step) -> None:
-        """Move the teacher's parameters towards the student's, after the optimizer's step."""
-        update_teacher(self.teacher, self.student, step.numbers["ema_decay"])  # uses Eq. 10
+        """Move the teacher's parameters towards the student's, after the optimizer's step.
+
+        A teacher that is kept in evaluation mode sees no training pass, and so takes the student's
+        statistics along; else it would keep those of its first day.
+        """
+        decay, evaluating = step.numbers["ema_decay"], self.teacher_mode == "eval"
+        update_teacher(self.teacher, self.student, decay, buffers=evaluating)  # uses Eq. 10

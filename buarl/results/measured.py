@@ -27,7 +27,7 @@ from buarl.evaluation.score import DIFFERENCES
 from buarl.evaluation.scores import SCORES, summary
 from buarl.results.ledger import entry_of_run, read_entry
 from buarl.training.config import Experiment
-from buarl.training.identity import changed_words, plain_row
+from buarl.training.identity import changed_words, plain_row, row_key
 
 SUBFOLDERS = ("", "seeds")
 FULL = "fp32"
@@ -173,7 +173,7 @@ def _newest(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> list[dic
             line = f"{entry['name']}: was trained in {precision}, not in {FULL}"
             left_out[line] = entry["experiment"]
             continue
-        key = json.dumps(entry["experiment"], sort_keys=True)
+        key = row_key(entry["experiment"])
         other = kept.get(key)
         if other is not None:
             older, entry = sorted((other, entry), key=lambda each: str(each["started"]))
@@ -217,7 +217,7 @@ def _same_cases(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> Resu
     """Leave out seeds that were not scored on all volumes that the others of their row were."""
     most: dict[str, frozenset[str]] = {}
     cases = [frozenset(case["case"] for case in entry["cases"]) for entry in entries]
-    rows = [json.dumps({**entry["experiment"], "seed": 0}, sort_keys=True) for entry in entries]
+    rows = [row_key({**entry["experiment"], "seed": 0}) for entry in entries]
     for row, found in zip(rows, cases, strict=True):
         most[row] = max(most.get(row, found), found, key=len)
     kept = []

@@ -6,7 +6,6 @@ its end become a few shares, which a ledger keeps and `buarl table premise` lays
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import Counter
@@ -20,6 +19,7 @@ from buarl.evaluation.premise import Cut, counts_of_rows, cut_at
 from buarl.results.rows import run_name
 from buarl.results.table import csv_table, markdown_table, with_notes
 from buarl.training.config import Experiment
+from buarl.training.identity import row_key
 from buarl.training.run import read_run
 
 CUTS = (95, 99)
@@ -99,7 +99,7 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
 
 def _row_of(entry: Mapping[str, Any]) -> str:
     """The row of a run, whatever its seed, as text."""
-    return json.dumps({**entry["experiment"], "seed": 0}, sort_keys=True)
+    return row_key({**entry["experiment"], "seed": 0})
 
 
 def _names(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Every row that we run: the paper's Tables 1-6, the controls, and the rows of the first ledger.
+"""Every row that we run: the paper's Tables 1-6, the controls, and every method with both rules.
 
 A row is plain data: an experiment, and what the paper prints for it, if it prints anything. Rows of
 different tables that are the same experiment are one run.
@@ -83,7 +83,7 @@ def rows_of(
         readings: Names of `READING_NAMES`; a row with rules stands there once for each. A term
             without a rule is the same under every reading, so a plain row stands there once.
         labeled: Only rows with so many labeled patients; None for all. In Tables 3-6 and the
-            controls, which have one number, it takes the place of 7.
+            controls, which have one number, it takes the place of 7, or of 8 on LA.
         base: Source, preset and numbers that all rows take over, for example the phantom; its
             method, rules and labeled patients do not matter.
     Raises:
@@ -102,7 +102,9 @@ def rows_of(
     if what in ("1", "2"):
         rows = _compared(int(what), preset, readings, labeled)
     else:
-        shared = Experiment("bcp", source="acdc", labeled=labeled or 7, preset=preset)
+        on_la = what in MORE and base is not None and base.source == "la"
+        source, usual = ("la", 8) if on_la else ("acdc", 7)  # the paper's
+        shared = Experiment("bcp", source=source, labeled=labeled or usual, preset=preset)
         rows = []
         for name in readings:
             reading = READING_NAMES[name]

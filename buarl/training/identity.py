@@ -6,6 +6,7 @@ anyway. So a run that is read back is compared with what its row means today.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from typing import Any
@@ -15,6 +16,26 @@ from buarl.training.config import Config, Experiment, config_for
 
 DEFAULTS = {each.name: each.default for each in fields(Config) if each.default is not MISSING}
 NO_MATTER = ("precision", "checkpoint_every")  # compared elsewhere; changes no weight
+
+
+def row_key(row: Mapping[str, Any]) -> str:
+    """A text that is the same for the same row, whatever its numbers are written as.
+
+    Args:
+        row: As JSON has it.
+
+    >>> row_key({"a": 95.0, "b": [0.5, 2]}) == row_key({"b": [0.5, 2.0], "a": 95})
+    True
+    """
+    return json.dumps(_plain_numbers(row), sort_keys=True)
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain_numbers(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def plain_row(row: Experiment) -> Experiment:

@@ -276,7 +276,7 @@ def test_the_corpus_of_calls_that_are_refused(name):
         (lambda: schedules.Poly(Fraction(1))(np.int64(5), 10), 0.5),
         (lambda: schedules.ramp(1e300, 1e-320), 1.0),
         (lambda: schedules.StepDecay(1e-320)(5, 10), 0.0),
-        (lambda: buarl.url(np.float32(95)).percentile, 95.0),
+        (lambda: buarl.url(np.float32(95)).percentile, 95),
         (lambda: buarl.confidence(Fraction(1, 2)).threshold, 0.5),
         (lambda: float(loss(ce_share=Fraction(1, 2))), float(loss(ce_share=0.5))),
         (lambda: float(loss(regions=[rule.Region(REGIONS[0].mask, Fraction(1))])), float(loss())),

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from buarl.arguments import counted
 from buarl.data.errors import AccessError, DataError
 from buarl.data.h5 import read_case
 from buarl.data.public import Entry, read_manifest
@@ -89,8 +90,8 @@ def check_unknown(
     shapes = {entry.shape for entry in entries.values()}
     if source.rank == 3 and sample.image.shape[2] not in {shape[2] for shape in shapes}:
         public = sorted({shape[2] for shape in shapes})
-        depth = " or ".join(map(str, public))
-        found = f"{path}: shape {sample.image.shape}, public scans have {depth} slices"
+        depth = " or ".join(counted(count, "slice") for count in public)
+        found = f"{path}: shape {sample.image.shape}, public scans have {depth}"
         return "different", found
     return NO_FIGURES, f"{path}: not in the manifest"
 

@@ -540,3 +540,29 @@ def test_the_help_of_an_option_is_one_line_of_source():
                     text = ast.literal_eval(said.value)
                     broken += [f"{path.name}: {option.target.id}"] * ("\n" in text)
     assert broken == []
+
+
+def test_a_training_with_all_labels_ends_with_its_next_line(root, tmp_path, tiny_toy, capsys):
+    words = ["--source", "acdc", "--root", str(root), "--method", "supervised", "--labeled", "0"]
+    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
+    assert "next: " in capsys.readouterr().out
+    assert (tmp_path / "run" / "show.html").is_file()
+
+
+def test_a_folder_of_runs_is_never_called_one_to_delete(tmp_path, capsys):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "run.json").write_text("{}")
+    for words in (["evaluate"], ["leak"], ["train", "--resume"]):
+        assert main([*words, str(tmp_path / "runs")]) == 2
+        said = capsys.readouterr().err
+        assert f"it holds 1 run; name one, such as {tmp_path / 'runs' / 'a'}" in said
+        assert "delete" not in said
+    (tmp_path / "begun").mkdir()
+    assert main(["evaluate", str(tmp_path / "begun")]) == 2
+    assert "delete the folder and train again" in capsys.readouterr().err
+
+
+def test_options_of_slurm_need_its_launcher(tmp_path, capsys):
+    words = ["plan", "table", "3", "--source", "phantom", "--out", str(tmp_path / "out")]
+    assert main([*words, "--slurm", "partition=gpu", "--dry-run"]) == 2
+    assert "--slurm belongs to --launcher slurm" in capsys.readouterr().err

@@ -172,7 +172,12 @@ def test_the_folder_of_a_page_is_made(runs, capsys):
 
 def test_a_page_cannot_be_written_into_a_folder_or_below_a_file(runs, capsys):
     assert main(["show", str(runs / "seed 1"), "--out", str(runs)]) == 2
-    assert "could not be written" in capsys.readouterr().err
+    assert "the name of a page must end in .html" in capsys.readouterr().err
+    checkpoint = runs / "seed 1" / "last.pt"
+    kept = checkpoint.read_bytes() if checkpoint.is_file() else None
+    assert main(["show", str(runs / "seed 1"), "--out", str(checkpoint)]) == 2
+    assert (checkpoint.read_bytes() if checkpoint.is_file() else None) == kept
+    capsys.readouterr()
     (runs / "file").write_text("")
     assert main(["show", str(runs / "seed 1"), "--out", str(runs / "file" / "page.html")]) == 2
     said = capsys.readouterr().err

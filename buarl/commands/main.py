@@ -110,14 +110,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_with_parent()
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         try:
-            command = tyro.cli(Command, prog=program(), description=ABOUT, args=words)
+            command = _parsed(words)
             hold_memory()
             _set_threads(getattr(command, "threads", 0))
             if isinstance(command, Train) and (count := command.processes()):
                 return launch(words, count, command.nodes, partial(after_failure, command))
-            command.run()
+            _run(command)
         except BrokenPipeError:  # of `buarl ... | head`: nobody reads on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _to_nobody()
             return 128 + 13
         except PeerLost as lost:
             if LAUNCHED not in os.environ:
@@ -138,6 +138,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(text)
             return 2
     return 0
+
+
+def _parsed(words: Sequence[str]) -> Any:
+    """The command of the words; `--help` ends here, whether or not its reader stays."""
+    try:
+        return tyro.cli(Command, prog=program(), description=ABOUT, args=words)
+    except SystemExit:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _to_nobody()
+        raise
+
+
+def _run(command: Any) -> None:
+    """Run it, and write what it printed while a reader that has left is still no error."""
+    command.run()
+    sys.stdout.flush()
+
+
+def _to_nobody() -> None:
+    """What is still to be written goes nowhere, so that Python does not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _in_one_line(error: Exception) -> str | None:

@@ -100,6 +100,8 @@ class Plan:
         what = tuple(word for word in self.what if word not in ("table", "tables"))
         if not what:
             raise ValueError("plan needs tables 1 to 6, controls or methods, got none")
+        if self.slurm and self.launcher != "slurm":
+            raise ValueError("--slurm belongs to --launcher slurm")
         if self.jobs < 1 or self.threads < 1:
             raise ValueError(
                 f"jobs and threads must be at least 1, got {self.jobs} and {self.threads}"

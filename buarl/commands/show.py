@@ -33,6 +33,8 @@ class Show:
         """Write the page, say what was left out, and print its path."""
         from buarl.widgets.run_page import write_run_page
 
+        if self.out is not None and self.out.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{self.out}: the name of a page must end in .html")
         page, faults = write_run_page(
             self.run_folders, self.out, root=self.root, code=[load_code(p) for p in self.code]
         )

@@ -81,7 +81,7 @@ class Train:
     url_in_stage2: bool = False
     """bcp: use the labeled rule in stage 2 as well."""
     option: Pairs = ()
-    """Any other switch of the method, e.g. --option decoders=3 max_entropy=lnC."""
+    """Any other switch of the method: strong_views=moderate of all, decoders=3 of mc_net, ..."""
     pretrained: Path | None = None
     """bcp: take stage 1 from this run of the same labeled rule, normalizer, data and seed."""
     device: str = "auto"

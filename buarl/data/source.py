@@ -247,7 +247,8 @@ def open_source(name: str, root: str | Path | None = None) -> Source:
     try:
         return source(source.default_root() if root is None else Path(root))
     except OSError as error:
-        raise AccessError(f"{root!s:.200}: {access_cause(error) or error.strerror}") from error
+        place = error.filename or root
+        raise AccessError(f"{place!s:.200}: {access_cause(error) or error.strerror}") from error
 
 
 def source_names() -> list[str]:

@@ -118,6 +118,11 @@ def check_label_values(
             for value in np.unique(array).tolist():
                 found.setdefault(value, scan.label)
     folder = next(iter(scans.values())).image.parent if not found else min(found.values()).parent
+    if not found:
+        raise DataError(
+            f"{folder}: no image has a label; name their folder (--labels), or put NAME_gt or "
+            "NAME_label beside the images"
+        )
     if len(found) < 2:
         raise DataError(f"{folder}: labels need two values or more, found {list(found)}")
     if len(set(label_values)) != len(label_values):

@@ -113,9 +113,13 @@ def few_slices(
         count: How many of each side.
     Returns:
         Images (N, *spatial), labels (N, *spatial) and names, each for [labeled, unlabeled].
+    Raises:
+        ValueError: no unlabeled image.
     """
     images, labels, names = [], [], []
     for listed in source.split_labeled(config.labeled):
+        if not listed:
+            raise ValueError("all training images are labeled, and there is nothing to compare")
         chosen = [listed[(2 * i + 1) * len(listed) // (2 * count)] for i in range(count)]
         views = [
             training_view(source.training_sample(name), config, seed)

@@ -111,7 +111,8 @@ def table_text(
     title = f"Table {what}" if what.isdigit() else what.capitalize()
     data = sorted({line.row.experiment.source for line in lines})
     labeled = {line.row.experiment.labeled for line in lines}
-    labels = f", {labeled.pop()} labeled" if len(labeled) == 1 else ""
+    count = labeled.pop() if len(labeled) == 1 else 0
+    labels = ", all labeled" if count is None else f", {count} labeled" if count else ""
     beside = "printed beside measured" if any(line.row.printed for line in lines) else "measured"
     head = f"{title} on {', '.join(data)}{labels}: {beside}, preset {preset}, split {split}"
     shown = list(dict.fromkeys(line.protocol for line in lines))

@@ -127,6 +127,17 @@ _PARTS = {
 """What `run.json` must hold; the other keys are newer, or only written."""
 
 
+def _way_out(folder: Path) -> str:
+    """What to do with a folder that is no run: never delete what may hold results."""
+    if not folder.is_dir():
+        return ""
+    if runs := sorted(path.parent.name for path in folder.glob("*/run.json")):
+        return f", but it holds {counted(len(runs), 'run')}; name one, such as {folder / runs[0]}"
+    if any(not path.name.startswith(".") and path.name != IDS for path in folder.iterdir()):
+        return ""
+    return "; if a run was killed there before its first step, delete the folder and train again"
+
+
 def read_run(out: Path) -> dict[str, Any]:
     """`run.json` of a folder.
 
@@ -136,13 +147,7 @@ def read_run(out: Path) -> dict[str, Any]:
     """
     path = Path(out) / "run.json"
     if not path.is_file():
-        way_out = ""
-        if Path(out).is_dir():
-            way_out = (
-                "; if a run was killed there before its first step, delete the folder and train "
-                "again"
-            )
-        raise ValueError(f"{path}: no such file; {out} is not a run folder{way_out}")
+        raise ValueError(f"{path}: no such file; {out} is not a run folder{_way_out(Path(out))}")
     run = read_json(path)
     if not isinstance(run, dict):
         raise ValueError(f"{path}: must hold a run, got a {type(run).__name__}")

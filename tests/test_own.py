@@ -265,7 +265,7 @@ FAULTS = {
     "no labels at all": (
         lambda i: [p.unlink() for p in i.glob("*_gt*")],
         {},
-        "labels need two values or more, found []",
+        "no image has a label; name their folder (--labels)",
     ),
     "values 0, 255": (
         lambda i: [write_nifti(p, 255 * label_of(0, 2)) for p in i.glob("*_gt*")],

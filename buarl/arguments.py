@@ -165,7 +165,7 @@ def plain_number(value: float) -> float:
     >>> plain_number(95.0), plain_number(97.5)
     (95, 97.5)
     """
-    return int(value) if value == int(value) else value
+    return int(value) if float(value).is_integer() else value
 
 
 def check_count(name: str, value: object, low: int, high: int = MOST) -> int:

@@ -44,7 +44,7 @@ from .parts import (
     fingerprint,
     run_tag,
 )
-from .read import find_capsules, read_capsule, read_capsules, read_slices, read_table
+from .read import find_capsules, read_capsule, read_capsules, read_role, read_slices, read_table
 
 __all__ = [
     "CALIBRATION",
@@ -66,6 +66,7 @@ __all__ = [
     "fingerprint",
     "read_capsule",
     "read_capsules",
+    "read_role",
     "read_slices",
     "read_table",
     "run_tag",

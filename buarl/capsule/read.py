@@ -167,6 +167,19 @@ def _check_parts(folder: Path, run: Mapping[str, Any]) -> None:
         raise CapsuleError(f"{folder / extra[0]}: mixed, this run ended without such a file")
 
 
+def read_role(folder: Path, role: str) -> Rows:
+    """Who has a role in a run, as `ids.csv` says it: rows with "patient" and "name".
+
+    Args:
+        folder: The run folder; one from before `ids.csv` was written has none.
+        role: One of `ROLES`.
+    Raises:
+        CapsuleError: see `read_table`.
+    """
+    rows = read_table(Path(folder) / IDS, ("role", "patient", "name"))
+    return [row for row in rows if row["role"] == role]
+
+
 def read_table(path: Path, needed: tuple[str, ...]) -> Rows:
     """Read a CSV file of a run folder: lines that begin with # above its head are notes.
 

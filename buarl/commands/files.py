@@ -182,7 +182,7 @@ class Predict:
         """Predict and say a line per file, on stderr that of a file that cannot be segmented."""
         from buarl.files.predict_files import predict_each
         from buarl.files.weights import terms_of
-        from buarl.weights import SHIPPED
+        from buarl.weights import SHIPPED, names_weights
 
         if str(self.run_folder) in SHIPPED and not (self.weights or self.run_folder.exists()):
             raise ValueError(f"{self.run_folder} are released weights; add --weights")
@@ -191,7 +191,7 @@ class Predict:
             print(done.text())
             self._done += 1
         print(f"written to {quoted(self.out)}")
-        if self.weights or self.run_folder.suffix == ".safetensors":
+        if self.weights or names_weights(self.run_folder):
             print(f"weights {self.run_folder}: {terms_of(self.run_folder)}; not for clinical use")
 
     def interrupted(self, again: str) -> str:

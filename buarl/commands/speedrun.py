@@ -20,18 +20,12 @@ from buarl.commands.train_options import (
     Set,
     UnlabeledRule,
 )
+from buarl.commands.train_row import SHARED
 from buarl.commands.words import Pairs, Places
 from buarl.data.source import open_source
 from buarl.outside import load_code
 from buarl.training.engine import Precision
 from buarl.training.loop import FitResult, StopTraining
-
-ROW = (
-    *("method", "preset", "set", "option", "network", "network_option", "code", "alpha", "scope"),
-    *("labeled_rule", "labeled_rule_option", "labeled_percentile", "labeled_reduction"),
-    *("unlabeled_rule", "unlabeled_rule_option", "unlabeled_percentile", "unlabeled_reduction"),
-)
-"""Options that describe a row, as `Train` has them."""
 
 
 @dataclass
@@ -97,7 +91,7 @@ class Speedrun:
         from buarl.results.speedrun import COLUMNS, TRACKS, Entry, run_speedrun
 
         track = TRACKS[self.track]
-        words = {name: getattr(self, name) for name in ROW}
+        words = {name: getattr(self, name) for name in (*SHARED, "code")}
         if (self.labeled is None) != (track.labeled is not None):
             has = f"has {track.labeled}" if track.labeled else "must be given them"
             raise ValueError(f"labeled: track {self.track} {has}, got {self.labeled}")

@@ -15,13 +15,14 @@ from buarl.training.config import Experiment
 if TYPE_CHECKING:
     from buarl.commands.train import Train
 
-ROW = (
-    *("source", "method", "preset", "set", "network", "network_option", "labeled", "seed"),
+SHARED = (
+    *("method", "preset", "set", "option", "network", "network_option", "alpha", "scope"),
     *("labeled_rule", "labeled_rule_option", "labeled_percentile", "labeled_reduction"),
     *("unlabeled_rule", "unlabeled_rule_option", "unlabeled_percentile", "unlabeled_reduction"),
-    *("alpha", "scope", "unsupervised", "entropy_from", "url_in_stage2", "option"),
 )
-"""Options of `train` that describe a row."""
+"""Options that describe a row, of `train` and of `speedrun`."""
+ROW = (*SHARED, "source", "labeled", "seed", "unsupervised", "entropy_from", "url_in_stage2")
+"""All of `train` that describe a row."""
 LABELED = {2: 3, 3: 4}  # patients by rank, where nobody says; BCP wants 4 volumes a step
 
 

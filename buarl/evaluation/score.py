@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from buarl.arguments import counted
-from buarl.capsule import IDS, read_table, run_tag
+from buarl.capsule import read_role, run_tag
 from buarl.data.contents import check_contents, validation_contents
 from buarl.data.errors import DataError
 from buarl.data.source import Source
@@ -155,8 +155,7 @@ def require_same_data(folder: Path, source: Source) -> None:
     Raises:
         ValueError: other validation cases than the run's, or others of the same names.
     """
-    rows = read_table(Path(folder) / IDS, ("role", "name"))
-    known = [row["name"] for row in rows if row["role"] == "validation"]
+    known = [row["name"] for row in read_role(folder, "validation")]
     if not known:
         return
     with suppress(DataError):  # data without a validation list, such as a test set alone

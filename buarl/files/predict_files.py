@@ -23,6 +23,7 @@ from buarl.files.temperature import Temperature, Tempered, temperature_of_run
 from buarl.files.volume import SUFFIXES, Volume, read_volume, write_volume
 from buarl.files.weights import load_released
 from buarl.outside import Code
+from buarl.weights import names_weights
 
 H5 = (".h5",)  # read besides the raw formats
 
@@ -106,7 +107,7 @@ def predict_each(
     if temperature is not None and not entropy:
         raise ValueError("temperature changes the entropy alone, so it needs entropy")
     inputs, out = Path(inputs), Path(out)
-    released = weights or Path(run_folder).suffix == ".safetensors"
+    released = weights or names_weights(run_folder)
     load = load_released if released else load_model
     model = load(Path(run_folder), device, normalisation, code)
     if temperature is not None:

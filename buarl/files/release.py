@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from buarl.capsule import IDS, read_table, run_tag
+from buarl.capsule import read_role, run_tag
 from buarl.capsule.scores import notes_of, words_of
 from buarl.data.cache import built_beside, is_new_or_empty
 from buarl.data.errors import DataError
@@ -180,8 +180,7 @@ def _source(name: str, root: str | Path) -> Source | None:
 
 def _labeled(run_folder: Path) -> list[str]:
     """The patients whose labels were used, as the run wrote them down; early runs did not."""
-    rows = read_table(run_folder / IDS, ("role", "patient", "name"))
-    return list(dict.fromkeys(row["patient"] for row in rows if row["role"] == "labeled"))
+    return list(dict.fromkeys(row["patient"] for row in read_role(run_folder, "labeled")))
 
 
 def _rounding(source: Source | None, exact: nn.Module, half: nn.Module, config: Config) -> str:

@@ -217,7 +217,7 @@ def _same_cases(entries: list[dict[str, Any]], left_out: dict[str, Any]) -> Resu
     """Leave out seeds that were not scored on all volumes that the others of their row were."""
     most: dict[str, frozenset[str]] = {}
     cases = [frozenset(case["case"] for case in entry["cases"]) for entry in entries]
-    rows = [row_key({**entry["experiment"], "seed": 0}) for entry in entries]
+    rows = [row_key(entry["experiment"], any_seed=True) for entry in entries]
     for row, found in zip(rows, cases, strict=True):
         most[row] = max(most.get(row, found), found, key=len)
     kept = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from buarl.capsule import IDS, read_table
+from buarl.capsule import read_role
 from buarl.data.source import SOURCES, Source, open_source
 from buarl.training.run import read_run
 
@@ -35,11 +35,7 @@ def patients_of_run(folder: Path, cases: Sequence[str]) -> dict[str, str]:
     found = {case: patient_of(source, case) for case in cases}
     if names_tell(source):
         return found
-    known = {
-        row["name"]: row["patient"]
-        for row in read_table(Path(folder) / IDS, ("role", "patient", "name"))
-        if row["role"] == "validation"
-    }
+    known = {row["name"]: row["patient"] for row in read_role(folder, "validation")}
     with suppress(ValueError, KeyError):  # moved, or no such case: names must do
         if not known.keys() >= found.keys():
             data = open_source(source, run["data"].get("root"))

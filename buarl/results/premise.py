@@ -80,7 +80,7 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
     groups: dict[tuple[str, str, str], list[tuple[int, Mapping[str, Any]]]] = {}
     for entry in kept:
         for images, part in _sides(entry):
-            key = (names[_row_of(entry)], images, part["network"])
+            key = (names[row_key(entry["experiment"], any_seed=True)], images, part["network"])
             groups.setdefault(key, []).append((entry["experiment"]["seed"], part))
     head = ["row", "images", "network", "wrong"]
     head += [f"{word}, q = {q}" for q in CUTS for word in ("above", "held", "at most")]
@@ -97,16 +97,11 @@ def premise_table(entries: Sequence[Mapping[str, Any]], preset: str, form: str =
     return with_notes(title, markdown_table(lines), notes, form)
 
 
-def _row_of(entry: Mapping[str, Any]) -> str:
-    """The row of a run, whatever its seed, as text."""
-    return row_key({**entry["experiment"], "seed": 0})
-
-
 def _names(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What each row is called: readable, and with its hash where another is called the same."""
     named: dict[str, tuple[str, str]] = {}
     for entry in entries:
-        if (key := _row_of(entry)) in named:
+        if (key := row_key(entry["experiment"], any_seed=True)) in named:
             continue
         try:
             row = Experiment.from_dict({**entry["experiment"], "seed": 0})

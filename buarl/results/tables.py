@@ -111,15 +111,16 @@ def table_text(
     title = f"Table {what}" if what.isdigit() else what.capitalize()
     data = sorted({line.row.experiment.source for line in lines})
     labeled = {line.row.experiment.labeled for line in lines}
-    count = labeled.pop() if len(labeled) == 1 else 0
-    labels = ", all labeled" if count is None else f", {count} labeled" if count else ""
-    beside = "printed beside measured" if any(line.row.printed for line in lines) else "measured"
+    known = [", all labeled" if count is None else f", {count} labeled" for count in labeled]
+    labels = known[0] if len(known) == 1 else ""
+    printed = any(line.row.printed for line in lines)
+    beside = "printed beside measured" if printed else "measured"
     head = f"{title} on {', '.join(data)}{labels}: {beside}, preset {preset}, split {split}"
     shown = list(dict.fromkeys(line.protocol for line in lines))
     notes = [f"{UNITS}; measured: mean ± standard deviation (n - 1) over seeds."]
     notes += [f"Protocol {protocol}: {SELECTED[protocol]}." for protocol in shown]
     notes += [f"Slip of the print: {text}." for text in _slips(what, lines)]
-    notes += [HELD_OUT] if "la" in data and beside.startswith("printed") else []
+    notes += [HELD_OUT] if printed and "la" in data else []
     notes += _missing(lines, results)
     notes += _left_out(lines, results)
     notes += _elsewhere(lines, results)

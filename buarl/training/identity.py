@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+from buarl.arguments import plain_number
 from buarl.outside import Code
 from buarl.training.config import Config, Experiment, config_for
 
@@ -18,16 +19,17 @@ DEFAULTS = {each.name: each.default for each in fields(Config) if each.default i
 NO_MATTER = ("precision", "checkpoint_every")  # compared elsewhere; changes no weight
 
 
-def row_key(row: Mapping[str, Any]) -> str:
+def row_key(row: Mapping[str, Any], *, any_seed: bool = False) -> str:
     """A text that is the same for the same row, whatever its numbers are written as.
 
     Args:
         row: As JSON has it.
+        any_seed: The same for all its seeds, too.
 
     >>> row_key({"a": 95.0, "b": [0.5, 2]}) == row_key({"b": [0.5, 2.0], "a": 95})
     True
     """
-    return json.dumps(_plain_numbers(row), sort_keys=True)
+    return json.dumps(_plain_numbers({**row, "seed": 0} if any_seed else row), sort_keys=True)
 
 
 def _plain_numbers(value: Any) -> Any:
@@ -35,7 +37,7 @@ def _plain_numbers(value: Any) -> Any:
         return {key: _plain_numbers(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain_numbers(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return plain_number(value) if isinstance(value, float) else value
 
 
 def plain_row(row: Experiment) -> Experiment:

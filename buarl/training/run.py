@@ -168,8 +168,7 @@ def _train_and_write(
         before: Mapping[str, Any] = {}
         try:
             if resume:
-                before = read_run(out)
-                _check_begun(out, description, config.precision)
+                before = _check_begun(out, description, config.precision)
             else:
                 write_json(out / "run.json", description)
             keep()
@@ -189,13 +188,14 @@ def _train_and_write(
     return result
 
 
-def _check_begun(out: Path, description: dict[str, Any], precision: str) -> None:
-    """Check that the run to resume is the one at hand, and keep where it goes on."""
+def _check_begun(out: Path, description: dict[str, Any], precision: str) -> dict[str, Any]:
+    """Check that the run to resume is the one at hand, keep where it goes on, and return it."""
     begun = without_removed_precision(out, read_run(out), precision)
     check_same(out, description, begun, ("experiment", "config"))
     check_contents(out, begun["data"], description["data"]["contents"])
     check_lent(out, begun, description.get("pretrained"))
     keep_environment(out, description["environment"])
+    return begun
 
 
 def _train_in(

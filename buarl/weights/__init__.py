@@ -17,6 +17,15 @@ SHIPPED: dict[str, str] = {
 """SHA-256 of every file that comes with the package, by its name without the ending."""
 
 
+def names_weights(place: str | Path) -> bool:
+    """Whether a path is called as released weights are; nothing need be there.
+
+    >>> names_weights("hearts.safetensors"), names_weights("runs/mine")
+    (True, False)
+    """
+    return Path(place).suffix == ".safetensors"
+
+
 def weights_file(place: str | Path) -> Path:
     """The file of released weights that a name, a file or a folder stands for.
 
@@ -38,7 +47,7 @@ the package (one of ['acdc7_bcp_quick', 'acdc7_bcp_url_crl_quick']), got \
             raise ValueError(f"{path}: must hold one .safetensors file, got {len(found)}")
         return found[0]
     if path.is_file() or str(place) not in SHIPPED:
-        if path.is_file() or path.suffix == ".safetensors":
+        if path.is_file() or names_weights(path):
             return path
         names = f"one of {sorted(SHIPPED)}" if SHIPPED else "none so far"
         raise ValueError(

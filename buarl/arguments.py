@@ -7,9 +7,9 @@ have to wait for them, in every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -210,6 +210,26 @@ def short(value: object) -> str:
     """
     said = " ".join(repr(value).split())
     return said if len(said) <= 80 else f"{said[:77]}..."
+
+
+def where_different(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+    """The one entry in which two nested values differ first, instead of both values whole.
+
+    Args:
+        name: What the values are called.
+        then: Plain types, as JSON holds them; differs from `now`.
+        now: The same of today.
+    Returns:
+        The name with the keys that lead there, and the two values.
+
+    >>> where_different("rule", {"name": "url", "percentile": 95}, {"name": "url", "percentile": 9})
+    ('rule.percentile', 95, 9)
+    """
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        keys = dict.fromkeys([*then, *now])
+        key = next(key for key in keys if then.get(key) != now.get(key))
+        return where_different(f"{name}.{key}", then.get(key), now.get(key))
+    return name, then, now
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

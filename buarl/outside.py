@@ -127,7 +127,10 @@ def find_code(name: str, code: Code, what: str) -> Callable[..., Any]:
     for item in allowed:
         if _is_named(item, name):
             return item
-    raise ValueError(f"{what} must be the name of code from outside, got {name!r:.200}")
+    raise ValueError(
+        f"{what} must name code from outside, FILE.py:NAME or PACKAGE.MODULE:NAME, got "
+        f"{name!r:.200}"
+    )
 
 
 def require_code(names: Mapping[str, object], code: Code) -> None:

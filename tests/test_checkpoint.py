@@ -16,6 +16,7 @@ from buarl.training import checkpoint
 from buarl.training.checkpoint import (
     load_state,
     remove_leftovers,
+    require_writable,
     save_state,
     write_atomic,
     write_text,
@@ -213,3 +214,20 @@ def test_those_who_only_look_whether_a_run_is_owned_never_take_each_other_for_it
         for other in others:
             other.join()
     assert found == {None}
+
+
+def test_a_folder_that_takes_nothing_is_told_before_the_work(tmp_path, monkeypatch):
+    require_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system", "/ro/tmp1")
+
+    monkeypatch.setattr(checkpoint.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(
+        OSError, match="new: nothing can be written there .the disk can only be read"
+    ):
+        require_writable(tmp_path / "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file: nothing can be written there"):
+        require_writable(tmp_path / "file")

@@ -112,7 +112,10 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "--source", "acdc", "--out", "{out}"], "acdc needs root="),
+        (
+            ["train", "--source", "acdc", "--out", "{out}"],
+            "acdc needs the folder of its data (root, --root)",
+        ),
         (["train", "--source", "acdc", "--root", "{out}/no", "--out", "{out}"], "no such folder"),
         (["train", "--seed", "-5", "--out", "{out}"], "seed must be a whole number, 0 to"),
         (["train", "--validate", "-3", "--out", "{out}"], "validate must be at least 0, got -3"),

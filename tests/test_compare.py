@@ -15,6 +15,7 @@ from test_tables import RESULTS, entry_of, put
 from buarl.commands.main import main
 from buarl.evaluation.protocols import Validated
 from buarl.results import leak, patients, statistics
+from buarl.results.comparison import comparison_text
 from buarl.results.measured import read_results
 from buarl.results.printed import printed_row
 from buarl.results.rows import rows_of
@@ -315,11 +316,36 @@ def test_two_rows_of_the_ledger_are_compared(capsys):
     assert "seeds 1337 1338 1339; 20 volumes of 10 patients" in said
     assert "left out, in one group only or without a score: seed 1340, seed 1341" in said
     assert "arXiv 2307.10926" in said
+    assert "\nA and B differ in: labeled rule, unlabeled rule\n" in said
     assert main(["compare", "3:BCP", "3:URL + CRL, voxel"]) == 0
     again = capsys.readouterr().out.splitlines()
     (judged,) = (line for line in again if line.startswith("printed gain +1.56 points: undecided"))
     again.remove(judged)
     assert said.splitlines()[1:] == again[1:]
+
+
+def test_rows_of_preset_quick_are_compared_and_everything_that_differs_is_named(capsys):
+    assert main(["compare", "bcp", "quick_bcp"]) == 0
+    said = capsys.readouterr().out
+    assert "quick_bcp minus bcp" in said
+    assert "seeds 1337 1338 1339 1340 1341; 20 volumes" in said
+    assert "A and B differ in: preset, machine" in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "volumes", "says"),
+    [
+        (1, 2, "one seed and one patient: the interval is over nothing"),
+        (1, 4, "one seed: the interval is over patients only"),
+        (2, 2, "one patient: the interval is over seeds only"),
+        (2, 4, "an interval of so few is too narrow"),
+    ],
+)
+def test_what_an_interval_is_over_is_said_once(seeds, volumes, says):
+    a, b = (group(row, [[dice] * volumes] * seeds) for row, dice in ((BCP, 0.5), (OURS, 0.6)))
+    said = comparison_text("B minus A", compare(a, b))
+    assert said.count("the interval is over") + said.count("too narrow") == 1
+    assert says in said
 
 
 def test_folders_of_runs_are_compared(tmp_path, capsys):

@@ -13,6 +13,7 @@ from tiny import SHAPES, rings, slice_path, write_case, write_tiny
 
 from buarl.data.acdc import Acdc
 from buarl.data.h5 import DataError, read_case, read_list
+from buarl.data.la import La
 from buarl.data.source import open_source
 
 REAL_LISTS = Path("/work/shared/data/lists/ACDC")
@@ -97,8 +98,25 @@ def test_missing_root_prints_the_expected_tree(tmp_path):
     fault(lambda: open_source("acdc", file), file, "no such folder")
 
 
+def test_the_folder_of_another_data_set_is_recognized(tmp_path):
+    """ACDC's release has a train.list too, so it could be opened as LA and fail at its first file."""
+    acdc, la = tmp_path / "a", tmp_path / "b"
+    for folder, lists in ((acdc, ("train_slices.list", "train.list")), (la, ("train.list",))):
+        folder.mkdir()
+        for name in lists:
+            (folder / name).write_text("x\n")
+    fault(
+        lambda: open_source("la", acdc), "it looks like the data of acdc (--source acdc)", La.tree
+    )
+    fault(lambda: open_source("acdc", la), "it looks like the data of la (--source la)", Acdc.tree)
+    fault(lambda: open_source("own", la), "no dataset.json, it looks like the data of la")
+    fault(lambda: open_source("acdc", tmp_path), f"but {acdc} has it (--root)", Acdc.tree)
+    (acdc / "2018LA_Seg_Training Set").mkdir()  # both in one folder
+    assert open_source("la", acdc).name == "la"
+
+
 def test_acdc_without_root_and_unknown_source():
-    fault(lambda: open_source("acdc"), "acdc needs root=", Acdc.tree)
+    fault(lambda: open_source("acdc"), "acdc needs the folder", Acdc.tree)
     fault(lambda: open_source("ACDC", "x"), "source must be one of", "phantom", "'ACDC'")
 
 

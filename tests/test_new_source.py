@@ -102,7 +102,7 @@ def test_a_registered_name_opens_its_class_and_has_its_rank(root):
     assert [rank_of(name) for name in ("discs", "balls", "phantom", "la", "own_2d")] == [
         *(2, 3, 2, 3, 2)
     ]
-    with pytest.raises(DataError, match="discs needs root=FOLDER.*\n.*npz"):
+    with pytest.raises(DataError, match="discs needs the folder .*\n.*npz"):
         open_source("discs")
     with pytest.raises(DataError, match="'own' is own_2d or own_3d"):
         rank_of("own")

@@ -444,7 +444,7 @@ def test_each_fault_of_a_converted_folder(volumes, tmp_path, name):
 
 
 def test_no_root_and_unknown_names(volumes):
-    fault(lambda: open_source("own"), "own needs root=", "dataset.json")
+    fault(lambda: open_source("own"), "own needs the folder", "dataset.json")
     source = open_source("own", volumes)
     fault(lambda: source.volume("q"), "no case 'q'")
     fault(lambda: source.cases("validation"), "split must be one of")

@@ -319,7 +319,7 @@ def test_an_interrupted_plan_saves_and_goes_on(data, tmp_path):
         (["table", "3", "--preset", "big"], "preset must be one of"),
         (["table", "3", "--labeled", "0"], "labeled must be at least 1, got 0"),
         (["table", "3", "--source", "cats"], "source must be one of"),
-        (["table", "3"], "needs root=FOLDER"),
+        (["table", "3"], "needs the folder of its data"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path, capsys, change, says):

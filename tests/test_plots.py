@@ -17,6 +17,7 @@ from buarl.figures import plots
 from buarl.figures.entropy import entropy_spread
 from buarl.figures.maps import mid_planes
 from buarl.figures.panels import panels
+from buarl.figures.premise import run_curves
 from buarl.figures.pseudo_labels import mixed_pairs
 from buarl.lessons.demo import save_figure, unlabeled_slice
 
@@ -97,6 +98,11 @@ def test_bars_and_curves():
     history = [{"stage": s, "step": n, "loss": n} for s in ("a", "b") for n in (10, 20)]
     line = plots.curves({"run": history}, "loss", "loss").axes[0].lines[0]
     assert list(line.get_xdata()) == [10, 20, 30, 40]
+    assert line.get_marker() == "None"
+    (point,) = plots.curves({"run": history[:1]}, "loss", "loss").axes[0].lines
+    assert point.get_marker() == "o"  # a line of one point is nothing
+    (point,) = run_curves({"run": history[:1]}, "loss", "loss").axes[0].lines
+    assert point.get_marker() == "o"
 
 
 def test_saved_figures_are_the_same_bytes_twice(tmp_path):

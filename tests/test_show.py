@@ -258,6 +258,18 @@ def test_train_writes_the_page_and_prints_its_path_last(source, tmp_path, capsys
     assert "not evaluated" in (out / "show.html").read_text()
 
 
+def test_without_a_volume_to_score_train_names_the_command_that_predicts(source, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(source.root, root)
+    (root / "val.list").unlink()
+    words = ["train", "--source", "acdc", "--root", str(root), "--labeled", "2"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "no volume is kept to score; masks of new images: " in said
+    assert re.search(rf"predict {re.escape(str(tmp_path / 'run'))} IMAGES OUT$", said, re.M)
+    assert "next: " not in said
+
+
 def test_a_page_that_cannot_be_written_fails_no_training(source, tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "show.html")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,8 +59,10 @@ class Compare:
         print(comparison_text(f"{self.b} minus {self.a}", pairs, self.score))
         self._judge(pairs)
         print(f"split {self.split}; protocol {self.protocol}: {SELECTED[self.protocol]}")
-        for name, group in zip("AB", groups, strict=True):
-            print(f"{name}: {_facts(group)}")
+        facts = [_facts(group) for group in groups]
+        for name, of_group in zip("AB", facts, strict=True):
+            print(f"{name}: {'; '.join(of_group.values())}")
+        print(f"A and B differ in: {_what_differs(groups, facts)}")
         for line in dict.fromkeys(left_out):
             print(f"left out: {line}")
 
@@ -111,9 +114,10 @@ class Compare:
         return read_results(self.runs, split=self.split)
 
     def _runs(self, name: str) -> tuple[Group, list[str]]:
-        from buarl.results.page import ROWS, ledger_rows
+        from buarl.results.page import ROWS, ledger_rows, quick_rows
 
-        rows = {key: row for source in ROWS for key, row in ledger_rows(source).items()}
+        named = [all_of(source) for all_of in (ledger_rows, quick_rows) for source in ROWS]
+        rows = {name: row for of_source in named for name, row in of_source.items()}
         if name not in rows and Path(name).exists():
             return _of_path(Path(name), self.split)
         if name in rows:
@@ -163,8 +167,8 @@ def _of_path(path: Path, split: str) -> tuple[Group, list[str]]:
     return results.entries, [*results.left_out]
 
 
-def _facts(group: Group) -> str:
-    """What the runs of a group have in common, and what differs among them."""
+def _facts(group: Group) -> dict[str, str]:
+    """What the runs of a group have in common, and what differs among them, by its name."""
     from buarl.training.environment import environments_of, machine_of
 
     rows = [run["experiment"] for run in group]
@@ -176,8 +180,22 @@ def _facts(group: Group) -> str:
         "precision": (each.get("precision", "fp32") for each in where),
         "on": map(machine_of, where),
     }
-    said = [f"{name} {' and '.join(dict.fromkeys(found))}" for name, found in words.items()]
-    return "; ".join([*said, f"runs {', '.join(str(run.get('name', '?')) for run in group)}"])
+    said = {name: f"{name} {' and '.join(dict.fromkeys(found))}" for name, found in words.items()}
+    return {**said, "runs": f"runs {', '.join(str(run.get('name', '?')) for run in group)}"}
+
+
+def _what_differs(groups: Sequence[Group], facts: Sequence[Mapping[str, str]]) -> str:
+    """The switches of the rows that differ, then what else does; a difference may be due to any."""
+    rows = [[run["experiment"] for run in group] for group in groups]
+    switches = [
+        name
+        for name in dict.fromkeys(key for of_group in rows for row in of_group for key in row)
+        if name != "seed"
+        and len({json.dumps([row.get(name) for row in of_group[:1]]) for of_group in rows}) > 1
+    ]
+    elsewhere = {"precision": "precision", "on": "machine"}  # of where it ran, not of the row
+    others = [word for name, word in elsewhere.items() if facts[0][name] != facts[1][name]]
+    return ", ".join([*switches, *others]).replace("_", " ") or "nothing but their runs"
 
 
 def _own(row: Mapping[str, Any]) -> list[str]:

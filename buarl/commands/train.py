@@ -24,12 +24,13 @@ from buarl.commands.train_options import (
 from buarl.commands.train_row import given_row, labeled_by_default, row_of
 from buarl.commands.way_on import after_interruption
 from buarl.commands.words import Pairs, Places, program, quoted
+from buarl.data.errors import DataError
 from buarl.data.source import Source, open_source
 from buarl.outside import Code, is_outside, load_code
 from buarl.training.config import Experiment
 from buarl.training.devices import BatchNorm, Devices, started
 from buarl.training.engine import Precision
-from buarl.training.loop import FitResult, StopTraining
+from buarl.training.loop import StopTraining
 
 
 @dataclass
@@ -119,14 +120,7 @@ class Train:
         """Train, with a progress bar; a signal to stop saves first and says how to go on."""
         from buarl.training.run import run_experiment
 
-        if (self.out is None) == (self.resume is None):
-            raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
-        if self.resume is not None and (given := given_row(self)):
-            raise ValueError(
-                f"--resume reads the row from the folder; --{given[0]} belongs to a new run"
-            )
-        if self.validate < 0:
-            raise ValueError(f"validate must be at least 0, got {self.validate}")
+        self._check()
         places = tuple(dict.fromkeys(self.places()))
         code: Code = [load_code(place) for place in places]
         folder = self.out or self.resume
@@ -158,18 +152,31 @@ class Train:
                 watch.finish()
                 page = page_of(folder, self.root, places)
         if first:
-            self._say_done(result, folder, places, page)
+            minutes = sum(result.seconds.values()) / 60
+            print(f"trained in {minutes:.1f} min; {self._next(folder, source, places)}")
+            if page is not None:
+                print(page)
 
-    def _say_done(
-        self, result: FitResult, folder: Path, places: Sequence[str], page: Path | None
-    ) -> None:
-        minutes = sum(result.seconds.values()) / 60
-        words = [quoted(folder), "--split val", *(f"--code {quoted(place)}" for place in places)]
+    def _check(self) -> None:
+        if (self.out is None) == (self.resume is None):
+            raise ValueError("train needs either --out NEWFOLDER or --resume RUN")
+        if self.resume is not None and (given := given_row(self)):
+            raise ValueError(
+                f"--resume reads the row from the folder; --{given[0]} belongs to a new run"
+            )
+        if self.validate < 0:
+            raise ValueError(f"validate must be at least 0, got {self.validate}")
+
+    def _next(self, folder: Path, source: Source, places: Sequence[str]) -> str:
+        """The command that scores the run, or one that predicts where no volume is kept for it."""
+        code = [f"--code {quoted(place)}" for place in places]
+        if not _has_volumes(source):
+            words = ["predict", quoted(folder), "IMAGES", "OUT", *code]
+            return f"no volume is kept to score; masks of new images: {program()} {' '.join(words)}"
+        words = ["evaluate", quoted(folder), "--split val", *code]
         if self.root is not None and self.resume is not None:  # the folder knows another
             words.append(f"--root {quoted(self.root)}")
-        print(f"trained in {minutes:.1f} min; next: {program()} evaluate {' '.join(words)}")
-        if page is not None:
-            print(page)
+        return f"next: {program()} {' '.join(words)}"
 
     def processes(self) -> int:
         """How many processes have to be started here for this command, 0 where it runs itself."""
@@ -214,3 +221,11 @@ class Train:
         if self.out is None or (folder / "run.json").is_file():
             return after_interruption(self, KeyboardInterrupt(), folder)
         return f"interrupted before anything was begun; start again with: {again}"
+
+
+def _has_volumes(source: Source) -> bool:
+    """Whether a data set keeps volumes for validation, so that a run can be scored."""
+    try:
+        return bool(source.cases("val"))
+    except DataError:
+        return False

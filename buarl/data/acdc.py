@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from buarl.data.h5 import DataError, Sample, read_case, read_list
+from buarl.data.h5 import Sample, read_case, read_list
+from buarl.data.layouts import require_layout
 from buarl.data.source import Source, register_source
 
 
@@ -24,8 +25,7 @@ class Acdc(Source):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        if not (self.root / "train_slices.list").is_file():
-            raise DataError(f"{self.root}: no train_slices.list; {self.name} expects\n{self.tree}")
+        require_layout(self.root, self.name, "train_slices.list", self.tree)
 
     @cached_property
     def _training_names(self) -> list[str]:

@@ -1,6 +1,6 @@
 """What data hold, beyond the names of their files: a few numbers of a few samples.
 
-Files of the same names may hold other voxels: prepared anew, normalised otherwise, turned, labeled
+Files of the same names may hold other voxels: prepared anew, normalized otherwise, turned, labeled
 by somebody else. No digest can tell, as the same preparation on another processor differs in the
 last bits; these numbers are compared within a thousandth. They are statistics, and no voxel of an
 image can be read from them.

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from buarl.arguments import counted
 from buarl.data.h5 import DataError, Sample, has_label, read_case, read_list
+from buarl.data.layouts import layout_of, other_layout, require_layout
 from buarl.data.source import Source, register_source
+
+FOLDER = "2018LA_Seg_Training Set"  # of test scans too
 
 
 def scan_path(root: Path, case: str) -> Path:
@@ -20,7 +23,7 @@ def scan_path(root: Path, case: str) -> Path:
     >>> scan_path(Path("LA"), "06SR5RBREL16DQ6M8LWS").as_posix()
     'LA/2018LA_Seg_Training Set/06SR5RBREL16DQ6M8LWS/mri_norm2.h5'
     """
-    return root / "2018LA_Seg_Training Set" / case / "mri_norm2.h5"
+    return root / FOLDER / case / "mri_norm2.h5"
 
 
 @register_source
@@ -45,8 +48,9 @@ class La(Source):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        if not (self.root / "train.list").is_file():
-            raise DataError(f"{self.root}: no train.list; {self.name} expects\n{self.tree}")
+        require_layout(self.root, self.name, "train.list", self.tree)
+        if layout_of(self.root) == "acdc" and not (self.root / FOLDER).is_dir():
+            raise other_layout(self.root, self.name, f"no {FOLDER}", self.tree)
 
     @cached_property
     def _listed(self) -> list[str]:

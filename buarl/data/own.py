@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from buarl.data.errors import DataError, require_file
 from buarl.data.h5 import Sample, read_case, read_list
+from buarl.data.layouts import other_layout
 from buarl.data.source import SPLITS, Source, register_source
 from buarl.data.text import read_text
 
@@ -64,7 +65,7 @@ class OwnData(Source):
         super().__init__(root)
         path = self.root / "dataset.json"
         if not path.exists():
-            raise DataError(f"{self.root}: no dataset.json; {self.name} expects\n{self.tree}")
+            raise other_layout(self.root, self.name, "no dataset.json", self.tree)
         require_file(path)
         try:
             about = json.loads(read_text(path))

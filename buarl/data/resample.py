@@ -42,7 +42,7 @@ def working_copy(volume: np.ndarray, shrink: int, standardise: bool) -> np.ndarr
         shrink: The result has 1/shrink of the resolution, by nearest neighbor.
         standardise: First bring the volume to mean 0 and standard deviation 1.
     Returns:
-        float32 if standardised, else the volume's type.
+        float32 if standardized, else the volume's type.
 
     >>> working_copy(np.arange(12.0).reshape(3, 4), shrink=2, standardise=False)
     array([[ 0.,  3.],

@@ -51,7 +51,10 @@ class Source(ABC):
         self.root = Path(root)
         if not self.root.is_dir():
             said = str(self.root) if str(self.root).isprintable() else repr(str(self.root))
-            raise DataError(f"{said}: no such folder; {self.name} expects\n{self.tree}")
+            raise DataError(
+                f"{said}: no such folder, root (--root) names another; {self.name} expects\n"
+                f"{self.tree}"
+            )
 
     _memory_budget: int | None = None
 
@@ -75,7 +78,10 @@ class Source(ABC):
         Raises:
             DataError: this data set must be given a folder; the message says what it looks like.
         """
-        raise DataError(f"{cls.name} needs root=FOLDER, which must look like\n{cls.tree}")
+        raise DataError(
+            f"{cls.name} needs the folder of its data (root, --root), which must look like\n"
+            f"{cls.tree}"
+        )
 
     @property
     def num_classes(self) -> int:

@@ -17,6 +17,7 @@ from buarl.evaluation.metrics import Unit, policy_name
 from buarl.evaluation.predict import SendBack
 from buarl.evaluation.scores import write_metrics
 from buarl.outside import Code
+from buarl.training.checkpoint import require_writable
 from buarl.training.config import Config, Experiment, config_for
 from buarl.training.engine import choose_engine
 from buarl.training.run import SELECTION, load_run, read_run
@@ -101,6 +102,7 @@ def score_run(
     if teacher and not hasattr(method, "teacher"):
         raise ValueError(f"{folder}: method {row.method} has no teacher to evaluate")
     engine = choose_engine(device, precision)
+    require_writable(folder)
     with engine.autocast():
         rows = evaluate(
             (method.teacher if teacher else method.student).to(engine.device),

@@ -209,7 +209,8 @@ def curves(histories: Mapping[str, Sequence[Mapping]], key: str, ylabel: str) ->
         points = [(i, row[key]) for i, row in enumerate(history) if key in row]
         steps = [_running_step(history, i) for i, _ in points]
         color = (*PALETTE[1:], "#009E73", "#0072B2")[number % 5]
-        axes.plot(steps, [v for _, v in points], styles[number % 4], color=color, label=name)
+        look = {"color": color, "label": name, "marker": "o" if len(points) == 1 else None}
+        axes.plot(steps, [v for _, v in points], styles[number % 4], **look)
     axes.set_xlabel("step")
     axes.set_ylabel(ylabel)
     axes.legend(fontsize=8)

@@ -165,6 +165,7 @@ def run_curves(histories: Mapping[str, Rows], key: str, ylabel: str, title: str 
             if key in row:
                 points.append((before + row["step"], row[key]))
         look = {"color": LINES[number % len(LINES)], "linestyle": STYLES[number % len(STYLES)]}
+        look["marker"] = "o" if len(points) == 1 else None  # a line of one point is nothing
         if points:
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.3, **look)
     for step, stage in changes.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from buarl.data.errors import DataError, require_folder
+from buarl.data.layouts import MARKERS, layout_of
 from buarl.data.public import read_manifest
 from buarl.data.source import SPLITS, Source, open_source
 from buarl.fast.bf16 import bf16_time, has_native_bf16
@@ -19,8 +20,6 @@ from buarl.training.run import environment
 
 PACKAGES = ("numpy", "scipy", "h5py", "matplotlib", "tqdm", "tyro", "connected-components-3d")
 SHOWN = 10  # files named one by one
-MARKERS = {"dataset.json": "own", "train_slices.list": "acdc", "train.list": "la"}
-PHANTOMS = {"acdc": "phantom", "la": "phantom_la"}  # the same layouts, with a phantom.json
 
 
 def report(
@@ -69,19 +68,13 @@ def found_in(root: Path | None) -> list[tuple[str, Path | None]]:
         return [("phantom", None)]
     require_folder(root)
     for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
-        found = [(name, folder) for folder in folders if (name := _source_name(folder))]
+        found = [(name, folder) for folder in folders if (name := layout_of(folder))]
         if found:
             return found
     raise DataError(
         f"{root}: neither here nor one folder down is a data set, that is one of the files "
         f"{', '.join(f'{file} ({name})' for file, name in MARKERS.items())}"
     )
-
-
-def _source_name(folder: Path) -> str | None:
-    """By the first marker that is there; ACDC has a train.list too."""
-    name = next((name for file, name in MARKERS.items() if (folder / file).is_file()), None)
-    return PHANTOMS.get(name, name) if (folder / "phantom.json").is_file() else name
 
 
 def _data_findings(name: str, root: Path | None, check: bool) -> list[tuple[str, bool]]:

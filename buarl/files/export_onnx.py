@@ -119,7 +119,10 @@ def _check_out(out: Path, overwrite: bool) -> None:
     if out.is_dir():
         raise DataError(f"{out}: must be a file, got a folder")
     if out.exists() and not overwrite:
-        raise DataError(f"{out}: the file exists; overwrite it or choose another name")
+        raise DataError(
+            f"{out}: the file exists; replace it with overwrite (--overwrite), or choose another "
+            "name"
+        )
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: no such folder")
 

@@ -82,7 +82,7 @@ def predict_each(
         run_folder: A finished run, or a file of released weights.
         weights: `run_folder` is the name, file or folder of released weights.
         inputs: A .nii, .nii.gz, .nrrd or .h5 file, or a folder with such files directly in it. h5:
-            key `image`, normalised as for training, (z, y, x) for 2-D networks, else (x, y, z).
+            key `image`, normalized as for training, (z, y, x) for 2-D networks, else (x, y, z).
         out: Folder for NAME_seg.nii.gz, uint8, and with `entropy` NAME_entropy.nii.gz, float32,
             nats; made if missing, but not the folder `inputs`. Both lie exactly where their input
             lies: sform, qform, codes and unit of a NIfTI input are kept bit for bit.
@@ -148,7 +148,10 @@ def _planned(
         raise DataError(f"{out}: predictions must not lie among the inputs; choose another folder")
     taken = [path for paths in planned.values() for path in paths if path.exists()]
     if taken and not overwrite:
-        raise DataError(f"{taken[0]}: output exists; overwrite it or choose another folder")
+        raise DataError(
+            f"{taken[0]}: output exists; replace it with overwrite (--overwrite) or choose another "
+            "folder"
+        )
     _make_folder(out)
     return planned
 
@@ -183,7 +186,7 @@ def _read(model: Model, source: Path) -> tuple[Volume, str]:
     if source.suffix.lower() in H5:
         return read_h5_volume(source, model.rank)  # normalized already
     image = read_volume(source)
-    return image._replace(array=_normalised(model, source, image.array)), ""
+    return image._replace(array=_normalized(model, source, image.array)), ""
 
 
 def _reason(source: Path, error: DataError) -> str:
@@ -232,10 +235,10 @@ def _predict_file(
     return Predicted(source, paths, image.array.shape, image.spacing, millilitres, seconds, note)
 
 
-def _normalised(model: Model, source: Path, array: np.ndarray) -> np.ndarray:
+def _normalized(model: Model, source: Path, array: np.ndarray) -> np.ndarray:
     if model.normalisation is None:
         raise DataError(
-            f"{source}: the run does not say how its data were normalised; "
+            f"{source}: the run does not say how its data were normalized; "
             f"normalisation must be one of {sorted(NORMALISATIONS)}"
         )
     return NORMALISATIONS[model.normalisation](source, array)

@@ -34,6 +34,10 @@ OTHERS = (DIFFERENCES["teacher"], DIFFERENCES["bf16"])
 """What is noted of scores that are not those of the student in float32."""
 LICENCES = {"phantom": "MIT", "acdc": "CC BY-NC-SA 4.0"}
 """Terms of weights by the data they were made from; of all other data the user must say them."""
+NOT_SCALED = (
+    "does not say how gray values were normalized; a source of your own says so by its attribute "
+    "normalisation, 'minmax' or 'zscore', before training"
+)
 
 
 class Released(NamedTuple):
@@ -52,14 +56,12 @@ class Released(NamedTuple):
     rounding: str
 
     def text(self) -> str:
-        """Four lines for people."""
+        """Three lines for people."""
         size = self.path.stat().st_size / 1e6
         return (
             f"{self.path}: {size:.1f} MB, half precision; {self.rounding}\n"
             f"model card: {self.card}; read it before you publish\n"
-            "to ship it: copy both into buarl/weights, end the card as the other cards there do, "
-            "and enter in SHIPPED\n"
-            f'    "{self.path.stem}": "{self.digest}",'
+            f"SHA-256: {self.digest}"
         )
 
 
@@ -103,7 +105,7 @@ def release(
         "licence": terms,
     }
     if scaling is None:
-        raise DataError(f"{run_folder / 'run.json'}: must say how gray values were normalized")
+        raise DataError(f"{run_folder / 'run.json'}: {NOT_SCALED}")
     source = _source(experiment.source, root or run["data"]["root"])
     if (temperature := fitted_temperature(run_folder)) is not None:
         about["temperature"] = temperature

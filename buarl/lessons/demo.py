@@ -30,7 +30,7 @@ from buarl.lessons.trained import lesson_row
 from buarl.methods import Method
 from buarl.results.table import text_table
 from buarl.training.bar import bar
-from buarl.training.checkpoint import write_atomic, write_text
+from buarl.training.checkpoint import require_writable, write_atomic, write_text
 from buarl.training.config import Config, build_method, config_for
 from buarl.training.loop import fit
 from buarl.training.run import SELECTION
@@ -50,6 +50,7 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     Returns:
         The report: a table, what it means, and every file that was written.
     """
+    require_writable(figures)
     source = open_source("phantom")
     config = config_for(lesson_row("BCP", source))
     started = time.perf_counter()
@@ -60,7 +61,6 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     for name, method, scored, seconds in trained:
         methods[name], scores[name] = method, {**summary(scored), "seconds": f"{seconds:.0f}"}
     scores["ceiling: label to 64x64 and back"] = summary(ceiling(source, "val", config))
-    figures.mkdir(parents=True, exist_ok=True)
     files = []
     for name, figure in draw_figures(methods, source, config).items():
         files.append(figures / f"{name}.png")
@@ -68,7 +68,7 @@ def run_demo(figures: Path, *, progress: bool = False) -> str:
     notes = (
         f"phantom, {config.labeled} labeled patients of {_patients(source)}, seed {config.seed}, "
         f"{scores['BCP']['cases']} validation volumes; {SELECTION}.\n"
-        "URL at the 95th, CRL at the 99th percentile, both normalised per voxel, alpha 0.5.\n"
+        "URL at the 95th, CRL at the 99th percentile, both normalized per voxel, alpha 0.5.\n"
         "One seed on synthetic hearts shows that the code runs, not that one method is better.\n"
         "Dice, Jaccard 0-1; 95HD, ASD in voxels, a missed structure counts as the image diagonal."
     )

@@ -32,17 +32,22 @@ def comparison_text(title: str, found: Comparison, score: str = "dice") -> str:
         f"of {counted(people, 'patient')}",
         f"Wilcoxon over patients: p = {found.p:.3g}",
     ]
-    if len(found.seeds) == 1:
-        lines.append("one seed: the interval is over patients only and says nothing of seeds")
-    if people == 1:
-        lines.append("one patient: the interval is over seeds only and says nothing of patients")
-    if len(found.seeds) > 1 and people > 1:
-        lines.append(TOO_NARROW)
+    lines.append(_said_of_interval(len(found.seeds), people))
     if percent:
         lines += _power_lines(found, people)
     if found.unpaired:
         lines.append(f"left out, in one group only or without a score: {', '.join(found.unpaired)}")
     return "\n".join(lines)
+
+
+def _said_of_interval(seeds: int, people: int) -> str:
+    if seeds == people == 1:
+        return "one seed and one patient: the interval is over nothing and says nothing"
+    if seeds == 1:
+        return "one seed: the interval is over patients only and says nothing of seeds"
+    if people == 1:
+        return "one patient: the interval is over seeds only and says nothing of patients"
+    return TOO_NARROW
 
 
 def _power_lines(found: Comparison, people: int) -> list[str]:

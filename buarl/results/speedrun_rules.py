@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from buarl.arguments import where_different
 from buarl.data.public import check_public_lists
 from buarl.data.source import Source
 from buarl.data.text import read_json
@@ -127,7 +128,8 @@ def said_before(out: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     then = _read(path)
     for key, value in entry.items():
         if then.get(key) != value:
-            raise ValueError(f"{path}: {key} was {then.get(key)}, now it is {value}")
+            key, was, value = where_different(key, then.get(key), value)
+            raise ValueError(f"{path}: {key} was {was}, now it is {value}")
     return then
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from buarl.data.errors import access_cause
+
 NOT_FINITE = (
     "try a smaller learning rate, or look for images whose values are far from those of the others"
 )
@@ -59,6 +61,22 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that nothing can be written into, before minutes of work are lost on it.
+
+    Args:
+        folder: Made if missing.
+    Raises:
+        OSError: it cannot be made or written into; the message names it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = access_cause(error) or error.strerror
+        raise OSError(f"{folder}: nothing can be written there ({reason})") from error
 
 
 def remove_leftovers(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from buarl.arguments import where_different
 from buarl.data.contents import check_contents
 from buarl.methods import Method
 from buarl.training.loop import CHECKPOINT
@@ -104,4 +105,5 @@ def check_same(
                 continue
             value, found = ours[part].get(key), theirs[part].get(key)
             if value != found:
+                key, found, value = where_different(key, found, value)
                 raise ValueError(f"{folder}: {part} has {key} = {found}, now it is {value}")

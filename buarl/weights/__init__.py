@@ -1,7 +1,8 @@
 """Weights that come with the package: NAME.safetensors and its model card NAME.md lie here.
 
-`buarl release` writes both and prints the line to enter below. Those made from ACDC are under its
-license, CC BY-NC-SA 4.0, and not under that of the code.
+`buarl release` writes both and prints the SHA-256 to enter in `SHIPPED`; the card ends as the
+others here do. Those made from ACDC are under its license, CC BY-NC-SA 4.0, and not under that of
+the code.
 """
 
 from __future__ import annotations

@@ -79,6 +79,17 @@ def test_a_phone_shows_the_dice_of_a_run_without_scrolling(browser, page):
         assert words == {"run", "split", "data", "trained"}
 
 
+def test_on_a_phone_the_name_of_a_run_stays_while_its_numbers_move(browser, page):
+    with new_tab(browser, 390, 900) as tab:
+        tab.page.goto(page.as_uri())
+        table = tab.page.locator(".wide").first
+        name, dice = (table.locator("tr").nth(1).locator("td").nth(n) for n in (0, 2))
+        before = [cell.bounding_box()["x"] for cell in (name, dice)]
+        table.evaluate("e => { e.scrollLeft = 100 }")
+        after = [cell.bounding_box()["x"] for cell in (name, dice)]
+        assert after == pytest.approx([before[0], before[1] - 100], abs=1)
+
+
 def test_the_scrubbers_of_both_runs_move(browser, page):
     with new_tab(browser) as tab:
         tab.page.goto(page.as_uri())

@@ -23,7 +23,16 @@ from buarl.evaluation.protocols import BEST, Selection, read_validated, score_se
 from buarl.evaluation.scores import summary
 from buarl.results import work
 from buarl.results.measured import read_results
-from buarl.results.plan import Plan, chains, check_kept, read_plan, states_of, write_plan
+from buarl.results.plan import (
+    PROGRESS,
+    Plan,
+    chains,
+    check_kept,
+    read_plan,
+    states_of,
+    write_plan,
+)
+from buarl.results.progress import seconds_left
 from buarl.results.work import failures, work_on, write_summary
 from buarl.training.checkpoint import load_state
 from buarl.training.config import config_for
@@ -59,6 +68,19 @@ def bits(path: Path) -> dict[str, torch.Tensor]:
 def same(ours: Path, theirs: Path) -> bool:
     a, b = bits(ours), bits(theirs)
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_time_of_a_stage_that_nobody_has_seen_is_taken_by_its_images(plan, tmp_path):
+    runs = plan.runs()
+    first, stages = next(iter(runs)), config_for(next(iter(runs.values()))).stages
+    assert seconds_left(tmp_path, plan, dict.fromkeys(runs, "missing")) is None
+    (tmp_path / first).mkdir()
+    (tmp_path / first / PROGRESS).write_text(json.dumps({"stages": [[3, 6.0], [0, 0.0]]}))
+    of_pretraining, of_selftraining = 2.0, 2.0 / 4 * (4 + stages[1].unlabeled_batch)
+    assert stages[0].labeled_batch + stages[0].unlabeled_batch == 4
+    left = seconds_left(tmp_path, plan, {**dict.fromkeys(runs, "missing"), first: "running"})
+    two_lists_of_two = (3 + 6) * of_pretraining + 4 * 6 * of_selftraining
+    assert left == pytest.approx(two_lists_of_two)
 
 
 def test_a_table_is_run_once_and_what_it_shares_changes_no_bit(plan, tmp_path, data):

@@ -243,7 +243,8 @@ def test_the_scores_on_the_page_of_results_are_the_ledgers():
         f"supervised {dice['la_supervised']} and {dice['la_supervised_url_voxel']} (URL alone), "
         f"BCP {dice['la_bcp']} and {dice[f'la_bcp_{voxel}']}, Mean Teacher on pseudo-labels "
         f"{dice['la_mean_teacher_pseudo_label']} and {dice[f'la_mean_teacher_{voxel}']} "
-        f"(with its own squared error {dice['la_mean_teacher']})"
+        f"(with its own squared error {dice['la_mean_teacher']}); SASSNet, plain, "
+        f"{dice['la_sassnet']}."
     ) in said
 
 

@@ -153,7 +153,7 @@ class Plan:
                 print(f"{states[name]:8} {name}  {titles[name]}{shared}")
         left = duration(seconds_left(out, plan, states, self.jobs))
         print(
-            f"{counted(len(states), 'run')} in {len(work)} lists: "
+            f"{counted(len(states), 'run')} in {counted(len(work), 'list')}: "
             f"{shown(list(states.values()))}; left: {left}"
         )
         for line in failures(out, states):

@@ -49,6 +49,9 @@ LA_ROWS: dict[str, dict] = {
     "la_bcp": {"method": "bcp"},
     "la_bcp_url_crl_voxel": {"method": "bcp", **URL_CRL_LA},
 }
+for name in METHODS:  # plain alone; what both rules do there is asked under quick
+    if name not in ("supervised", "mean_teacher", "bcp"):
+        LA_ROWS[f"la_{name}"] = {"method": name}
 ROWS = {"acdc": ACDC_ROWS, "la": LA_ROWS}
 LABELED = {"acdc": 7, "la": 8}
 HEAD = """# Ledger of runs
@@ -114,7 +117,10 @@ def quick_rows(source: str) -> dict[str, Experiment]:
     """
     shared = {"source": source, "preset": "quick", "labeled": LABELED[source]}
     if source == "la":
-        return {"quick_la_bcp": Experiment("bcp", **shared)}
+        return {
+            "quick_la_bcp": Experiment("bcp", **shared),
+            "quick_la_bcp_url_crl_voxel": Experiment("bcp", **URL_CRL_LA, **shared),
+        }
     half = {**shared, "set": {"steps": 4000}}
     return {
         "quick_bcp": Experiment("bcp", **shared),

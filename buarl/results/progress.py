@@ -20,18 +20,20 @@ def seconds_left(out: Path, plan: Plan, states: Mapping[str, State], jobs: int =
         jobs: How many run at once.
     Returns:
         Seconds; None while no training has said how fast it is. A stage that another run lends
-        counts once. Evaluations are not counted.
+        counts once. Evaluations are not counted. A stage of which no run has done a step is taken
+        to cost as much per image as those that were seen.
     """
-    runs, rates = plan.runs(), {}
+    runs, rates, per_image = plan.runs(), {}, []
     configs = {name: config_for(row) for name, row in runs.items()}
     positions = {name: _position(Path(out), name, states[name], configs[name]) for name in runs}
     for name, row in runs.items():
         for stage, (steps, seconds) in enumerate(positions[name]):
             if steps and seconds:
                 rates.setdefault((row.method, stage), []).append(seconds / steps)
+                per_image.append(seconds / steps / _images(configs[name], stage))
     if not rates:
         return None
-    usual = sum(map(sum, rates.values())) / sum(map(len, rates.values()))
+    usual = sum(per_image) / len(per_image)
     total = 0.0
     for chain in chains(runs, plan.root):
         for place, name in enumerate(chain):
@@ -40,10 +42,16 @@ def seconds_left(out: Path, plan: Plan, states: Mapping[str, State], jobs: int =
                     place and stage == 0 and len(configs[name].steps) > 1
                 ):
                     continue
-                known = rates.get((runs[name].method, stage), [usual])
+                unseen = [usual * _images(configs[name], stage)]
+                known = rates.get((runs[name].method, stage), unseen)
                 rest = max(steps - positions[name][stage][0], 0)
                 total += rest * sum(known) / len(known)
     return total / max(jobs, 1)
+
+
+def _images(config: Config, stage: int) -> int:
+    """Images of a step."""
+    return config.stages[stage].labeled_batch + config.stages[stage].unlabeled_batch
 
 
 def _position(out: Path, name: str, state: State, config: Config) -> list[tuple[int, float]]:

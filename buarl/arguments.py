@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+NOT_SET = "not set"
 MOST = 2**62  # whole numbers beyond fit into no tensor
 Kind = Literal["real", "integer", "bool", "any"]
 
@@ -215,6 +216,8 @@ def short(value: object) -> str:
 def where_different(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     """The one entry in which two nested values differ first, instead of both values whole.
 
+    Of a key that one of them lacks, the other's value stands beside "not set".
+
     Args:
         name: What the values are called.
         then: Plain types, as JSON holds them; differs from `now`.
@@ -226,9 +229,10 @@ def where_different(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     ('rule.percentile', 95, 9)
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
-        keys = dict.fromkeys([*then, *now])
-        key = next(key for key in keys if then.get(key) != now.get(key))
-        return where_different(f"{name}.{key}", then.get(key), now.get(key))
+        for key in dict.fromkeys([*then, *now]):
+            was, is_now = then.get(key, NOT_SET), now.get(key, NOT_SET)
+            if was != is_now:
+                return where_different(f"{name}.{key}", was, is_now)
     return name, then, now
 
 

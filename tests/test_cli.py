@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,13 @@ def test_train_evaluate_resume(root, tmp_path, tiny_toy, capsys):
     curve = [line for line in (out / "validation.csv").read_text().splitlines() if line[0] != "#"]
     steps = [line.split(",")[:2] for line in curve]
     assert steps == [["stage", "step"], *([s, n] for s in ("pretrain", "selftrain") for n in "46")]
+    shutil.copytree(out, cut := tmp_path / "cut")  # as if it had been cut off in its last stage
+    run = {**json.loads((cut / "run.json").read_text()), "finished": False}
+    (cut / "run.json").write_text(json.dumps(run))
+    shutil.copy(cut / "pretrain.pt", cut / "last.pt")
+    assert main(["train", "--resume", str(cut)]) == 0
+    assert "validates every 4 steps, as before" in capsys.readouterr().err
+    assert (cut / "validation.csv").read_text() == (out / "validation.csv").read_text()
     assert main(["leak", str(out)]) == 2  # a validation case of one patient cannot be parted
     assert "at least 2 patients" in capsys.readouterr().err
     assert main(["evaluate", str(out), "--split", "val"]) == 0

@@ -329,7 +329,10 @@ def test_rows_of_preset_quick_are_compared_and_everything_that_differs_is_named(
     said = capsys.readouterr().out
     assert "quick_bcp minus bcp" in said
     assert "seeds 1337 1338 1339 1340 1341; 20 volumes" in said
-    assert "A and B differ in: preset, machine" in said
+    assert "A and B differ in: preset, machine\n" in said
+    assert main(["compare", "quick_bcp", "quick_bcp_url_crl_region"]) == 0  # one names no processor
+    said = capsys.readouterr().out
+    assert "labeled reduction, unlabeled reduction\n" in said
 
 
 @pytest.mark.parametrize(
@@ -396,15 +399,23 @@ def test_a_verdict_says_where_both_rows_were_trained_if_that_differs():
 
 
 def test_a_leak_is_not_told_of_a_part_of_the_checkpoints(tmp_path, monkeypatch):
+    run = {"experiment": {"source": "acdc"}, "config": {"stages": [{"steps": 2}]}}
+    run["seconds"] = {"train": 1.0}
     (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,1,0.5\ntrain,2,0.6\n")
     lines = "".join(f"train,2,student,p{n}_a,LV,0.6\n" for n in (1, 2))
     (tmp_path / "validation_cases.csv").write_text(f"stage,step,network,case,class,dice\n{lines}")
     for module in (leak, patients):
-        monkeypatch.setattr(module, "read_run", lambda folder: {"experiment": {"source": "acdc"}})
+        monkeypatch.setattr(module, "read_run", lambda folder: run)
     with pytest.raises(ValueError, match="step 1 was validated by a version that kept no Dice"):
         leak.leak_of_run(tmp_path)
     (tmp_path / "validation.csv").write_text("stage,step,dice\ntrain,2,0.6\n")
     assert leak.leak_of_run(tmp_path)["last"] == pytest.approx(0.6)
+    run["config"]["stages"][0]["steps"] = 3  # it went on without validations
+    with pytest.raises(ValueError, match="last validation was after step 2 of stage train"):
+        leak.leak_of_run(tmp_path)
+    run["config"]["stages"][0]["steps"], run["seconds"] = 2, {}  # in training
+    with pytest.raises(ValueError, match="what is best or last cannot be said"):
+        leak.leak_of_run(tmp_path)
 
 
 def test_a_patient_without_a_dice_is_left_out_of_the_leak_meter():

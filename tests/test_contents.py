@@ -151,7 +151,7 @@ def test_another_label_is_noticed_where_both_may_read_it():
     assert first_other({"a": a}, {"a": none}) is None
 
 
-def test_a_run_is_neither_resumed_nor_lent_nor_scored_on_other_data(source, tmp_path):
+def test_a_run_is_neither_resumed_nor_lent_nor_scored_on_other_data(source, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with pytest.raises(Cut):
         run_experiment(ROW, source, out, callback=cut_after("selftrain", 2))
@@ -160,6 +160,14 @@ def test_a_run_is_neither_resumed_nor_lent_nor_scored_on_other_data(source, tmp_
     with pytest.raises(ValueError, match=f"{first.stem} {REFUSED}"):
         run_experiment(ROW, source, out, resume=True)
     rewrite(first, lambda image: image / 2)
+    ids = (out / "ids.csv").read_text()
+    (out / "ids.csv").write_text(ids.replace("labeled", "other", 1))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("buarl.training.environment.platform.python_version", lambda: "9")
+        with pytest.raises(ValueError, match=r"ids\.csv"):
+            run_experiment(ROW, source, out, resume=True)
+    assert "resumed" not in read_run(out)  # nothing was trained there
+    (out / "ids.csv").write_text(ids)
     run_experiment(ROW, source, out, resume=True)
     assert score_run(out).rows
     volume = source.volume_path(source.listed("val")[0])

@@ -21,7 +21,8 @@ from buarl.regions import RULES, crl, rule_from_dict, url, whole
 from buarl.results.controls import control_rows, total_weight
 from buarl.results.paper import Reading
 from buarl.results.rows import rows_of
-from buarl.training.config import PRESETS, Experiment, build_method
+from buarl.training.config import PRESETS, Experiment, build_method, config_for
+from buarl.training.loop import fit
 from buarl.training.run import load_run, run_experiment
 
 
@@ -219,6 +220,13 @@ def test_a_run_of_a_lottery_is_trained_on_its_patients_and_comes_back_with_them(
     assert same_weights(weights[1], weights[2])
     assert not same_weights(weights[0], weights[1])
     assert not same_weights(weights[1], weights[3])
+    row = replace(row, set={"labeled_draw": 1})
+    alone = build_method(row, source.num_classes)  # in a loop of one's own the config says it too
+    fit(alone, source, config_for(row))
+    assert same_weights(alone, weights[1])
+    with pytest.raises(ValueError, match="draw 2, the row those of draw 1; .* set labeled_draw=2"):
+        run_experiment(row, source.drawn(2), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("reading", [Reading("voxel", "voxel"), Reading("region", "region")])

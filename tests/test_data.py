@@ -110,6 +110,14 @@ def test_the_folder_of_another_data_set_is_recognized(tmp_path):
     )
     fault(lambda: open_source("acdc", la), "it looks like the data of la (--source la)", Acdc.tree)
     fault(lambda: open_source("own", la), "no dataset.json, it looks like the data of la")
+    fault(lambda: open_source("phantom", acdc), "no phantom.json, it looks like the data of acdc")
+    (own := tmp_path / "c").mkdir()
+    for name in ("dataset.json", "train.list"):
+        (own / name).write_text("x\n")
+    said = "it looks like the data of own (--source own_2d or own_3d)"
+    fault(lambda: open_source("la", own), said)
+    fault(lambda: open_source("acdc", own), said)
+    fault(lambda: open_source("own_2d", tmp_path), f"but {own} has it (--root)")
     fault(lambda: open_source("acdc", tmp_path), f"but {acdc} has it (--root)", Acdc.tree)
     (acdc / "2018LA_Seg_Training Set").mkdir()  # both in one folder
     assert open_source("la", acdc).name == "la"

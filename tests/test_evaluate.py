@@ -254,6 +254,9 @@ def test_scores_of_some_volumes_do_not_take_the_place_of_all(a_run, volumes):
     assert part.path == a_run / "metrics_val_part.csv"
     assert "not all volumes of the split" in part.note
     assert score_run(a_run, cases=volumes.cases("val")).path == a_run / "metrics_val.csv"
+    for wrong in ([], some * 2, ["elsewhere"]):
+        with pytest.raises(ValueError, match="cases must be different volumes of split val"):
+            score_run(a_run, cases=wrong)
 
 
 def test_other_data_than_those_of_the_run_are_refused_before_they_are_scored(a_run, volumes):

@@ -248,9 +248,18 @@ def test_a_picture_that_contradicts_the_paper_says_so():
     falling = far + 2 * (np.add.outer(np.arange(40), np.arange(40)) == 40) * label
     assert "falls, as the paper says" in captions.of_cuts(label, falling, (95, 99.5))
     worse = {"plain": 0.01, "99": 0.02, "95": 0.03}
-    assert "does not show here" in captions.of_pseudo_labels(worse, 5)
+    said = captions.of_pseudo_labels(worse, worse, 5)
+    assert "shows neither in the slice drawn nor over the 5." in said
     better = {"plain": 0.03, "99": 0.02, "95": 0.01}
-    assert "shows here too" in captions.of_pseudo_labels(better, 5)
+    said = captions.of_pseudo_labels(better, better, 5)
+    assert "shows in the slice drawn and over the 5, with one seed." in said
+    said = captions.of_pseudo_labels(better, worse, 5)
+    assert said.startswith(
+        "Wrong pixels in the slice drawn: plain 3.0 %, 99 2.0 %, 95 1.0 %; over 5"
+    )
+    assert "shows in the slice drawn, but not over the 5." in said
+    said = captions.of_pseudo_labels(worse, better, 5)
+    assert "shows over the 5, with one seed, but not in the slice drawn." in said
 
 
 def test_captions_of_an_entropy_that_is_the_same_everywhere_claim_nothing():

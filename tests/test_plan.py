@@ -224,7 +224,7 @@ def test_the_paper_s_protocol_takes_the_best_validation_of_the_last_stage(traine
     best = load_state(folder / BEST)
     step = max(curve, key=lambda step: (curve[step], -step))
     assert (best["step"], round(best["dice"], 5)) == (step, round(curve[step], 5))
-    rows, note = score_selected(folder, data)
+    rows, note, *_ = score_selected(folder, data)
     assert summary(rows)["dice"] == pytest.approx(curve[step], abs=1e-5)
     assert f"after step {step} of stage selftrain" in note
     assert "protocol paper" in note
@@ -232,6 +232,20 @@ def test_the_paper_s_protocol_takes_the_best_validation_of_the_last_stage(traine
     assert f"seed {row.seed}" in note
     last = [line for line in read_validated(folder) if line.step == 6 and line.network == "teacher"]
     assert {line.class_name for line in last} == {"RV", "myocardium", "LV"}
+
+
+def test_evaluate_scores_the_protocol_of_the_lineage(trained, data, capsys):
+    _, _, folder = trained
+    assert main(["evaluate", str(folder), "--protocol", "paper"]) == 0
+    said = capsys.readouterr().out
+    assert "protocol paper: student with the best validation Dice" in said
+    assert f"per case: {folder / 'metrics_val_paper.csv'}" in said
+    assert not (folder / "metrics_val.csv").exists()
+    assert main(["evaluate", str(folder), "--protocol", "paper", "--send-back", "probs"]) == 2
+    assert "--send-back belongs to protocol honest alone" in capsys.readouterr().err
+    (folder / BEST).unlink()
+    assert main(["evaluate", str(folder), "--protocol", "paper"]) == 2
+    assert "needs a run with validations (train --validate)" in capsys.readouterr().err
 
 
 def test_the_best_student_is_one_that_the_checkpoint_covers(plan, tmp_path, data):

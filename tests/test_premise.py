@@ -12,6 +12,7 @@ from test_tables import RESULTS, entry_of, put
 from buarl.capsule.read import CALIBRATION_COLUMNS, PREMISE_COLUMNS
 from buarl.commands.main import main
 from buarl.regions import url
+from buarl.results import premise
 from buarl.results.measured import read_results
 from buarl.results.premise import premise_of_run, premise_table
 from buarl.results.rows import rows_of
@@ -93,6 +94,8 @@ def test_the_table_has_mean_and_spread_over_seeds(tmp_path, capsys):
         "100.0 ± 0.0",
     ]
     assert (cells[8], cells[-1]) == ("-", "3: 0 1 2")  # no errors, no share of them
+    parts = [{"95": {"recall": value}} for value in (None, 0.5, 0.7)]
+    assert premise._share(parts, 95, "recall") == "60.0 ± 14.1 (2 of 3)"
     assert main(["table", "premise", "--runs", str(tmp_path), "--preset", "quick"]) == 0
     assert "No run of this preset kept its premise." in capsys.readouterr().out
 

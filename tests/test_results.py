@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from scipy import stats
 from tiny import PRESET, write_tiny
 
 from benchmarks.report import ratios_of
@@ -243,8 +244,9 @@ def test_the_scores_on_the_page_of_results_are_the_ledgers():
         f"supervised {dice['la_supervised']} and {dice['la_supervised_url_voxel']} (URL alone), "
         f"BCP {dice['la_bcp']} and {dice[f'la_bcp_{voxel}']}, Mean Teacher on pseudo-labels "
         f"{dice['la_mean_teacher_pseudo_label']} and {dice[f'la_mean_teacher_{voxel}']} "
-        f"(with its own squared error {dice['la_mean_teacher']}); SASSNet, plain, "
-        f"{dice['la_sassnet']}."
+        f"(with its own squared error {dice['la_mean_teacher']}). What looks like a gain of the "
+        f"rules there is that of the pseudo-labels. SASSNet, plain, has {dice['la_sassnet']}, DTC "
+        f"{dice['la_dtc']}."
     ) in said
 
 
@@ -280,6 +282,8 @@ def test_the_seeds_in_readme_and_results_are_the_ledgers():
         f"{weighted_written} with URL + CRL per voxel, more with each of them: {gain}, undecided"
     ) in said
     assert f"undecided as well ({100 * found.mean:+.1f}, {between})" in readme
+    said = f"{control_written} without rules and {weighted_written} per voxel (three each)"
+    assert said in notebook_words("06_crl")
     seeds = f"{len(control)}, {len(weighted)}, 1"
     (old,) = (
         e for e in read_ledger(HOME / "results") if e["name"].endswith("teacher_url_crl_region")
@@ -290,6 +294,30 @@ def test_the_seeds_in_readme_and_results_are_the_ledgers():
         f"{seeds} |"
     ) in readme
     assert all(weighted[seed] > control[seed] for seed in control)
+
+
+def test_what_the_rules_add_to_bcp_under_mini_is_what_the_committed_runs_say():
+    found = read_results(HOME / "results").entries
+    rows = rows_of("3", preset="mini")
+    plain = next(row for row in rows if row.name == "BCP")
+    results, readme = words("docs/results.md"), words("README.md")
+    for reading, word in (("voxel", "undecided"), ("region", "refuted")):
+        (row,) = (row for row in rows if (row.name, row.reading) == ("URL + CRL", reading))
+        pairs = compare(*(runs_of(each.experiment, found) for each in (plain, row)))
+        mean, low, high = (100 * value for value in (pairs.mean, pairs.low, pairs.high))
+        assert judge(low, high, 1.56, len(pairs.seeds)) == word
+        assert f"{mean:+.2f} ({low:+.2f} to {high:+.2f}): {word}" in results
+        if reading == "voxel":
+            said = f"{mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}."
+            assert said in results
+            assert f"({mean:+.1f} points, {low:+.1f} to {high:+.1f})" in readme
+            lesson = notebook_words("11_reading_the_paper")
+            assert f"BCP: {mean:+.1f} points, {low:+.1f} to {high:+.1f}." in lesson
+        else:
+            said = (
+                f"{-mean:.0f} points below plain BCP (95 % interval over paired seeds and patients"
+            )
+            assert f"{said} {-high:.0f} to {-low:.0f})" in results
 
 
 @pytest.mark.parametrize("name", ["acdc_two_avx2_cores", "acdc_two_zen4_cores"])
@@ -390,11 +418,15 @@ def test_the_precisions_on_their_page_are_the_committed_runs():
         assert f"{title} | {written} | 1337 - {1336 + count} |" in page
 
 
-def lesson_15():
-    """Its prose."""
-    cells = nbformat.read(HOME / "notebooks/15_does_it_hold.ipynb", 4).cells
+def notebook_words(name):
+    """The prose of a lesson."""
+    cells = nbformat.read(HOME / f"notebooks/{name}.ipynb", 4).cells
     text = " ".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
     return " ".join(text.split())
+
+
+def lesson_15():
+    return notebook_words("15_does_it_hold")
 
 
 def test_what_the_rules_add_under_quick_is_what_the_committed_runs_say():
@@ -440,6 +472,44 @@ def quick_runs(name, reading="voxel", table="3"):
     return runs_of(rows[name].experiment, found)
 
 
+def seeds_alone(pairs):
+    """Student's interval of a comparison over its seeds, without its patients, in points."""
+    each = 100 * pairs.differences.mean(1)
+    return stats.t.interval(0.95, len(each) - 1, each.mean(), stats.sem(each))
+
+
+def test_where_the_word_per_voxel_under_quick_depends_on_the_interval_every_page_says_so():
+    """Over seeds and patients together refuted, over the seeds alone undecided; per region both
+    intervals lie below 0."""
+    plain = quick_runs("BCP")
+    pairs = compare(plain, quick_runs("URL + CRL"))
+    low, high = seeds_alone(pairs)
+    assert len(pairs.seeds) == 5
+    assert judge(100 * pairs.low, 100 * pairs.high, 1.56, 5) == "refuted"
+    assert judge(low, high, 1.56, 5) == "undecided"
+    said = f"over the five seeds alone gives {low:+.2f} to {high:+.2f}"
+    lessons = map(notebook_words, ("05_url", "11_reading_the_paper", "15_does_it_hold"))
+    pages = map(words, ("README.md", "docs/results.md", "docs/quick.md"))
+    for text in (*pages, *lessons):
+        assert said in text
+        assert f"({1.56 / 2})" in text
+        assert "undecided" in text.partition(said)[2][:160].replace("*", "")
+    region = compare(plain, quick_runs("URL + CRL", "region"))
+    assert max(seeds_alone(region)[1], 100 * region.high) < 0
+    for page in ("README.md", "docs/results.md"):
+        assert "er region both intervals lie below 0" in words(page)
+
+
+def test_the_teachers_with_both_rules_under_quick_are_what_their_files_say():
+    runs = quick_runs("URL + CRL")
+    teachers = [run["leak"]["last teacher"] for run in runs]
+    for run in runs:  # halves of ten patients with two volumes each: the mean over all volumes
+        assert run["leak"]["last"] == pytest.approx(run["summary"]["dice"])
+    said = f"The teachers of all five have {spread_of(teachers)}"
+    assert f"{said} (labels sent back, after the last step" in words("docs/results.md")
+    assert f"{said}." in words("docs/quick.md")
+
+
 def test_what_the_rules_do_per_region_under_quick_is_what_the_committed_runs_say():
     plain, region = quick_runs("BCP"), quick_runs("URL + CRL", "region")
     pairs = compare(plain, region)
@@ -466,6 +536,9 @@ def test_what_is_said_of_the_premise_is_what_the_committed_runs_say():
         return [100 * each[cut][key] for each in kept]
 
     page, readme, lesson = words("docs/results.md"), words("README.md"), lesson_15()
+    wrong, held = (statistics.mean(shares("99", key)) for key in ("precision", "recall"))
+    said = f"{wrong:.0f} % of the top 1 % are wrong, and they hold {held:.0f} % of the errors"
+    assert said in notebook_words("02_entropy")
     for cut in ("95", "99"):
         cells = [
             f"{statistics.mean(shares(cut, key)):.0f} ± {statistics.stdev(shares(cut, key)):.0f}"
@@ -519,6 +592,9 @@ def test_what_a_rule_changes_in_a_step_is_what_its_file_says():
         in lesson
     )
     assert f"another box and dropout pattern by {each[2]:.0f} %" in lesson
+    removed = 100 * statistics.mean(found["removed instead of weighed down"]["each"])
+    said = f"weighing down changes a step by {each[0]:.0f} % and removing by {removed:.0f} %"
+    assert said in notebook_words("06_crl")
 
 
 def test_what_mean_teacher_and_la_reached_under_quick_is_what_their_files_say():

@@ -13,6 +13,7 @@ import torch
 from tiny import PRESET, Cut, cut_after, same_weights, write_tiny
 
 import buarl.training.run
+from buarl.arguments import where_different
 from buarl.capsule import CapsuleError, read_capsule
 from buarl.data.acdc import Acdc
 from buarl.data.contents import contents_of
@@ -249,6 +250,12 @@ def test_resume_refuses_another_row(source, finished, change, monkeypatch):
     )
     with pytest.raises(ValueError, match=rf"bcp: experiment has {next(iter(change))}[.\w]* = "):
         run_experiment(replace(ROW, **change), source, finished[0], resume=True)
+
+
+def test_the_one_value_that_differs_is_named_also_where_one_side_has_no_such_key():
+    then, now = {"options": {"strong_views": None}}, {"options": {}}
+    assert where_different("row", then, now) == ("row.options.strong_views", None, "not set")
+    assert where_different("row", now, then) == ("row.options.strong_views", "not set", None)
 
 
 def test_resume_without_a_run(source, tmp_path):

@@ -193,9 +193,23 @@ def _what_differs(groups: Sequence[Group], facts: Sequence[Mapping[str, str]]) -
         if name != "seed"
         and len({json.dumps([row.get(name) for row in of_group[:1]]) for of_group in rows}) > 1
     ]
-    elsewhere = {"precision": "precision", "on": "machine"}  # of where it ran, not of the row
-    others = [word for name, word in elsewhere.items() if facts[0][name] != facts[1][name]]
+    others = ["precision"] if facts[0]["precision"] != facts[1]["precision"] else []
+    others += ["machine"] if _on_other_machines(*groups) else []
     return ", ".join([*switches, *others]).replace("_", " ") or "nothing but their runs"
+
+
+def _on_other_machines(a: Group, b: Group) -> bool:
+    """Whether a pair of one seed was trained on two kinds of machine, as far as they say."""
+    from buarl.training.environment import environments_of, same_machine
+
+    ours = {run["experiment"]["seed"]: environments_of(run) for run in a}
+    theirs = {run["experiment"]["seed"]: environments_of(run) for run in b}
+    return any(
+        not same_machine(one, other)
+        for seed in ours.keys() & theirs
+        for one in ours[seed]
+        for other in theirs[seed]
+    )
 
 
 def _own(row: Mapping[str, Any]) -> list[str]:

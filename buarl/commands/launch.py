@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from buarl.commands.work import SOME_FAILED
@@ -52,12 +52,21 @@ def launch_local(
                 told, before = time.monotonic(), now
         return True
     except KeyboardInterrupt:
-        for process in running.values():
-            process.terminate()
-        say("stops after this step and saves; wait a moment")
-        for process in running.values():
-            process.wait()
+        _stop(running.values(), say)
         return False
+    except BaseException:  # no process trains on after the one that counts them is gone
+        _stop(running.values(), say)
+        raise
+
+
+def _stop(running: Collection[subprocess.Popen], say: Callable[[str], None]) -> None:
+    """Let processes save and end."""
+    for process in running:
+        process.terminate()
+    if running:
+        say("stops after this step and saves; wait a moment")
+    for process in running:
+        process.wait()
 
 
 def _start(out: Path, plan: Plan, task: int) -> subprocess.Popen:

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from buarl.evaluation.score import Scored
 
 
+HOW = ("empty", "unit", "keep_largest", "teacher", "send_back", "precision")
+"""Options that change how a checkpoint is scored."""
+
+
 @dataclass
 class Evaluate:
-    """Score the last checkpoint of one or more runs on whole volumes."""
+    """Score one or more runs on whole volumes: their last checkpoint, unless asked otherwise."""
 
     run_folder: Run
     """A finished run."""
@@ -23,6 +27,8 @@ class Evaluate:
     """More runs; those that differ in their seed alone are also averaged."""
     split: Literal["val", "test"] = "val"
     """Which volumes."""
+    protocol: Literal["honest", "paper"] = "honest"
+    """honest: last checkpoint. paper: best on validation, of a run with `train --validate`."""
     root: Path | None = None
     """Folder of the data, if it has moved."""
     code: Places = ()
@@ -54,6 +60,7 @@ class Evaluate:
         from buarl.evaluation.metrics import metric_definition
         from buarl.results.evaluated import table_of_runs
 
+        self._check()
         scored: dict[str, Scored] = {}
         for folder in self._folders():
             done = self._score(folder)
@@ -65,6 +72,13 @@ class Evaluate:
         print(metric_definition(None, self.empty, self.unit))
         for done in scored.values():
             print(f"{done.note}\nper case: {done.path}")
+
+    def _check(self) -> None:
+        """The protocol of the lineage has one way to score, so that its scores can be compared."""
+        usual = Evaluate(self.run_folder)
+        other = [name for name in HOW if getattr(self, name) != getattr(usual, name)]
+        if self.protocol == "paper" and other:
+            raise ValueError(f"--{other[0].replace('_', '-')} belongs to protocol honest alone")
 
     def _folders(self) -> list[Path]:
         """Every run folder, looked at before the first is scored for minutes."""
@@ -80,22 +94,14 @@ class Evaluate:
         return folders
 
     def _score(self, folder: Path) -> Scored:
+        from buarl.evaluation.protocols import score_selected
         from buarl.evaluation.score import score_run
 
-        return score_run(
-            folder,
-            self.root,
-            split=self.split,
-            empty=self.empty,
-            unit=self.unit,
-            keep_largest=self.keep_largest,
-            teacher=self.teacher,
-            send_back=self.send_back,
-            workers=self.workers,
-            device=self.device,
-            precision=self.precision,
-            code=self.code,
-        )
+        where = {"split": self.split, "device": self.device, "code": self.code}
+        if self.protocol == "paper":
+            return score_selected(folder, self.root, **where)
+        how = {name: getattr(self, name) for name in HOW}
+        return score_run(folder, self.root, **where, **how, workers=self.workers)
 
     def _ceilings(self, scored: list[Scored]) -> dict[str, dict[str, float]]:
         """What labels score that were sent through the training size of slices, once for each."""

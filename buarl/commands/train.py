@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from buarl.arguments import counted
+from buarl.commands.console import say
 from buarl.commands.interruption import Interrupted, StopOnSignal
 from buarl.commands.show import page_of
 from buarl.commands.train_options import (
@@ -209,11 +211,16 @@ class Train:
         return source
 
     def _watch(self, experiment: Experiment, source: Source, code: Code) -> Any:
+        from buarl.evaluation.protocols import interval_of
         from buarl.evaluation.watch import watch_run
         from buarl.training.config import config_for
 
         config, folder = config_for(experiment, code), self.out or self.resume
-        return watch_run(source, config, folder, validate=self.validate, log=self.log)
+        validate = self.validate
+        if self.resume and not validate and (before := interval_of(folder)):
+            say(f"validates every {counted(before, 'step')}, as before; --validate takes another")
+            validate = before
+        return watch_run(source, config, folder, validate=validate, log=self.log)
 
     def interrupted(self, again: str) -> str:
         """What to say after an interruption outside the training itself."""
@@ -226,6 +233,6 @@ class Train:
 def _has_volumes(source: Source) -> bool:
     """Whether a data set keeps volumes for validation, so that a run can be scored."""
     try:
-        return bool(source.cases("val"))
+        return bool(source.listed("val"))  # whose file is missing, evaluate says
     except DataError:
         return False

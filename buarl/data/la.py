@@ -49,7 +49,8 @@ class La(Source):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         require_layout(self.root, self.name, "train.list", self.tree)
-        if layout_of(self.root) == "acdc" and not (self.root / FOLDER).is_dir():
+        known = layout_of(self.root) in ("la", "phantom_la")  # other releases have a train.list too
+        if not known and not (self.root / FOLDER).is_dir():
             raise other_layout(self.root, self.name, f"no {FOLDER}", self.tree)
 
     @cached_property

@@ -7,6 +7,8 @@ from pathlib import Path
 from buarl.data.errors import DataError
 
 MARKERS = {"dataset.json": "own", "train_slices.list": "acdc", "train.list": "la"}
+MARKER = "phantom.json"
+ALSO = {"own": ("own_2d", "own_3d"), "phantom": ("phantom_fine",)}  # sources of one layout
 PHANTOMS = {"acdc": "phantom", "la": "phantom_la"}  # the same layouts, with a phantom.json
 
 
@@ -19,7 +21,7 @@ def layout_of(folder: Path) -> str | None:
         Name of a source, or None.
     """
     name = next((name for file, name in MARKERS.items() if (folder / file).is_file()), None)
-    return PHANTOMS.get(name, name) if (folder / "phantom.json").is_file() else name
+    return PHANTOMS.get(name, name) if (folder / MARKER).is_file() else name
 
 
 def require_layout(root: Path, name: str, marker: str, tree: str) -> None:
@@ -46,9 +48,16 @@ def other_layout(root: Path, name: str, lacks: str, tree: str) -> DataError:
 
 def _what_it_is(root: Path, name: str) -> str:
     """Where to look instead, as far as the lists tell."""
-    if (other := layout_of(root)) not in (None, name):
-        return f", it looks like the data of {other} (--source {other})"
+    other = layout_of(root)
+    if other is not None and not _same(other, name):
+        rank = "_2d or own_3d" if other == "own" else ""  # a row names one of the two
+        return f", it looks like the data of {other} (--source {other}{rank})"
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        if layout_of(folder) == name:
+        if _same(layout_of(folder), name):
             return f", but {folder} has it (--root)"
     return ""
+
+
+def _same(layout: str | None, name: str) -> bool:
+    """Whether a source reads folders of a layout."""
+    return layout is not None and name in (layout, *ALSO.get(layout, ()))

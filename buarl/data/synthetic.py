@@ -10,17 +10,28 @@ from pathlib import Path
 
 from buarl.data.acdc import Acdc
 from buarl.data.la import La
+from buarl.data.layouts import MARKER, other_layout
 from buarl.data.phantom.heart import PhantomSpec
 from buarl.data.phantom.on_disk import phantom_la_root, phantom_root
-from buarl.data.source import register_source
+from buarl.data.source import Source, register_source
+
+
+class Synthetic(Source):
+    """What the phantoms share: a folder of real data is none of them, whatever its layout."""
+
+    licence = "buarl phantom, synthetic, MIT"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        if not (self.root / MARKER).is_file():
+            raise other_layout(self.root, self.name, f"no {MARKER}", self.tree)
 
 
 @register_source
-class Phantom(Acdc):
+class Phantom(Synthetic, Acdc):
     """Synthetic hearts in slices, in the layout of ACDC."""
 
     name = "phantom"
-    licence = "buarl phantom, synthetic, MIT"
 
     @classmethod
     def default_root(cls) -> Path:
@@ -33,14 +44,13 @@ FINE = PhantomSpec(side=(112, 160), heart_scale=(0.6, 0.85), grain=2.0, blur=0.8
 
 
 @register_source
-class PhantomFine(Acdc):
+class PhantomFine(Synthetic, Acdc):
     """The synthetic hearts of the lessons: as fine, as small and as hard as those of ACDC.
 
     Short trainings err here about as often as on ACDC, and entropy finds as many of the errors.
     """
 
     name = "phantom_fine"
-    licence = "buarl phantom, synthetic, MIT"
 
     @classmethod
     def default_root(cls) -> Path:
@@ -49,11 +59,10 @@ class PhantomFine(Acdc):
 
 
 @register_source
-class PhantomLa(La):
+class PhantomLa(Synthetic, La):
     """Synthetic left atria in volumes, in the layout of LA."""
 
     name = "phantom_la"
-    licence = "buarl phantom, synthetic, MIT"
     held_out = 4
 
     @classmethod

@@ -23,7 +23,7 @@ from buarl.capsule import CASES, run_tag
 from buarl.data.source import Source
 from buarl.data.text import read_text
 from buarl.evaluation.evaluate import evaluate
-from buarl.evaluation.score import require_same_data
+from buarl.evaluation.score import Scored, require_same_data
 from buarl.evaluation.scores import write_metrics
 from buarl.evaluation.validation import DiceCurve
 from buarl.methods.base import Method, Step
@@ -62,6 +62,10 @@ class Validated(NamedTuple):
     case: str
     class_name: str
     dice: float
+
+
+class NotToTheEnd(ValueError):
+    """A run whose last step was not validated."""
 
 
 class Selection(DiceCurve):
@@ -140,7 +144,7 @@ class Selection(DiceCurve):
         if self._weights is not None:
             (stage, step), weights = self._weights
             dice = self.rows[stage, step]["dice"]
-            if all(dice > other or np.isnan(other) for other in before):
+            if all(_shown(dice) > _shown(other) or np.isnan(other) for other in before):
                 self._best = {"stage": stage, "step": step, "dice": dice, "student": weights}
             self._weights = None
 
@@ -164,6 +168,39 @@ class Selection(DiceCurve):
         dice = self._pool.submit(self.dice_of_cases, labels)
         self._details.append((key, dice))
         return dice
+
+
+def _shown(dice: float) -> float:
+    """As the file has it, which is all that a resumed run knows of what came before."""
+    return float(f"{dice:.6g}")
+
+
+def interval_of(folder: Path) -> int | None:
+    """Steps between the validations of a run so far; None where there was none.
+
+    Args:
+        folder: A run folder.
+    """
+    lines = read_validated(folder) if (Path(folder) / CASES).is_file() else []
+    return min((line.step for line in lines), default=None)
+
+
+def check_validated_to_end(folder: Path, run: Mapping[str, Any]) -> None:
+    """Refuse a choice among checkpoints, or the word "last", where the end was not validated.
+
+    Args:
+        folder: The run folder, whose validations are read. run: Its `run.json`.
+    Raises:
+        NotToTheEnd: the last validation came before the last step; so it is where a run went on
+            without validations.
+    """
+    last, stages = read_validated(folder)[-1], list(run.get("seconds") or ())
+    steps = run["config"]["stages"][-1]["steps"]
+    if not stages or (last.stage, last.step) != (stages[-1], steps):
+        raise NotToTheEnd(
+            f"{folder}: its last validation was after step {last.step} of stage {last.stage}, not "
+            f"after its last step, so what is best or last cannot be said"
+        )
 
 
 def read_validated(folder: Path) -> list[Validated]:
@@ -217,7 +254,7 @@ def score_selected(
     split: str = "val",
     device: str = "auto",
     code: Code = (),
-) -> tuple[list[dict], str]:
+) -> Scored:
     """Evaluate a run under the protocol `paper`, and write `metrics_<split>_paper.csv` into it.
 
     Args:
@@ -227,15 +264,19 @@ def score_selected(
         device: Where to predict.
         code: What the run may use from outside the package, see `load_run`.
     Returns:
-        Rows as `evaluate` returns them, and how they were obtained, one line.
+        The scores, and where they were written.
     Raises:
-        ValueError: no finished run, or one without `best_val.pt`.
+        ValueError: no finished run, one without `best_val.pt`, or one that went on without
+            validations.
     """
     row, source, method = load_run(folder, root, code)
     require_same_data(folder, source)
     path = Path(folder) / BEST
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; protocol paper needs a run with validations")
+        raise ValueError(
+            f"{path}: no such file; protocol paper needs a run with validations (train --validate)"
+        )
+    check_validated_to_end(folder, read_run(folder))
     best, config = load_state(path), config_for(row, code)
     try:
         method.student.load_state_dict(best["student"])
@@ -253,5 +294,6 @@ def score_selected(
         f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
     )
     note += f"; set {row.changes}" if row.changes else ""
-    write_metrics(Path(folder) / f"metrics_{split}_paper.csv", rows, (note,), "diagonal", "voxels")
-    return rows, note
+    path = Path(folder) / f"metrics_{split}_paper.csv"
+    write_metrics(path, rows, (note,), "diagonal", "voxels")
+    return Scored(rows, note, path, row, source, config)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from buarl.arguments import counted
+from buarl.arguments import counted, short
 from buarl.capsule import read_role, run_tag
 from buarl.data.contents import check_contents, validation_contents
 from buarl.data.errors import DataError
@@ -91,8 +91,8 @@ def score_run(
     Returns:
         The scores, and where they were written.
     Raises:
-        ValueError: no run there, an unfinished one, other data than the run's, no such device, or
-            no teacher.
+        ValueError: no run there, an unfinished one, cases of another split, other data than the
+            run's, no such device, or no teacher.
         DataError, CaseError: As `evaluate` raises them.
     """
     empty = policy_name(empty)
@@ -101,6 +101,7 @@ def score_run(
     config = config_for(row, code)
     if teacher and not hasattr(method, "teacher"):
         raise ValueError(f"{folder}: method {row.method} has no teacher to evaluate")
+    some = cases is not None and _is_part(list(cases), source.cases(split), split)
     engine = choose_engine(device, precision)
     require_writable(folder)
     with engine.autocast():
@@ -116,7 +117,6 @@ def score_run(
             cases=cases,
             workers=workers,
         )
-    some = cases is not None and len(set(cases)) < len(source.cases(split))
     words = _differing(teacher, send_back, unit, keep_largest, engine.precision, empty, some)
     said = [DIFFERENCES.get(word, f"empty masks {word!r}") for word in words]
     note = "; ".join([_first_note(row, split, rows, run_tag(read_run(folder))), *said])
@@ -124,6 +124,17 @@ def score_run(
     path = Path(folder) / f"{name}.csv"
     write_metrics(path, rows, (note,), empty, unit)
     return Scored(rows, note, path, row, source, config)
+
+
+def _is_part(cases: Sequence[str], known: Sequence[str], split: str) -> bool:
+    """Whether volumes of a split are not all of it; they are at least one, each once."""
+    others = [case for case in cases if case not in known]
+    if not cases or others or len(set(cases)) < len(cases):
+        raise ValueError(
+            f"cases must be different volumes of split {split}, at least one, got "
+            f"{short(others or list(cases))}"
+        )
+    return len(cases) < len(known)
 
 
 def _differing(

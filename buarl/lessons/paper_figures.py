@@ -215,13 +215,14 @@ def _fig6(teachers: Mapping[str, Trained], source: Source) -> Drawn:
     config = next(iter(teachers.values())).config
     image, label = unlabeled_slice(source, config)
     images, labels = unlabeled_views(source, config, SLICES)
-    columns, shares = {}, {}
+    columns, drawn, shares = {}, {}, {}
     for title, each in teachers.items():
         columns[title] = [predict_probs(each.student, image[None]).argmax(1)[0].numpy()]
+        drawn[title] = float((columns[title][0] != label).mean())
         guess = predict_probs(each.student, images).argmax(1).numpy()
         shares[title] = float((guess != labels).mean())
     figure = pseudo_labels.pseudo_label_errors([image], [label], columns, source.class_names)
-    said = captions.of_pseudo_labels(shares, SLICES)
+    said = captions.of_pseudo_labels(drawn, shares, SLICES)
     return Drawn(figure, f"Fig. 6, the teachers with which stage 2 begins. {said}")
 
 

@@ -64,6 +64,8 @@ def lesson_row(name: str, source: Source, seed: int = 1337) -> Experiment:
         raise ValueError(f"a row of the lessons must be one of {list(STUDY_ROWS)}, got {name!r}")
     toy = source.rank == 3 or source.name == "phantom"
     row = {"preset": "toy" if toy else "lesson", **STUDY_ROWS[name]}
+    if source.rank == 3 and row.get("unlabeled_rule") == crl(99):
+        row["unlabeled_rule"] = crl(95)  # as the paper cuts LA (4.3)
     if row["method"] == "bcp" and not toy:
         steps = PRESETS["lesson"].steps
         row["set"] = {"steps": [max(1, steps // 2), max(1, steps - steps // 2)]}

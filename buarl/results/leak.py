@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from buarl.capsule import VALIDATION, read_table
-from buarl.evaluation.protocols import Validated, read_validated
+from buarl.evaluation.protocols import Validated, check_validated_to_end, read_validated
 from buarl.results.patients import patients_of_run
 from buarl.results.table import markdown_table
 from buarl.training.run import read_run
@@ -106,9 +106,9 @@ def leak_of_run(folder: Path) -> dict[str, float]:
     Args:
         folder: A run that was validated, which keeps the Dice of every volume at every validation.
     Raises:
-        ValueError: no run there, or none that kept them.
+        ValueError: no run there, none that kept them, or one that was not validated to its end.
     """
-    read_run(folder)  # a folder that is none of a run is called so
+    run = read_run(folder)
     validated = read_validated(folder)
     kept = {(line.stage, line.step) for line in validated}
     for row in read_table(Path(folder) / VALIDATION, ("stage", "step")):
@@ -117,6 +117,7 @@ def leak_of_run(folder: Path) -> dict[str, float]:
                 f"{folder}: step {row['step']} was validated by a version that kept no Dice of "
                 "single volumes, so a choice among all checkpoints cannot be repeated"
             )
+    check_validated_to_end(Path(folder), run)
     return leak(validated, patients_of_run(folder, [line.case for line in validated]))
 
 

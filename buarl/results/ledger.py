@@ -17,6 +17,7 @@ from buarl.capsule import CASES
 from buarl.capsule.scores import notes_of
 from buarl.data.errors import DataError
 from buarl.data.text import read_text
+from buarl.evaluation.protocols import NotToTheEnd
 from buarl.evaluation.scores import read_metrics, summary
 from buarl.results.leak import TooFew, leak_of_run
 from buarl.results.patients import names_tell, patients_of_run
@@ -24,6 +25,7 @@ from buarl.results.premise import premise_of_run
 from buarl.results.table import COLUMNS, markdown_table, score_text, spread_text
 from buarl.training.checkpoint import write_json
 from buarl.training.config import Experiment
+from buarl.training.environment import kind_of, machine_of
 from buarl.training.run import read_run
 
 KINDS = {
@@ -94,7 +96,7 @@ def entry_of_run(run_folder: Path, *, split: str = "val") -> dict[str, Any]:
         _, notes, rows = _evaluation(selected)
         entry["paper"] = {"notes": notes, **rows}
     if (Path(run_folder) / CASES).is_file():
-        with suppress(TooFew):
+        with suppress(TooFew, NotToTheEnd):
             entry["leak"] = leak_of_run(run_folder)
     if not names_tell(run["experiment"]["source"]):
         entry["patients"] = patients_of_run(run_folder, [row["case"] for row in entry["cases"]])
@@ -198,7 +200,10 @@ def _precision(entry: Mapping[str, Any]) -> str:
 def _cells(entry: Mapping[str, Any]) -> list[str]:
     steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
     hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
-    where = entry["environment"]["gpu"] or "CPU"
+    kind = kind_of(entry["environment"])
+    where = "CPU" if kind == "cpu" else kind.upper()
+    if kind == "cuda":
+        where = machine_of(entry["environment"])
     scores = [score_text(key, entry["summary"][key]) for key in COLUMNS]
     return [*scores, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
 

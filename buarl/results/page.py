@@ -58,10 +58,11 @@ HEAD = """# Ledger of runs
 
 One file per finished run, as `buarl plan` enters it: the row, its numbers, the environment, the
 selection rule, the metric definition, seconds per stage, every case. `python -m tools.make_results`
-writes this page from them. The paper's full schedules stand in lesson 14. **One seed a row**
-in the tables of mini, so no difference there is called a gain; the last section says how far seeds
-lie apart, where that has been measured. Hours are of a shared machine;
-MiB are the most that the training process held, data included, "-" where it was not recorded.
+writes this page from them. What the paper's full schedules would cost stands in lesson 14; none has
+been run. **One seed a row** in the tables of mini, so no difference there is called a gain; the
+last section says how far seeds lie apart, where that has been measured. Hours are of a shared
+machine; MiB are the most that the training process held, data included, "-" where that was not
+recorded.
 """
 SECTIONS = {
     "acdc": """## ACDC, preset mini, 7 labeled patients, seed 1337

@@ -179,7 +179,12 @@ def state_of(out: Path, name: str, row: Experiment, plan: Plan) -> State:
         return "failed"
     if not (folder / "run.json").is_file():
         return "cut off" if folder.is_dir() else "missing"
-    return "trained" if read_run(folder)["finished"] else "cut off"
+    try:
+        return "trained" if read_run(folder)["finished"] else "cut off"
+    except ValueError:
+        if (folder / "run.json").is_file():
+            raise
+        return "missing"  # another process has just removed a folder that held nothing
 
 
 def states_of(out: Path, plan: Plan) -> dict[str, State]:

@@ -133,13 +133,14 @@ def _sides(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _share(parts: Sequence[Mapping[str, Any]], percentile: int, key: str) -> str:
-    """Percent, with what lies between seeds where there are several."""
+    """Percent, with what lies between seeds where there are several, and how many of them know."""
     values = [part[str(percentile)][key] for part in parts]
     known = [100 * value for value in values if value is not None]
     if not known:
         return "-"
     spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.1f}{spread}"
+    part = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return f"{statistics.mean(known):.1f}{spread}{part}"
 
 
 def _plain(cut: Cut) -> dict[str, float | None]:

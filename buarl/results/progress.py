@@ -23,17 +23,19 @@ def seconds_left(out: Path, plan: Plan, states: Mapping[str, State], jobs: int =
         counts once. Evaluations are not counted. A stage of which no run has done a step is taken
         to cost as much per image as those that were seen.
     """
-    runs, rates, per_image = plan.runs(), {}, []
+    runs, rates = plan.runs(), {}
+    per_image: dict[str, list[float]] = {}  # by data set: a volume takes longer than a slice
     configs = {name: config_for(row) for name, row in runs.items()}
     positions = {name: _position(Path(out), name, states[name], configs[name]) for name in runs}
     for name, row in runs.items():
         for stage, (steps, seconds) in enumerate(positions[name]):
             if steps and seconds:
-                rates.setdefault((row.method, stage), []).append(seconds / steps)
-                per_image.append(seconds / steps / _images(configs[name], stage))
+                rates.setdefault((row.source, row.method, stage), []).append(seconds / steps)
+                each = seconds / steps / _images(configs[name], stage)
+                per_image.setdefault(row.source, []).append(each)
     if not rates:
         return None
-    usual = sum(per_image) / len(per_image)
+    anywhere = [each for of_source in per_image.values() for each in of_source]
     total = 0.0
     for chain in chains(runs, plan.root):
         for place, name in enumerate(chain):
@@ -42,8 +44,9 @@ def seconds_left(out: Path, plan: Plan, states: Mapping[str, State], jobs: int =
                     place and stage == 0 and len(configs[name].steps) > 1
                 ):
                     continue
-                unseen = [usual * _images(configs[name], stage)]
-                known = rates.get((runs[name].method, stage), unseen)
+                row, images = runs[name], _images(configs[name], stage)
+                unseen = [each * images for each in per_image.get(row.source, anywhere)]
+                known = rates.get((row.source, row.method, stage), unseen)
                 rest = max(steps - positions[name][stage][0], 0)
                 total += rest * sum(known) / len(known)
     return total / max(jobs, 1)

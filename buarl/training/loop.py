@@ -68,7 +68,8 @@ def fit(
 
     Args:
         method: Fresh, with its networks.
-        source: Where the training samples come from.
+        source: Where the training samples come from; which of its patients are labeled,
+            `config.labeled_draw` decides where it is set.
         config: Every number of the run.
         out: Existing folder for `last.pt`, the end of each earlier stage, `<stage>.pt`, and the
             curves, `history.csv`, which are written with every checkpoint.
@@ -92,6 +93,8 @@ def fit(
         StopTraining: the callback raised it.
     """
     stages = method.stages()
+    if config.labeled_draw is not None:
+        source = source.drawn(config.labeled_draw)
     out = _checked(method, source, config, out)
     group.check(method, config.stages, record=record, compiler=compiler)
     engine = choose_engine(group.device or device, config.precision, compiler=compiler)

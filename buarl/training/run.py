@@ -110,7 +110,7 @@ def run_experiment(
     """
     out = Path(out)
     config = _with_precision(experiment, config_for(experiment, code), precision)
-    source = source.drawn(config.labeled_draw)
+    source = _with_draw(source, config)
     method = build_method(experiment, source.num_classes, code, config)
     description = describe(experiment, source, config)
     devices = replace(devices, device=device) if devices.count > 1 else devices
@@ -151,6 +151,18 @@ def run_experiment(
     return _train_and_write(out, description, config, resume, keep, train, command)
 
 
+def _with_draw(source: Source, config: Config) -> Source:
+    """The data with the labeled patients that the row says; another draw is not lost silently."""
+    ours, asked = source.labeled_draw, config.labeled_draw
+    if ours not in (None, asked):
+        theirs = "the first of the list" if asked is None else f"those of draw {asked}"
+        raise ValueError(
+            f"the source labels the patients of draw {ours}, the row {theirs}; a row says which by "
+            f"set labeled_draw={ours}, and the source is given undrawn"
+        )
+    return source.drawn(asked)
+
+
 def _train_and_write(
     out: Path,
     description: dict[str, Any],
@@ -172,6 +184,8 @@ def _train_and_write(
             else:
                 write_json(out / "run.json", description)
             keep()
+            if resume:  # after every check: what is refused here was trained elsewhere
+                keep_environment(out, description["environment"])
             result = None if command is not None else train()
         except PeerLost:  # the folder stays: the run goes on from where it stands
             raise
@@ -189,12 +203,11 @@ def _train_and_write(
 
 
 def _check_begun(out: Path, description: dict[str, Any], precision: str) -> dict[str, Any]:
-    """Check that the run to resume is the one at hand, keep where it goes on, and return it."""
+    """Check that the run to resume is the one at hand, and return it."""
     begun = without_removed_precision(out, read_run(out), precision)
     check_same(out, description, begun, ("experiment", "config"))
     check_contents(out, begun["data"], description["data"]["contents"])
     check_lent(out, begun, description.get("pretrained"))
-    keep_environment(out, description["environment"])
     return begun
 
 

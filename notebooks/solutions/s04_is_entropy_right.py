@@ -11,7 +11,7 @@ import torch
 from buarl.evaluation.calibration import calibration_error, fit_temperature
 from buarl.lessons.check import check
 
-# %% 1. Three bins: distances 0.1, 0.2 and 0, weighed with 10, 30 and 60 pixels of 100.
+# %% 1. Three bins: distances 0.1, 0.2 and 0, weighted by 10, 30 and 60 pixels of 100.
 by_hand = 0.10 * 0.1 + 0.30 * 0.2 + 0.60 * 0.0
 bins = [
     {"voxels": 10, "confidence": 0.5, "accuracy": 0.6},

@@ -18,7 +18,7 @@ PIXELS, CONFIDENCE, ACCURACY = (
 
 @exercise(
     "04.1",
-    hint="the distance of confidence and accuracy in each bin, weighed with its pixels.",
+    hint="the distance of confidence and accuracy in each bin, weighted by its pixels.",
     praise="A bin with many pixels decides nearly alone.",
 )
 def three_bins(answer: Any) -> str | None:

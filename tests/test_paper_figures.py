@@ -287,6 +287,10 @@ def test_the_committed_captions_say_the_rules_of_the_networks_drawn():
         rules = captions.of_rules(rows)
         assert rules.startswith("Ours (MT) and Ours (BCP): labeled url(percentile=95, ")
         assert said[f"{file}.png"].endswith(f". {rules}")
+    name = "BCP + URL + CRL"
+    row = lesson_row(name, open_source(LESSON_SOURCE))
+    told = f"{captions.of_run(row, config_for(row))} {captions.of_rules({name: row})}"
+    assert said["training.gif"].endswith(told)
 
 
 def test_captions_are_written_with_their_files(tmp_path):

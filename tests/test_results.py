@@ -35,6 +35,7 @@ from buarl.training.checkpoint import write_json
 from buarl.training.config import PRESETS, Experiment
 from buarl.training.identity import plain_row
 from buarl.training.run import SELECTION, read_run, run_experiment
+from tools.page_tables import TABLES, filled
 
 ROW = Experiment(
     method="supervised", labeled_rule=url(80), source="acdc", labeled=2, preset="tiny", seed=7
@@ -289,11 +290,22 @@ def test_the_seeds_in_readme_and_results_are_the_ledgers():
         e for e in read_ledger(HOME / "results") if e["name"].endswith("teacher_url_crl_region")
     )
     assert (
-        f"| Mean Teacher on pseudo-labels | {control_written} | {weighted_written} | {old['summary']['dice']:.3f}, "
-        "older run | "
-        f"{seeds} |"
+        f"| Mean Teacher on pseudo-labels | {control_written} | {weighted_written} | "
+        f"{old['summary']['dice']:.3f} | {seeds} |"
     ) in readme
+    assert f"The {old['summary']['dice']:.3f} is of one older run" in readme
     assert all(weighted[seed] > control[seed] for seed in control)
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_the_tables_of_a_page_are_those_of_the_committed_runs(page):
+    """`python -m tools.make_results` writes them; then read the sentences around what changed."""
+    text = (HOME / page).read_text(encoding="utf-8")
+    results = read_results(HOME / "results")
+    assert filled(text, TABLES[page], results) == text
+    assert filled(text.replace("| 0.777 ±", "| 0.888 ±"), TABLES[page], results) == text
+    with pytest.raises(ValueError, match="must have one place, found 0"):
+        filled(text.replace("<!-- table", "<!-- no table"), TABLES[page], results)
 
 
 def test_what_the_rules_add_to_bcp_under_mini_is_what_the_committed_runs_say():

@@ -26,7 +26,7 @@ import torch
 from buarl.data.source import open_source
 from buarl.entropy import entropy_of_probs
 from buarl.figures import schematics
-from buarl.figures.captions import of_errors
+from buarl.figures.captions import of_errors, of_rules, of_run
 from buarl.figures.loops import training_frames, write_loop
 from buarl.lessons.demo import save_figure
 from buarl.lessons.paper_figures import (
@@ -35,8 +35,9 @@ from buarl.lessons.paper_figures import (
     read_captions,
     write_captions,
 )
-from buarl.lessons.rows import LESSON_SOURCE
+from buarl.lessons.rows import LESSON_SOURCE, lesson_row
 from buarl.lessons.run_figures import figures_of_runs
+from buarl.training.config import config_for
 from buarl.widgets.scrub import write_page
 from buarl.widgets.scrub_pack import Side, pack
 from buarl.widgets.snapshots import sides_of_lesson
@@ -92,9 +93,11 @@ def draw_training(side: Side, path: Path) -> str:
     )
     write_loop(frames, path, 1.0)
     print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    row = lesson_row(LESSON, open_source(LESSON_SOURCE))
     return (
         f"{side.names[SLICE]}, an unlabeled slice, while {LESSON} is trained in the lessons. "
-        f"The end of it: {of_errors(label, guess[-1], entropy[-1])}"
+        f"The end of it: {of_errors(label, guess[-1], entropy[-1])} "
+        f"{of_run(row, config_for(row))} {of_rules({LESSON: row})}"
     )
 
 

@@ -1,4 +1,5 @@
-"""Write results/README.md from the files beside it: `python -m tools.make_results`.
+"""Write results/README.md, and the tables of README and docs/results.md, from the committed runs:
+`python -m tools.make_results`.
 
 With FOLDERs the ceilings are computed anew: `python -m tools.make_results acdc=FOLDER la=FOLDER`.
 """
@@ -11,9 +12,11 @@ from pathlib import Path
 from buarl.data.source import open_source
 from buarl.evaluation.evaluate import ceiling
 from buarl.evaluation.scores import summary
+from buarl.results.measured import read_results
 from buarl.results.page import ledger_page, ledger_rows
 from buarl.results.table import text_table
 from buarl.training.config import config_for
+from tools.page_tables import TABLES, filled
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
@@ -29,6 +32,11 @@ def main() -> None:
     ceilings = {name: ceiling_of(name, root) for name, _, root in pairs}
     page = ledger_page(RESULTS, ceilings)
     (RESULTS / "README.md").write_text(page, encoding="utf-8")
+    results = read_results(RESULTS)
+    for name, tables in TABLES.items():
+        path = RESULTS.parent / name
+        text = filled(path.read_text(encoding="utf-8"), tables, results)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

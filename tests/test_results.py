@@ -27,6 +27,7 @@ from buarl.results.ledger import (
     spread_table,
 )
 from buarl.results.measured import read_results, runs_of
+from buarl.results.page import quick_rows
 from buarl.results.rows import rows_of
 from buarl.results.speedrun import p_of_target
 from buarl.results.statistics import compare
@@ -621,7 +622,7 @@ def test_what_mean_teacher_and_la_reached_under_quick_is_what_their_files_say():
     students = [
         f"{entries[name]['summary']['dice']:.3f}"
         for name in sorted(entries)
-        if name.startswith("quick_la_bcp_")
+        if name.startswith("quick_la_bcp_13")
     ]
     second = json.loads((HOME / "results/road/quick_la_1338.json").read_text())
     other = f"{second['scores']['metrics_val_teacher']['dice']:.3f}"
@@ -715,3 +716,25 @@ def test_the_refuted_gain_is_the_verdict_on_the_committed_runs():
     _, _, written = around(dict(enumerate(selected)))
     assert f"with the best checkpoint of validation {written}" in said
     assert f"per region they cost it {mean}: " in words("README.md")
+
+
+def test_what_the_rules_add_on_la_under_quick_is_what_the_committed_runs_say():
+    found = read_results(HOME / "results").entries
+    rows = quick_rows("la")
+    plain, ruled = (runs_of(rows[f"quick_la_bcp{end}"], found) for end in ("", "_url_crl_voxel"))
+    pairs = compare(plain, ruled)
+    assert pairs.seeds == [1337]
+    (run,) = ruled
+    mean, low, high = (100 * value for value in (pairs.mean, pairs.low, pairs.high))
+    printed = {row.name: row.printed.dice for row in rows_of("2") if row.name.endswith("8 labeled")}
+    gain = printed["Ours(BCP), 8 labeled"] - printed["BCP, 8 labeled"]
+    assert judge(low, high, gain, 1) == "undecided"
+    page = words("docs/results.md")
+    dice, teacher = run["summary"]["dice"], run["leak"]["last teacher"]
+    assert (
+        f"seed 1337 has {dice:.3f}, its teacher {teacher:.3f}: {mean:+.2f} points, 95 % interval "
+        f"{low:+.2f} to {high:+.2f} over patients alone"
+    ) in page
+    assert f"printed gain {gain:.2f}; {sum(run['seconds'].values()) / 60:.0f} minutes" in page
+    said = f"{dice:.3f}, {mean:+.2f} points over plain BCP, {low:+.2f} to {high:+.2f} over patients"
+    assert said in words("docs/quick.md")

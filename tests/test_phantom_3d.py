@@ -189,6 +189,7 @@ def test_open_source_makes_it_once(
 
 def test_too_few_scans_to_hold_out(root: Path, tmp_path: Path) -> None:
     (tmp_path / "train.list").write_text("scan001\nscan002\nscan003\nscan004\n")
+    (tmp_path / "phantom.json").write_text("{}")
     with pytest.raises(DataError, match="more than 4 scans are needed"):
         PhantomLa(tmp_path).training_names()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import make_loops
 import torch
 
-from buarl.data.source import open_source
+from buarl.data.source import Source, open_source
 from buarl.entropy import entropy_of_probs
 from buarl.figures import schematics
 from buarl.figures.captions import of_errors, of_rules, of_run
@@ -83,7 +83,7 @@ def draw_schematics(folder: Path) -> dict[str, str]:
     return {f"{folder.name}/{name}": said for name, said in save_all(drawn, folder).items()}
 
 
-def draw_training(side: Side, path: Path) -> str:
+def draw_training(side: Side, source: Source, path: Path) -> str:
     """One unlabeled slice at every moment of a lesson that the scrubber has recorded."""
     probs = side.probs[:, SLICE]  # (S, C, H, W)
     entropy = entropy_of_probs(torch.from_numpy(probs)).numpy()
@@ -93,7 +93,7 @@ def draw_training(side: Side, path: Path) -> str:
     )
     write_loop(frames, path, 1.0)
     print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
-    row = lesson_row(LESSON, open_source(LESSON_SOURCE))
+    row = lesson_row(LESSON, source)
     return (
         f"{side.names[SLICE]}, an unlabeled slice, while {LESSON} is trained in the lessons. "
         f"The end of it: {of_errors(label, guess[-1], entropy[-1])} "
@@ -119,7 +119,7 @@ def draw_phantom() -> None:
     said |= save_all(paper_figures(hearts, progress=True), FIGURES)
     said |= save_all(paper_figures(atria, progress=True), FIGURES)
     sides = sides_of_lesson(LESSON, hearts, progress=True)
-    said["training.gif"] = draw_training(sides[1], FIGURES / "training.gif")
+    said["training.gif"] = draw_training(sides[1], hearts, FIGURES / "training.gif")
     write_scrubber(sides, FIGURES / "threshold_scrubber.html")
     about = (
         "Written by `make figures`. Hearts and atria are synthetic, the phantoms of buarl; real "

@@ -12,7 +12,7 @@ from typing import Any
 
 from buarl.results.measured import Results, runs_of
 from buarl.results.page import ledger_rows, quick_rows
-from buarl.results.premise import SHARES
+from buarl.results.premise import CUTS, SHARES
 from buarl.results.rows import rows_of
 from buarl.results.statistics import compare
 from buarl.results.table import markdown_table, spread_text
@@ -47,7 +47,7 @@ def _judged(plain: Runs, ruled: Runs, gain: float) -> str:
     """A paired difference in points with its interval, and the word of the rule."""
     pairs = compare(plain, ruled)
     mean, low, high = (100 * value for value in (pairs.mean, pairs.low, pairs.high))
-    numbers = f"{mean:+.2f}".replace("-0.00", "0.00").replace("+0.00", "0.00")
+    numbers = f"{mean:+z.2f}".replace("+0.00", "0.00")
     return f"{numbers} ({low:+.2f} to {high:+.2f}): {judge(low, high, gain, len(pairs.seeds))}"
 
 
@@ -68,10 +68,9 @@ def short_runs(results: Results) -> str:
 def premise(results: Results) -> str:
     """How many of the uncertain were wrong, and how many of the errors they held, under `quick`."""
     runs = runs_of(quick_rows("acdc")["quick_bcp_url_crl_voxel"], results.entries)
-    head = ["cut", "wrong above it, %", "of all errors there, %", "at most, %"]
-    lines = [head]
-    for cut in ("95", "99"):
-        shares = [run["premise"]["unlabeled"][cut] for run in runs]
+    lines = [["cut", "wrong above it, %", "of all errors there, %", "at most, %"]]
+    for cut in CUTS:
+        shares = [run["premise"]["unlabeled"][str(cut)] for run in runs]
         cells = [[100 * share[key] for share in shares] for key in SHARES]
         told = [f"{statistics.mean(cell):.0f} ± {statistics.stdev(cell):.0f}" for cell in cells]
         lines.append([f"q = {cut}", *told])

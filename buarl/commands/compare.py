@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,12 +185,9 @@ def _facts(group: Group) -> dict[str, str]:
 
 def _what_differs(groups: Sequence[Group], facts: Sequence[Mapping[str, str]]) -> str:
     """The switches of the rows that differ, then what else does; a difference may be due to any."""
-    rows = [[run["experiment"] for run in group] for group in groups]
+    a, b = (group[0]["experiment"] for group in groups)  # a group is one row
     switches = [
-        name
-        for name in dict.fromkeys(key for of_group in rows for row in of_group for key in row)
-        if name != "seed"
-        and len({json.dumps([row.get(name) for row in of_group[:1]]) for of_group in rows}) > 1
+        name for name in dict.fromkeys([*a, *b]) if name != "seed" and a.get(name) != b.get(name)
     ]
     others = ["precision"] if facts[0]["precision"] != facts[1]["precision"] else []
     others += ["machine"] if _on_other_machines(*groups) else []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -185,16 +185,18 @@ def interval_of(folder: Path) -> int | None:
     return min((line.step for line in lines), default=None)
 
 
-def check_validated_to_end(folder: Path, run: Mapping[str, Any]) -> None:
+def check_validated_to_end(
+    folder: Path, run: Mapping[str, Any], validated: Sequence[Validated]
+) -> None:
     """Refuse a choice among checkpoints, or the word "last", where the end was not validated.
 
     Args:
-        folder: The run folder, whose validations are read. run: Its `run.json`.
+        folder: The run folder. run: Its `run.json`. validated: From `read_validated`.
     Raises:
         NotToTheEnd: the last validation came before the last step; so it is where a run went on
             without validations.
     """
-    last, stages = read_validated(folder)[-1], list(run.get("seconds") or ())
+    last, stages = validated[-1], list(run.get("seconds") or ())
     steps = run["config"]["stages"][-1]["steps"]
     if not stages or (last.stage, last.step) != (stages[-1], steps):
         raise NotToTheEnd(
@@ -276,7 +278,8 @@ def score_selected(
         raise ValueError(
             f"{path}: no such file; protocol paper needs a run with validations (train --validate)"
         )
-    check_validated_to_end(folder, read_run(folder))
+    run = read_run(folder)
+    check_validated_to_end(folder, run, read_validated(folder))
     best, config = load_state(path), config_for(row, code)
     try:
         method.student.load_state_dict(best["student"])
@@ -291,7 +294,7 @@ def score_selected(
     note = (
         f"split {split}, {volumes}; protocol paper: student with "
         f"the best validation Dice ({dice:.4f}), after step {step} of stage {stage}{same}; "
-        f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(read_run(folder))}"
+        f"seed {row.seed}; preset {row.preset}; labeled {row.labeled}; {run_tag(run)}"
     )
     note += f"; set {row.changes}" if row.changes else ""
     path = Path(folder) / f"metrics_{split}_paper.csv"

@@ -117,7 +117,7 @@ def leak_of_run(folder: Path) -> dict[str, float]:
                 f"{folder}: step {row['step']} was validated by a version that kept no Dice of "
                 "single volumes, so a choice among all checkpoints cannot be repeated"
             )
-    check_validated_to_end(Path(folder), run)
+    check_validated_to_end(folder, run, validated)
     return leak(validated, patients_of_run(folder, [line.case for line in validated]))
 
 

@@ -201,9 +201,7 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
     steps = "+".join(str(stage["steps"]) for stage in entry["config"]["stages"])
     hours = f"{sum(entry['seconds'].values()) / 3600:.1f}"
     kind = kind_of(entry["environment"])
-    where = "CPU" if kind == "cpu" else kind.upper()
-    if kind == "cuda":
-        where = machine_of(entry["environment"])
+    where = machine_of(entry["environment"]) if kind == "cuda" else kind.upper()
     scores = [score_text(key, entry["summary"][key]) for key in COLUMNS]
     return [*scores, entry["split"], steps, hours, str(entry.get("peak_mib") or "-"), where]
 

@@ -1,4 +1,4 @@
-"""One verdict for every claim that the paper's tables make, by a rule that was fixed beforehand.
+"""One verdict for every claim that the paper's tables make, all by one rule.
 
 The rule: a claim "this row is better than that one" **holds** if the 95 % interval of the paired
 difference in Dice, over seeds and patients together, lies above 0; if not, it is **refuted** if the

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import builtins
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny import PRESET, write_tiny
 
-from buarl.data.acdc import Acdc
 from buarl.data.source import open_source
 from buarl.entropy import entropy_of_probs
-from buarl.evaluation.predict import predict_probs
 from buarl.figures import captions, plots, surfaces, undecided
 from buarl.figures.draw import ERROR, draw_outline
 from buarl.figures.schematics.scene import phantom_scenes
-from buarl.figures.views import unlabeled_views
 from buarl.lessons.paper_figures import COMPARED, TEACHERS, read_captions, write_captions
 from buarl.lessons.rows import LESSON_SOURCE
-from buarl.lessons.run_figures import figures_of_runs
 from buarl.lessons.trained import LESSON_ROWS, lesson_row
-from buarl.regions import url
-from buarl.training.checkpoint import load_state
-from buarl.training.config import PRESETS, Experiment, build_method, config_for
-from buarl.training.run import run_experiment
+from buarl.training.config import config_for
 
 FIGURES = Path(__file__).parent.parent / "figures"
 RNG = np.random.default_rng(4)
@@ -172,51 +163,6 @@ def test_the_papers_colors_are_a_choice():
     assert [len(axes.images) for axes in paper.axes[2:5]] == [3, 3, 3]
     with pytest.raises(ValueError, match="colors must be"):
         plots.entropy_cuts(entropy, entropy, colors="pretty")
-
-
-# All of them, of runs
-
-
-def test_figures_are_drawn_of_finished_runs_and_say_which(tmp_path, monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", PRESET)
-    source = Acdc(write_tiny(tmp_path / "data"))
-    plain = Experiment(source="acdc", labeled=2, preset="tiny")
-    rows = {"plain": plain, "url": replace(plain, labeled_rule=url(80))}
-    for name, row in rows.items():
-        run_experiment(row, source, tmp_path / name)
-    folders = {name: tmp_path / name for name in rows}
-    found = figures_of_runs(folders, folders)
-    assert set(found) - {"fig1_bars"} == {  # which takes a network that is right somewhere
-        *("fig1_errors_and_uncertainty", "fig3_predictions"),
-        *("fig5_entropy_cuts", "fig5_paper_colors", "fig6_pseudo_labels"),
-    }
-    titles = [axes.get_title() for axes in found["fig3_predictions"].figure.axes]
-    assert titles[:4] == ["image", "label", "plain", "url"]
-    assert (
-        "Fig. 3, slices [0, 1, 2] of p91_frame01 (validation)." in found["fig3_predictions"].caption
-    )
-    assert "preset tiny (6 + 6 steps, 32x32), seed 1337" in found["fig6_pseudo_labels"].caption
-    for name in ("fig3_predictions", "fig6_pseudo_labels"):
-        assert found[name].caption.endswith(f" url: {rows['url'].rules}.")
-    first = build_method(plain, 4, (), config_for(plain))
-    first.load_state_dict(load_state(tmp_path / "plain" / "pretrain.pt")["method"])
-    images, labels = unlabeled_views(source, config_for(plain), 120)
-    wrong = (predict_probs(first.student, images).argmax(1).numpy() != labels).mean()
-    assert f"plain {100 * wrong:.2f} %" in found["fig6_pseudo_labels"].caption
-    for key, other in {
-        "labeled patients": replace(plain, labeled=1),
-        "seed": replace(plain, seed=5),
-        "image size": replace(plain, set={"image_size": (16, 16)}),
-    }.items():
-        run_experiment(other, source, tmp_path / key)
-        for runs in (({**folders, "b": tmp_path / key}, {}), (folders, {"b": tmp_path / key})):
-            with pytest.raises(ValueError, match=f"of one figure must agree in {key}"):
-                figures_of_runs(*runs)
-    with pytest.raises(ValueError, match="at least one run"):
-        figures_of_runs({}, folders)
-    run_experiment(plain, source, tmp_path / "lent", pretrained=tmp_path / "plain")
-    with pytest.raises(ValueError, match="no such checkpoint of that run; it began from plain"):
-        figures_of_runs(folders, {"lent": tmp_path / "lent"})
 
 
 # Captions

@@ -2,7 +2,7 @@
 
     python tools/make_figures.py                      the phantom's, all of it published
     BUARL_ACDC=FOLDER python tools/make_figures.py    ACDC's too, into figures/acdc, see its README
-    ... BUARL_RUNS=RUNS                               ACDC's Fig. 1, 3, 5, 6, of runs, see RUNS
+    ... BUARL_RUNS=FOLDER                             ACDC's alone, with Fig. 3 and 6, see RUNS
     BUARL_LA=FOLDER python tools/make_figures.py      LA's too, into runs/figures_la: not published
 
 The networks of hearts are those that come with the lessons; those of atria are trained here
@@ -59,8 +59,8 @@ RUNS = {  # title -> run folder in BUARL_RUNS; what is not there has no column
     "BCP": "bcp",
     "Ours (BCP)": "bcp_url_crl",
 }
+WEIGHTS = {"BCP": "acdc7_bcp_quick", "Ours (BCP)": "acdc7_bcp_url_crl_quick"}
 FIRST_STAGES = {"without URL": "bcp", "URL, q = 99": "bcp_url99", "URL, q = 95": "bcp_url_crl"}
-OWN = ("fig1_bars", "fig3", "fig6", "reliability")  # of ACDC, where `about` tells of the rest
 IMAGINED = "Slices are the phantom's; predictions are those of an imagined network."
 
 
@@ -128,28 +128,25 @@ def draw_phantom() -> None:
     write_captions(FIGURES / "captions.md", said, about)
 
 
-def draw_acdc(root: str) -> None:
-    """Fig. 1 and 5 and what moves come from one longer training, Fig. 3 and 6 from the lessons."""
-    source, folder = open_source("acdc", root), FIGURES / "acdc"
-    drawn = {**paper_figures(source, progress=True), **make_loops.draw_figures(source)}
-    said = save_all(drawn, folder, f"Made from {source.licence}.")
-    said |= make_loops.draw_loops(source, folder)
-    whose = {name: "" if name.startswith(OWN) else f" {make_loops.about(source)}" for name in said}
-    said = {name: f"{caption}{whose[name]}" for name, caption in said.items()}
-    about = f"Written by `make figures`. Made from {source.licence}, see [README](README.md)."
-    write_captions(folder / "captions.md", said, about)
+def draw_acdc(root: str, runs: Path | None) -> None:
+    """What is drawn of ACDC: of the package's weights, and of finished runs where there are some.
 
-
-def draw_runs(root: str, runs: Path) -> None:
-    """Fig. 1, 3, 5 and 6 of ACDC from finished runs; the other pictures and captions stay."""
+    Pictures of what is not there stay, with their captions.
+    """
     source, folder = open_source("acdc", root), FIGURES / "acdc"
-    compared, teachers = (
+    trained, teachers = (
         {title: runs / name for title, name in names.items() if (runs / name).is_dir()}
-        for names in (RUNS, FIRST_STAGES)
+        for names in ((RUNS, FIRST_STAGES) if runs else ({}, {}))
     )
+    there = WEIGHTS | trained
+    compared = {title: there[title] for title in RUNS if title in there}
     drawn = figures_of_runs(compared, teachers, Path(root), main="BCP")
+    if not runs:
+        del drawn["fig3_predictions"]  # it would lose the columns of the runs
+    drawn["reliability"] = make_loops.doubt(source)
     about, said = read_captions(folder / "captions.md")
     said |= save_all(drawn, folder, f"Made from {source.licence}.")
+    said |= make_loops.draw_sweep(source, folder)
     write_captions(folder / "captions.md", said, about)
 
 
@@ -161,13 +158,13 @@ def draw_la(root: str) -> None:
 
 def main() -> None:
     acdc, runs = os.environ.get("BUARL_ACDC"), os.environ.get("BUARL_RUNS")
-    if runs:
-        if not acdc:
-            raise SystemExit("BUARL_RUNS needs BUARL_ACDC, the folder of the data")
-        return draw_runs(acdc, Path(runs))
-    draw_phantom()
+    if runs and not acdc:
+        raise SystemExit("BUARL_RUNS needs BUARL_ACDC, the folder of the data")
     if acdc:
-        draw_acdc(acdc)
+        draw_acdc(acdc, Path(runs) if runs else None)
+    if runs:
+        return
+    draw_phantom()
     if root := os.environ.get("BUARL_LA"):
         draw_la(root)
 

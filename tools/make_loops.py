@@ -1,11 +1,12 @@
-"""Draw what one network says of real hearts: moving pictures, and Fig. 1 and 5 on ACDC.
+"""Draw what networks say of real hearts: a training, a sweeping percentile, their confidence.
 
     python tools/make_loops.py ACDC_FOLDER
 
-trains one Mean Teacher on 7 labeled patients (5 minutes of one core), records what its teacher says
-of 40 unlabeled slices, evenly spaced in the list, and draws the slice that is most like the others.
-The record is kept in `runs/loops` and used when the tool runs again. `BUARL_ACDC=FOLDER make
-figures` calls it too.
+draws the training: one Mean Teacher is trained on 7 labeled patients (10 minutes of one core) and
+its teacher recorded; the record is kept in `runs/loops` and used when the tool runs again. The
+others, of the weights that come with the package, `BUARL_ACDC=FOLDER make figures` draws. Each
+network looks at the same 40 unlabeled slices, evenly spaced in the list, and the slice that is most
+like the others moves.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from buarl.entropy import entropy_of_probs
 from buarl.evaluation.calibration import calibration_error, reliability
 from buarl.evaluation.errors import Capture, error_capture
 from buarl.evaluation.predict import predict_probs
-from buarl.figures import captions, plots, undecided
+from buarl.figures import captions
 from buarl.figures.confidence import confidence_and_accuracy
 from buarl.figures.loops import sweep_frames, training_frames, write_loop
 from buarl.figures.views import training_view
-from buarl.lessons.paper_figures import Drawn
-from buarl.training.config import Experiment, build_method, config_for
+from buarl.files.weights import load_released, row_of_weights
+from buarl.lessons.paper_figures import Drawn, read_captions, write_captions
+from buarl.training.config import Config, Experiment, build_method, config_for
 from buarl.training.loop import fit
 
 HOME = Path(__file__).resolve().parent.parent
 RECORD = HOME / "runs" / "loops" / "slices.npz"
-ROW = Experiment(
+WEIGHTS = "acdc7_bcp_quick"
+ROW = Experiment(  # of the training
     "mean_teacher",
     source="acdc",
     labeled=7,
@@ -49,7 +52,7 @@ BRIGHT = 99.5  # percentile of an image that is drawn white
 
 
 class Record(NamedTuple):
-    """What the teacher said of N unlabeled slices at S steps."""
+    """What a network said of N unlabeled slices at S steps."""
 
     names: np.ndarray
     image: np.ndarray  # (N, H, W)
@@ -58,6 +61,14 @@ class Record(NamedTuple):
     entropy: np.ndarray  # (S, N, H, W), nats
     pseudo_label: np.ndarray  # (S, N, H, W)
     probs: np.ndarray  # (N, C, H, W), the student's at the last step
+
+
+def of_weights(source: Source) -> Record:
+    """What the released student says, at the last step of its run."""
+    model = load_released(WEIGHTS, "cpu")
+    names, image, label = views(source, model.config)
+    probs = predict_probs(model.network, image).numpy()
+    return pack(names, image, label, {model.config.steps[-1]: probs}, probs)
 
 
 def record(source: Source) -> Record:
@@ -71,10 +82,7 @@ def record(source: Source) -> Record:
 
 def train(source: Source) -> Record:
     config, method = config_for(ROW), build_method(ROW, source.num_classes)
-    unlabeled = source.split_labeled(ROW.labeled)[1]
-    names = [unlabeled[(2 * i + 1) * len(unlabeled) // (2 * COUNT)] for i in range(COUNT)]
-    views = [training_view(source.training_sample(name), config) for name in names]
-    image, label = (np.stack(part) for part in zip(*views, strict=True))
+    names, image, label = views(source, config)
     moments = {max(1, round(share * STEPS)) for share in SHARES}
     said = {}
 
@@ -86,8 +94,17 @@ def train(source: Source) -> Record:
     return pack(names, image, label, said, predict_probs(method.student, image).numpy())
 
 
+def views(source: Source, config: Config) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names, images and labels of the slices that every network here looks at."""
+    unlabeled = source.split_labeled(config.labeled)[1]
+    names = [unlabeled[(2 * i + 1) * len(unlabeled) // (2 * COUNT)] for i in range(COUNT)]
+    seen = [training_view(source.training_sample(name), config) for name in names]
+    image, label = (np.stack(part) for part in zip(*seen, strict=True))
+    return names, image, label
+
+
 def pack(names, image, label, said: dict[int, np.ndarray], probs: np.ndarray) -> Record:
-    """The record of the teacher's probabilities (N, C, H, W) by step, and the student's last."""
+    """The record of probabilities (N, C, H, W) by step, and the student's last."""
     entropies = [entropy_of_probs(torch.from_numpy(probs)).numpy() for probs in said.values()]
     guesses = [probs.argmax(1).astype(np.uint8) for probs in said.values()]
     history = np.array(list(said)), np.stack(entropies), np.stack(guesses)
@@ -111,77 +128,55 @@ def typical(found: Record) -> int:
     return min(whole, key=lambda number: abs(capture(found, [number]).precision - together))
 
 
-def draw_loops(source: Source, folder: Path) -> dict[str, str]:
-    """Write percentile.gif and training.gif, and return their captions by file."""
-    found, names = record(source), source.class_names
+def draw_sweep(source: Source, folder: Path) -> dict[str, str]:
+    """Write percentile.gif, of the released weights, and return its caption by file."""
+    found = of_weights(source)
+    number = typical(found)
+    image, label, guess, entropy = at(found, number)
+    frames = sweep_frames(image, label, guess, entropy, SWEEP, source.class_names)
+    save(frames + frames[-2:0:-1], folder / "percentile.gif", 0.35, 1.2)
+    said = captions.of_errors(label, guess, entropy)
+    slice_ = f"The most uncertain 10 % to 0.1 % of {found.names[number]}, an unlabeled slice."
+    return {"percentile.gif": f"{slice_} {said} {together(found)} {of_released()}"}
+
+
+def draw_training(source: Source, folder: Path) -> dict[str, str]:
+    """Write training.gif, of the teacher recorded, and return its caption by file."""
+    found = record(source)
     number = typical(found)
     image, label, guess, entropy = at(found, number)
     moments = [f"step {step} of {STEPS}" for step in found.steps]
     history = found.entropy[:, number], found.pseudo_label[:, number]
-    frames = sweep_frames(image, label, guess, entropy, SWEEP, names)
-    credit(frames)
-    write_loop(frames + frames[-2:0:-1], folder / "percentile.gif", 0.35, 1.2)
-    frames = training_frames(image, label, *history, moments, names)
-    credit(frames)
-    write_loop(frames, folder / "training.gif", 0.6)
-    for name in ("percentile", "training"):
-        print(f"acdc/{name}.gif: {(folder / f'{name}.gif').stat().st_size / 1000:.0f} kB")
+    frames = training_frames(image, label, *history, moments, source.class_names)
+    save(frames, folder / "training.gif", 0.6)
     said = captions.of_errors(label, guess, entropy)
     above = (
         f"{100 * (entropy > 0.5).mean():.3g} % at step {step}"
         for step, entropy in zip(found.steps, found.entropy, strict=True)
     )
     drift = f"Pixels of all {len(found.names)} slices above half a nat: {', '.join(above)}."
-    slice_ = f"{found.names[number]}, an unlabeled training slice."
-    return {
-        "percentile.gif": f"The most uncertain 10 % to 0.1 % of {slice_} {said}",
-        "training.gif": f"{slice_} The last of these steps: {said} {drift}",
-    }
+    slice_ = f"{found.names[number]}, an unlabeled slice. The last of these steps:"
+    how = f"{together(found)} Mean Teacher's teacher. {trained(found)}"
+    return {"training.gif": f"{slice_} {said} {drift} {how}"}
 
 
-def credit(frames: list[Figure]) -> None:
-    """Whose images these are stands on every frame."""
+def save(frames: list[Figure], path: Path, *seconds: float) -> None:
+    """Write a picture that moves, with a line on every frame about whose images these are."""
     for frame in frames:
         frame.text(0.012, 0.955, CREDIT, fontsize=7.5, color="#59636F", va="center")
+    write_loop(frames, path, *seconds)
+    print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def draw_figures(source: Source) -> dict[str, Drawn]:
-    """Fig. 1 and 5 of the same slice and network, each with its caption."""
-    found, names = record(source), source.class_names
-    number = typical(found)
-    image, label, guess, entropy = at(found, number)
-    places = {
-        "(c) a reliable pixel": undecided.most_reliable(found.probs, found.label),
-        "(d) an unreliable one": undecided.most_undecided(found.probs),
-    }
-    errors = plots.errors_beside_uncertainty(image, label, guess, entropy, names)
-    pixels = undecided.pixels_and_places(found.image, found.probs.argmax(1), places, names)
-    slice_, cuts = f"{found.names[number]}.", captions.of_cuts(label, entropy)
-    said = {
-        "fig1_errors_and_uncertainty": (
-            errors,
-            f"Fig. 1 a, b, {slice_} {captions.of_errors(label, guess, entropy)}",
-        ),
-        "fig1_bars": (
-            pixels,
-            f"Fig. 1 c, d. {captions.of_places(places, names)} Mean Teacher's student. "
-            f"{trained(found)}",
-        ),
-        "fig5_entropy_cuts": (plots.entropy_cuts(image, entropy), f"Fig. 5, {slice_} {cuts}"),
-        "fig5_paper_colors": (
-            plots.entropy_cuts(image, entropy, colors="paper"),
-            f"Fig. 5, {slice_} In the paper's colors: green is high entropy, red low. {cuts}",
-        ),
-    }
-    return {name: Drawn(*drawn) for name, drawn in said.items()} | {"reliability": doubt(found)}
-
-
-def doubt(found: Record) -> Drawn:
-    """Confidence beside accuracy of the student, and what two ways of doubt catch (lesson 04)."""
+def doubt(source: Source) -> Drawn:
+    """Confidence beside accuracy of the released student, and what two ways of doubt catch."""
+    found, temperature = of_weights(source), load_released(WEIGHTS, "cpu").temperature
     probs, label = torch.from_numpy(found.probs), torch.from_numpy(found.label.astype(np.int64))
-    wrong, rows = probs.argmax(1) != label, reliability(probs, label)
+    tempered = (probs.log() / temperature).softmax(1)  # as of its logits: a constant cancels
+    name = f"BCP, T = {temperature:.2f}"
+    rows = {"BCP": reliability(probs, label), name: reliability(tempered, label)}
+    wrong, cuts = probs.argmax(1) != label, (99, 97, 95)
     ways = {"entropy": entropy_of_probs(probs), "1 - max p": 1 - probs.amax(1)}
-    cuts = (99, 97, 95)
     caught = {
         way: ", ".join(f"{100 * error_capture(wrong, values, q).recall:.0f}" for q in cuts)
         for way, values in ways.items()
@@ -189,12 +184,13 @@ def doubt(found: Record) -> Drawn:
     rate = wrong.float().mean().item()
     most = ", ".join(f"{100 * min(1, (100 - q) / 100 / rate):.0f}" for q in cuts)
     by_way = "; ".join(f"{way} {found_} %" for way, found_ in caught.items())
+    before, after = (100 * calibration_error(bins) for bins in rows.values())
     return Drawn(
-        confidence_and_accuracy({"Mean Teacher on ACDC": rows}),
-        f"All {len(label)} slices, one cut for all. {100 * rate:.1f} % of the "
-        f"pixels are wrong; expected calibration error {100 * calibration_error(rows):.1f} %. "
-        f"Errors caught at q = 99, 97, 95: {by_way}; at most {most} %. Mean Teacher's student. "
-        f"{trained(found)}",
+        confidence_and_accuracy(rows),
+        f"All {len(label)} slices, one cut for all. {100 * rate:.1f} % of the pixels are wrong; "
+        f"expected calibration error {before:.2f} %, with the temperature {temperature:.2f} of "
+        f"half the validation volumes {after:.2f} %. Errors caught at q = 99, 97, 95: {by_way}; "
+        f"at most {most} %. {of_released()}",
     )
 
 
@@ -205,17 +201,23 @@ def at(found: Record, number: int) -> tuple[np.ndarray, ...]:
     return image, label.astype(np.int64), guess.astype(np.int64), found.entropy[-1, number]
 
 
-def about(source: Source) -> str:
-    """The network, and how far the slice stands for the others."""
-    found = record(source)
+def together(found: Record) -> str:
+    """How far the slice drawn stands for the others."""
     count = len(found.names)
-    together = capture(found, list(range(count)))
+    all_of_them = capture(found, list(range(count)))
     return (
         f"Over all {count} slices recorded, each cut on its own at q = 99, "
-        f"{100 * together.precision:.0f} % of the uncertain are wrong, and they hold "
-        f"{100 * together.recall:.0f} % of the errors; of the slices with all classes the one "
-        f"drawn is nearest to them in the first number. Mean Teacher's teacher. {trained(found)}"
+        f"{100 * all_of_them.precision:.0f} % of the uncertain are wrong, and they hold "
+        f"{100 * all_of_them.recall:.0f} % of the errors; of the slices with all classes the one "
+        f"drawn is nearest to them in the first number."
     )
+
+
+def of_released() -> str:
+    """How the released weights were trained."""
+    row = row_of_weights(WEIGHTS)
+    said = captions.of_run(row, config_for(row), weights="last weights, in half precision")
+    return f"The student of BCP, {WEIGHTS}. {said}"
 
 
 def trained(found: Record) -> str:
@@ -229,10 +231,10 @@ def trained(found: Record) -> str:
 def main() -> None:
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
         raise SystemExit("name the folder of ACDC: python tools/make_loops.py ACDC_FOLDER")
-    source = open_source("acdc", sys.argv[1])
-    for name, said in draw_loops(source, HOME / "figures" / "acdc").items():
-        print(f"{name}: {said}")
-    print(about(source))
+    folder = HOME / "figures" / "acdc"
+    about, said = read_captions(folder / "captions.md")
+    said |= draw_training(open_source("acdc", sys.argv[1]), folder)
+    write_captions(folder / "captions.md", said, about)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,22 @@ def terms_of(place: str | Path) -> str:
     return read_weights(weights_file(place))[1]["licence"]
 
 
+def row_of_weights(place: str | Path, code: Code = ()) -> Experiment:
+    """The row that released weights were trained as.
+
+    Args:
+        place, code: As in `load_released`.
+    Raises:
+        ValueError, DataError: as `load_released`.
+    """
+    path = weights_file(place)
+    about = read_weights(path)[1]
+    try:
+        return _row(about, code)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def load_released(
     place: str | Path, device: str = "auto", normalisation: str | None = None, code: Code = ()
 ) -> Model:
@@ -148,11 +164,7 @@ def load_released(
     if scaling not in NORMALISATIONS:
         raise DataError(f"normalisation must be one of {sorted(NORMALISATIONS)}, got {scaling!r}")
     try:
-        row = about["experiment"]
-        wanted = {key: row.get(key) for key in ("method", "network")}
-        wanted |= {key: rule_name(row.get(key)) for key in ("labeled_rule", "unlabeled_rule")}
-        require_code(wanted, code)
-        experiment = Experiment.from_dict(row, code)
+        experiment = _row(about, code)
         config = config_for(experiment, code)
         network = build_method(experiment, len(names), code, config).student
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -165,6 +177,14 @@ def load_released(
     _fill(path, network, weights, names)
     network = network.to(choose_engine(device).device).eval()
     return Model(network, config, names, scaling, about.get("temperature"))
+
+
+def _row(about: Mapping[str, Any], code: Code) -> Experiment:
+    row = about["experiment"]
+    wanted = {key: row.get(key) for key in ("method", "network")}
+    wanted |= {key: rule_name(row.get(key)) for key in ("labeled_rule", "unlabeled_rule")}
+    require_code(wanted, code)
+    return Experiment.from_dict(row, code)
 
 
 def _fill(

@@ -20,7 +20,7 @@ demo: $(READY)
 	$(BIN)/python -m buarl demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(NBVAL) $(EXAMPLES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(NBVAL) $(EXAMPLES)
 
 test-slurm: $(READY)  # a real Slurm of one node for a minute: root, and Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 BUARL_SLURM=1 $(BIN)/python -m pytest tests/slurm

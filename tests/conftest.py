@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ settings.register_profile("buarl", deadline=None, derandomize=True)
 settings.load_profile("buarl")
 
 FIXTURES = Path(__file__).parent / "fixtures"
+LONG = ("test_capture", "test_export", "test_browser_voila", "test_devices_runs", "test_plan")
+LONG += ("test_every_method", "test_notebooks", "test_kills", "test_engine", "test_shipped")
+LONG += ("test_browser_layout", "test_bench", "test_speedrun", "test_run", "test_interruptions")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take a minute come first, so that at the end no process waits long for another."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def make_semi_batch(count: int, num_classes: int, spatial: tuple[int, ...]) -> SemiBatch:
@@ -40,6 +49,14 @@ def make_semi_batch(count: int, num_classes: int, spatial: tuple[int, ...]) -> S
 def nobodys_code(monkeypatch):
     """Each test begins without code from outside; else errors read by what another one imported."""
     monkeypatch.setattr(outside, "_ROOTS", [])
+
+
+@pytest.fixture(autouse=True)
+def pages(request, monkeypatch):
+    """Trainings here write no page unless a test is marked `page`: its charts take far longer."""
+    train = sys.modules.get("buarl.commands.train")
+    if train is not None and request.node.get_closest_marker("page") is None:
+        monkeypatch.setattr(train, "page_of", lambda *_: None)
 
 
 @pytest.fixture

@@ -93,9 +93,9 @@ def small(_template, tmp_path_factory):
         yield address
 
 
-def test_ten_views_leave_no_kernel(small, browser):  # noqa: F811
+def test_five_views_leave_no_kernel(small, browser):  # noqa: F811
     with new_tab(browser) as tab:
-        for _ in range(10):
+        for _ in range(5):
             tab.page.goto(small)
             tab.page.get_by_role("tab", name="Regions").click()
             tab.page.get_by_text("ready").wait_for()

@@ -415,9 +415,10 @@ def test_doctor_calls_an_unopened_split_absent(root, capsys):
     assert "absent (0 of 1 files)" in capsys.readouterr().out
 
 
-def test_import_is_light(tmp_path):
+def test_import_is_light():
     """`import buarl` loads torch, and no package for plots, notebooks, raw files or the command
-    line: once Python has compiled it, it costs at most 0.3 s more than `import torch`."""
+    line: once Python has compiled it, it costs at most 0.3 s more than `import torch`, or a fifth
+    of that on a slow machine."""
     code = "import sys, buarl; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -425,14 +426,16 @@ def test_import_is_light(tmp_path):
     heavy = {"matplotlib", "medpy", "SimpleITK", "ipywidgets", "tyro"}
     heavy |= {"nibabel", "nrrd", "pooch", "pandas", "monai"}
     assert not heavy & set(eval(loaded.stdout))
-    clock = "import time, torch; start = time.process_time(); import buarl; print(time.process_time() - start)"
-    kept = {key: v for key, v in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    env = kept | {"PYTHONPYCACHEPREFIX": str(tmp_path)}
+    clock = (
+        "from time import process_time as now; start = now(); import torch; middle = now();"
+        "import buarl; print(middle - start, now() - middle)"
+    )
+    env = {key: v for key, v in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     times = [
-        float(subprocess.check_output([sys.executable, "-c", clock], text=True, env=env))
-        for _ in range(4)
+        [float(t) for t in subprocess.check_output([sys.executable, "-c", clock], env=env).split()]
+        for _ in range(3)
     ]
-    assert min(times[1:]) < 0.3
+    assert any(ours < max(0.3, torchs / 5) for torchs, ours in times[1:])
 
 
 def test_training_needs_neither_medpy_nor_notebook_packages():
@@ -553,6 +556,7 @@ def test_the_help_of_an_option_is_one_line_of_source():
     assert broken == []
 
 
+@pytest.mark.page
 def test_a_training_with_all_labels_ends_with_its_next_line(root, tmp_path, tiny_toy, capsys):
     words = ["--source", "acdc", "--root", str(root), "--method", "supervised", "--labeled", "0"]
     assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0

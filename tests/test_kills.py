@@ -20,6 +20,7 @@ import torch
 from tiny import PRESET, write_tiny
 
 from buarl.capsule.parts import PARTS
+from buarl.commands import train as of_train
 from buarl.commands.main import main
 from buarl.methods import METHODS
 from buarl.training import checkpoint
@@ -40,6 +41,7 @@ def train(words, log, dies_at=None, how=None):
     sys.stdout = sys.stderr = log.open("w", buffering=1)
     torch.set_num_threads(1)
     PRESETS["toy"] = PRESET
+    of_train.page_of = lambda *_: None  # as `pages` in conftest.py
     writes, fsync = [], os.fsync
 
     def last_breath(handle):

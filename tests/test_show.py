@@ -29,6 +29,7 @@ from buarl.training.run import run_experiment
 from buarl.widgets.run_page import write_run_page
 from buarl.widgets.run_page.tables import class_table, runs_table, spread_table
 
+pytestmark = pytest.mark.page
 ROW = Experiment(
     "bcp", labeled_rule=url(80), unlabeled_rule=crl(90), source="acdc", labeled=2, preset="tiny"
 )

@@ -203,7 +203,8 @@ def test_a_run_keeps_four_slices_and_what_was_said_of_them(watched, source):
     assert slices.networks == ["student"] * 3 + ["teacher"] * 3
     assert slices.image.shape == (4, 32, 32)
     assert slices.entropy.shape == slices.error.shape == (6, 4, 32, 32)
-    assert slices.image.dtype == slices.entropy.dtype == slices.label.dtype == np.uint8
+    assert slices.image.dtype == slices.label.dtype == slices.pseudo_label.dtype == np.uint8
+    assert slices.entropy.dtype == np.uint16
     assert slices.nats.max() <= math.log(4) + 1e-6
     assert (watched / "slices.npz").stat().st_size < 100_000
 

@@ -68,6 +68,7 @@ def commands_in(text):
         "table",
         "plan",
         "show",
+        "figures",
         "export",
         "release",
         "compare",
@@ -158,7 +159,17 @@ def test_the_readme_from_top_to_bottom(here, capsys, monkeypatch):
             words = [{"FOLDER": f"FOLDER {words[1]}"}.get(word, word) for word in words]
         said(capsys, words)
         seen.add(words[0])
-    used = {"convert", "doctor", "train", "evaluate", "show", "predict", "table", "compare"}
+    used = {
+        "convert",
+        "doctor",
+        "train",
+        "evaluate",
+        "show",
+        "figures",
+        "predict",
+        "table",
+        "compare",
+    }
     assert seen == used
 
 

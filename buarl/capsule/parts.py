@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+LEVELS = 2**16 - 1  # of an entropy in `slices.npz`
 VERSION = 1  # "capsule" in run.json; folders of before do not have it
 RUN, IDS, HISTORY, VALIDATION = "run.json", "ids.csv", "history.csv", "validation.csv"
 PREMISE, CALIBRATION, SLICES = "premise.csv", "calibration.csv", "slices.npz"
@@ -27,7 +28,7 @@ class CapsuleError(ValueError):
 
 @dataclass(frozen=True)
 class Slices:
-    """Four unlabeled slices at several steps of a training, as small as bytes can be.
+    """Four unlabeled slices at several steps of a training, in few bytes.
 
     Which four: the unlabeled training images at 1/8, 3/8, 5/8 and 7/8 of their list, at training
     size; of a volume, the middle slice of the patch. No training sees their labels, which are
@@ -40,7 +41,8 @@ class Slices:
         stages: Name of the stage of each of the S moments.
         steps: Steps of that stage that were done at each of the S moments.
         networks: "teacher" or "student" for each moment: whose pseudo-labels these are.
-        entropy: uint8 (S, N, H, W); 255 is ln C, the highest there is.
+        entropy: uint16 (S, N, H, W); 65535 is ln C, the highest there is. In 256 levels all voxels
+            near it would be one: a percentile of two classes could not tell them apart.
         pseudo_label: uint8 (S, N, H, W), the most likely class.
         num_classes: C, background included.
     """
@@ -62,8 +64,8 @@ class Slices:
 
     @property
     def nats(self) -> np.ndarray:
-        """float32 (S, N, H, W), the entropy in nats, to 1/255 of ln C."""
-        return self.entropy.astype(np.float32) * np.float32(math.log(self.num_classes) / 255)
+        """float32 (S, N, H, W), the entropy in nats, to 1/65535 of ln C."""
+        return self.entropy.astype(np.float32) * np.float32(math.log(self.num_classes) / LEVELS)
 
 
 @dataclass(frozen=True)

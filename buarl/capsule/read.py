@@ -16,6 +16,7 @@ from .parts import (
     CALIBRATION,
     HISTORY,
     IDS,
+    LEVELS,
     PREMISE,
     ROLES,
     RUN,
@@ -259,6 +260,15 @@ def _read_metrics(
     return rows, notes
 
 
+def _in_levels(entropy: np.ndarray) -> np.ndarray:
+    """Entropy as it is written today; runs of before 1 December 2026 kept it in bytes."""
+    if entropy.dtype == np.uint8:
+        return entropy.astype(np.uint16) * np.uint16(LEVELS // 255)
+    if entropy.dtype != np.uint16:
+        raise ValueError(f"entropy of type {entropy.dtype}")
+    return entropy
+
+
 def read_slices(path: Path) -> Slices:
     """Read `slices.npz`.
 
@@ -280,7 +290,7 @@ def read_slices(path: Path) -> Slices:
         if not fits or len(found["steps"]) != len(stages) or len(networks) != len(stages):
             raise ValueError(f"arrays of shapes {moments}, {shapes} for {len(names)} names")
         steps, classes = [int(step) for step in found["steps"]], int(found["num_classes"])
-        arrays = found["entropy"], found["pseudo_label"]
+        arrays = _in_levels(found["entropy"]), found["pseudo_label"]
         return Slices(names, found["image"], label, stages, steps, networks, *arrays, classes)
     except Exception as error:  # whatever zip, zlib and numpy say of a spoiled file
         raise CapsuleError(f"{path}: damaged, no slices of a run ({error})") from error

@@ -22,6 +22,7 @@ from buarl.commands.compare import Compare, Leak
 from buarl.commands.console import own_sentence, print_whatever_comes, say, sentence
 from buarl.commands.device_launch import LOST, launch
 from buarl.commands.export import Export
+from buarl.commands.figures import Figures
 from buarl.commands.files import ConvertAcdc, ConvertFolder, ConvertLa, Doctor, Fetch, Predict
 from buarl.commands.interruption import Interrupted, code_of, terminated_as_interrupted
 from buarl.commands.plan import Plan
@@ -65,6 +66,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Figures, tyro.conf.subcommand("figures")]
     | Annotated[Speedrun, tyro.conf.subcommand("speedrun")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Export, tyro.conf.subcommand("export")]

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from buarl.capsule import CALIBRATION, PREMISE, SLICES, Rows, read_slices, read_table
+from buarl.capsule.parts import LEVELS
 from buarl.capsule.read import CALIBRATION_COLUMNS, PREMISE_COLUMNS
 from buarl.data.source import Source
 from buarl.entropy import entropy_map, most_likely
@@ -45,7 +46,7 @@ CALIBRATION_NOTE = (
 
 
 class Moment(NamedTuple):
-    """Entropy as bytes (255 = ln C) and pseudo-labels of the four slices, uint8 (N, H, W)."""
+    """Entropy (uint16, 65535 = ln C) and pseudo-labels (uint8) of the four slices, (N, H, W)."""
 
     stage: str
     step: int
@@ -110,10 +111,10 @@ class Monitor:
             logits = predict_logits(network, self.unlabeled.image)
             self._count({**place, "images": "unlabeled", "network": name}, self.unlabeled, logits)
             shown = logits[:PICTURES]
-            highest = math.log(logits.shape[1])
-            entropy = (255 * entropy_map(shown) / highest).round().clamp(0, 255).byte()
-            pictures = (_middle(array.numpy()) for array in (entropy, most_likely(shown).byte()))
-            self.moments.append(Moment(stage, done, name, *pictures))
+            share = _middle(entropy_map(shown).numpy()) / math.log(logits.shape[1])
+            entropy = np.round(LEVELS * share).clip(0, LEVELS).astype(np.uint16)
+            guess = _middle(most_likely(shown).byte().numpy())
+            self.moments.append(Moment(stage, done, name, entropy, guess))
         if done == step.steps and self.validation is not None:
             self._calibrate(place, method.student)
         self._changed = True

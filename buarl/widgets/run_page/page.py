@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from buarl.capsule import Capsule, CapsuleError, read_capsules
+from buarl.capsule.parts import LEVELS
 from buarl.figures.draw import ERROR, PALETTE
 from buarl.figures.inline import entropy_picture, inline_svg, png_uri, slice_picture
 from buarl.figures.premise import (
@@ -210,7 +211,7 @@ def _slices(run: Capsule) -> list[dict[str, Any]]:
             share = "" if wrong is None else f": {100 * np.mean(wrong):.1f} % wrong"
             drawn = slice_picture(image, slices.pseudo_label[s, n], wrong)
             pictures.append((f"{stage} {step}, {slices.networks[s]}{share}", png_uri(drawn)))
-        drawn = entropy_picture(slices.entropy[-1, n], 255)
+        drawn = entropy_picture(slices.entropy[-1, n], LEVELS)
         pictures.append(("entropy at the end", png_uri(drawn)))
         found.append({"name": name, "pictures": pictures})
     return found

@@ -22,9 +22,11 @@ settings.register_profile("buarl", deadline=None, derandomize=True)
 settings.load_profile("buarl")
 
 FIXTURES = Path(__file__).parent / "fixtures"
-LONG = ("test_capture", "test_export", "test_browser_voila", "test_devices_runs", "test_plan")
-LONG += ("test_every_method", "test_notebooks", "test_kills", "test_engine", "test_shipped")
-LONG += ("test_browser_layout", "test_bench", "test_speedrun", "test_run", "test_interruptions")
+LONG = ("test_book", "test_browser_layout", "test_browser_scrubber", "test_browser_voila")
+LONG += ("test_bench", "test_capture", "test_devices_runs", "test_engine", "test_every_method")
+LONG += ("test_examples", "test_export", "test_extensions", "test_interruptions", "test_kills")
+LONG += ("test_lessons", "test_notebooks", "test_plan", "test_run", "test_shipped", "test_show")
+LONG += ("test_speedrun",)
 
 
 def pytest_collection_modifyitems(items):

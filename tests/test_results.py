@@ -738,3 +738,25 @@ def test_what_the_rules_add_on_la_under_quick_is_what_the_committed_runs_say():
     assert f"printed gain {gain:.2f}; {sum(run['seconds'].values()) / 60:.0f} minutes" in page
     said = f"{dice:.3f}, {mean:+.2f} points over plain BCP, {low:+.2f} to {high:+.2f} over patients"
     assert said in words("docs/quick.md")
+
+
+def test_what_crl_alone_adds_under_quick_is_what_the_committed_run_says():
+    found, rows = read_results(HOME / "results").entries, quick_rows("acdc")
+    plain = [run for run in runs_of(rows["quick_bcp"], found) if run["experiment"]["seed"] == 1337]
+    (run,) = runs_of(rows["quick_bcp_crl_voxel"], found)
+    pairs = compare(plain, [run])
+    mean, low, high = (100 * value for value in (pairs.mean, pairs.low, pairs.high))
+    printed = {row.name: row.printed.dice for row in rows_of("3")}
+    gain = printed["CRL"] - printed["BCP"]
+    word = judge(low, high, gain, 1)
+    dice, minutes = run["summary"]["dice"], sum(run["seconds"].values()) / 60
+    page, quick = words("docs/results.md"), words("docs/quick.md")
+    assert (
+        f"{dice:.3f}, its teacher {run['leak']['last teacher']:.3f}: {mean:+.2f} points over plain "
+        f"BCP of the seed, 95 % interval {low:+.2f} to {high:+.2f} over patients alone (printed "
+        f"gain {gain:.2f}): {word}"
+    ) in page
+    assert f"{minutes:.0f} minutes of one core of a Zen 3" in page
+    said = f"{dice:.3f}, {mean:+.2f} points over plain BCP, {low:+.2f} to {high:+.2f} over patients"
+    assert said in quick
+    assert f"took {minutes:.0f} minutes, beside tests" in quick

@@ -99,7 +99,8 @@ QUICK = """## ACDC, preset quick, 7 labeled patients, or 3 where the row says so
 
 128x128, batch 6+6, 4,000 and 8,000 steps, one cycle of the rate, strong views: docs/quick.md. All
 else as in the first table; the files lie in `seeds/`. Rows of 4,000 + 4,000 steps are of a Xeon,
-the others of a Zen 5: one seed ended half a point apart on the two.
+that of CRL alone is of a Zen 3, the others are of a Zen 5: one seed of plain BCP ended half a point
+apart on the first and the last.
 """
 
 
@@ -125,6 +126,7 @@ def quick_rows(source: str) -> dict[str, Experiment]:
     half = {**shared, "set": {"steps": 4000}}
     return {
         "quick_bcp": Experiment("bcp", **shared),
+        "quick_bcp_crl_voxel": Experiment("bcp", unlabeled_rule=crl(99), **shared),
         "quick_bcp_url_crl_voxel": Experiment("bcp", **URL_CRL, **shared),
         "quick_bcp_url_crl_region": Experiment("bcp", **URL_CRL, **REGION, **shared),
         "quick_mean_teacher": Experiment("mean_teacher", **shared),

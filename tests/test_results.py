@@ -760,3 +760,34 @@ def test_what_crl_alone_adds_under_quick_is_what_the_committed_run_says():
     said = f"{dice:.3f}, {mean:+.2f} points over plain BCP, {low:+.2f} to {high:+.2f} over patients"
     assert said in quick
     assert f"took {minutes:.0f} minutes, beside tests" in quick
+
+
+def test_what_is_said_of_the_pictures_of_real_hearts_is_what_their_captions_say():
+    """The captions are written with the pictures; README and lessons quote them."""
+    text = (HOME / "figures/acdc/captions.md").read_text(encoding="utf-8")
+    said = dict(part.split("\n\n", 1) for part in text.split("\n## ")[1:])
+    moves, doubt = said["percentile.gif"], said["reliability.png"]
+    wrong, of_all, held = re.search(
+        r"Of them (\d+) % are wrong, of all pixels ([\d.]+) %; they hold (\d+) % of", moves
+    ).groups()
+    (over_all,) = re.search(r"and they hold (\d+) % of the errors; of the slices", moves).groups()
+    readme = words("README.md")
+    assert f"of the top 1 % of entropy {wrong} %, of all pixels {of_all} %." in readme
+    assert f"Those 1 % hold {held} % of the errors ({over_all} % over 40 slices" in readme
+    lesson = notebook_words("04_is_entropy_right")
+    rate, before, temperature, after, entropy, doubts = re.search(
+        r"([\d.]+) % of the pixels are wrong; expected calibration error ([\d.]+) %, with the "
+        r"temperature ([\d.]+) of half the validation volumes ([\d.]+) %\. Errors caught at "
+        r"q = 99, 97, 95: entropy ([\d, ]+) %; 1 - max p ([\d, ]+) %; at most 100, 100, 100 %",
+        doubt,
+    ).groups()
+    by_entropy, by_doubt = (" and ".join(each.rsplit(", ", 1)) for each in (entropy, doubts))
+    assert f"{rate} % of whose pixels are wrong" in lesson
+    assert f"One temperature, {temperature}, fitted on half the validation volumes" in lesson
+    assert f"takes its ECE from {before} to {after} %" in lesson
+    assert f"Of its errors {by_entropy} % lie in the top 1, 3 and 5 % by entropy" in lesson
+    assert f"it is {by_doubt} %" in lesson
+    at_95, at_97, at_99 = re.findall(r"(\d+) % at q = 9\d", said["fig5_entropy_cuts.png"])
+    assert at_99 == "0"
+    for name in ("03_thresholds", "06_crl"):
+        assert re.search(rf"{at_95} % .*{at_97} % at 97 and none at 99", notebook_words(name))

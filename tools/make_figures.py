@@ -28,11 +28,11 @@ from buarl.entropy import entropy_of_probs
 from buarl.figures import schematics
 from buarl.figures.captions import of_errors, of_rules, of_run
 from buarl.figures.loops import training_frames, write_loop
-from buarl.lessons.demo import save_figure
 from buarl.lessons.paper_figures import (
     Drawn,
     paper_figures,
     read_captions,
+    save_drawn,
     write_captions,
 )
 from buarl.lessons.rows import LESSON_SOURCE, lesson_row
@@ -65,14 +65,10 @@ IMAGINED = "Slices are the phantom's; predictions are those of an imagined netwo
 
 
 def save_all(drawn: Mapping[str, Drawn], folder: Path, licence: str = "") -> dict[str, str]:
-    """Write figures as PNG, with the licence on each, and return their captions by file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (figure, _) in drawn.items():
-        if licence:
-            figure.text(0.5, 1.03, licence, ha="center", va="bottom", fontsize=7)
-        save_figure(figure, folder / f"{name}.png")
-        print(f"{folder.name}/{name}.png")
-    return {f"{name}.png": caption for name, (_, caption) in drawn.items()}
+    """Write figures, say which, and return their captions by file."""
+    said = save_drawn(drawn, folder, licence)
+    print(*(f"{folder.name}/{name}" for name in said), sep="\n")
+    return said
 
 
 def draw_schematics(folder: Path) -> dict[str, str]:
@@ -143,10 +139,11 @@ def draw_acdc(root: str, runs: Path | None) -> None:
     drawn = figures_of_runs(compared, teachers, Path(root), main="BCP")
     if not runs:
         del drawn["fig3_predictions"]  # it would lose the columns of the runs
-    drawn["reliability"] = make_loops.doubt(source)
+    found, temperature = make_loops.of_weights(source)
+    drawn["reliability"] = make_loops.doubt(found, temperature)
     about, said = read_captions(folder / "captions.md")
     said |= save_all(drawn, folder, f"Made from {source.licence}.")
-    said |= make_loops.draw_sweep(source, folder)
+    said |= make_loops.draw_sweep(found, source, folder)
     write_captions(folder / "captions.md", said, about)
 
 

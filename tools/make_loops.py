@@ -63,12 +63,13 @@ class Record(NamedTuple):
     probs: np.ndarray  # (N, C, H, W), the student's at the last step
 
 
-def of_weights(source: Source) -> Record:
-    """What the released student says, at the last step of its run."""
+def of_weights(source: Source) -> tuple[Record, float]:
+    """What the released student says, at the last step of its run, and its temperature."""
     model = load_released(WEIGHTS, "cpu")
     names, image, label = views(source, model.config)
     probs = predict_probs(model.network, image).numpy()
-    return pack(names, image, label, {model.config.steps[-1]: probs}, probs)
+    said = {model.config.steps[-1]: probs}
+    return pack(names, image, label, said, probs), model.temperature
 
 
 def record(source: Source) -> Record:
@@ -128,9 +129,8 @@ def typical(found: Record) -> int:
     return min(whole, key=lambda number: abs(capture(found, [number]).precision - together))
 
 
-def draw_sweep(source: Source, folder: Path) -> dict[str, str]:
+def draw_sweep(found: Record, source: Source, folder: Path) -> dict[str, str]:
     """Write percentile.gif, of the released weights, and return its caption by file."""
-    found = of_weights(source)
     number = typical(found)
     image, label, guess, entropy = at(found, number)
     frames = sweep_frames(image, label, guess, entropy, SWEEP, source.class_names)
@@ -168,9 +168,8 @@ def save(frames: list[Figure], path: Path, *seconds: float) -> None:
     print(f"{path.parent.name}/{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def doubt(source: Source) -> Drawn:
+def doubt(found: Record, temperature: float) -> Drawn:
     """Confidence beside accuracy of the released student, and what two ways of doubt catch."""
-    found, temperature = of_weights(source), load_released(WEIGHTS, "cpu").temperature
     probs, label = torch.from_numpy(found.probs), torch.from_numpy(found.label.astype(np.int64))
     tempered = (probs.log() / temperature).softmax(1)  # as of its logits: a constant cancels
     name = f"BCP, T = {temperature:.2f}"

@@ -43,8 +43,8 @@ class Figures:
 
     def run(self) -> None:
         """Draw, say what was left out, and print what was written."""
-        from buarl.capsule import read_capsules
         from buarl.data.cache import built_beside, is_new_or_empty
+        from buarl.widgets.run_page import readable_runs
 
         if self.networks and (self.slice, self.percentile) != (0, 99):
             raise ValueError("--slice and --percentile are of what runs kept, without --networks")
@@ -53,7 +53,7 @@ class Figures:
         if not is_new_or_empty(self.out):
             raise ValueError(f"{self.out}: must be a new or empty folder")
         titles = titled(self.runs)
-        capsules, faults = read_capsules(titles.values())
+        capsules, faults = readable_runs([*titles.values()])
         if not capsules:
             raise ValueError("; ".join(faults))
         by_folder = {run.folder.resolve(): run for run in capsules}
@@ -71,15 +71,11 @@ class Figures:
     def _draw(self, runs: Mapping[str, Capsule], folder: Path) -> list[str]:
         from buarl.figures.loops import write_loop
         from buarl.figures.of_run import training_of_run
-        from buarl.lessons.demo import save_figure
-        from buarl.lessons.paper_figures import write_captions
+        from buarl.lessons.paper_figures import save_drawn, write_captions
 
         licences = list(dict.fromkeys(str(run.run["data"].get("licence")) for run in runs.values()))
         drawn = self._of_networks(runs) if self.networks else self._of_slices(runs)
-        for name, (figure, _) in drawn.items():
-            figure.text(0.5, 1.03, "; ".join(licences), ha="center", va="bottom", fontsize=7)
-            save_figure(figure, folder / f"{name}.png")
-        said = {f"{name}.png": caption for name, (_, caption) in drawn.items()}
+        said = save_drawn(drawn, folder, "; ".join(licences))
         if not self.networks:
             title, run = next(iter(runs.items()))
             frames = training_of_run(run.slices, self.slice, run.class_names, self.percentile)

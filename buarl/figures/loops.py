@@ -188,7 +188,7 @@ def _bars(panel: Axes, capture: Capture, errors: float) -> None:
             "precision",
             capture.precision,
             errors,
-            f"of all pixels {100 * errors:.2g} % are wrong",
+            f"of all pixels {round(100 * errors, 1):g} % are wrong",
         ),
         (
             0,

@@ -18,7 +18,7 @@ from buarl.evaluation.evaluate import predict_volume
 from buarl.evaluation.predict import predict_probs
 from buarl.figures import captions, plots, pseudo_labels, surfaces, undecided
 from buarl.figures.views import around, planes, unlabeled_views
-from buarl.lessons.demo import unlabeled_slice
+from buarl.lessons.demo import save_figure, unlabeled_slice
 from buarl.lessons.trained import after_stage, lesson_row, trained
 from buarl.regions import whole
 from buarl.training.checkpoint import write_atomic
@@ -224,6 +224,26 @@ def _fig6(teachers: Mapping[str, Trained], source: Source) -> Drawn:
     figure = pseudo_labels.pseudo_label_errors([image], [label], columns, source.class_names)
     said = captions.of_pseudo_labels(drawn, shares, SLICES)
     return Drawn(figure, f"Fig. 6, the teachers with which stage 2 begins. {said}")
+
+
+def save_drawn(
+    drawn: Mapping[str, tuple[Figure, str]], folder: Path, licence: str = ""
+) -> dict[str, str]:
+    """Write figures as PNG, with the license of the images on each.
+
+    Args:
+        drawn: Per name a figure and its caption.
+        folder: Made if it is not there.
+        licence: What stands above each figure; "" leaves that out.
+    Returns:
+        The captions by the names of the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (figure, _) in drawn.items():
+        if licence:
+            figure.text(0.5, 1.03, licence, ha="center", va="bottom", fontsize=7)
+        save_figure(figure, folder / f"{name}.png")
+    return {f"{name}.png": caption for name, (_, caption) in drawn.items()}
 
 
 def write_captions(path: Path, drawn: Mapping[str, str], about: str) -> None:

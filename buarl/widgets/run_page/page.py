@@ -68,7 +68,7 @@ def write_run_page(
     Raises:
         CapsuleError: none of the folders can be read; the message says why.
     """
-    runs, faults = _shown(folders)
+    runs, faults = readable_runs(folders, unfinished=True)
     if not runs:
         raise CapsuleError("; ".join(faults) or "show needs a run folder, got none")
     path = runs[0].folder / PAGE if path is None else Path(path)
@@ -77,9 +77,15 @@ def write_run_page(
     return path, faults
 
 
-def _shown(folders: Sequence[str | Path]) -> tuple[list[Capsule], list[str]]:
-    """The runs that a page can show, and a sentence for every folder that is left out."""
-    runs, faults = read_capsules(folders, unfinished=True)
+def readable_runs(
+    folders: Sequence[str | Path], *, unfinished: bool = False
+) -> tuple[list[Capsule], list[str]]:
+    """The runs that can be shown, and a sentence for every folder that is left out.
+
+    Args:
+        folders, unfinished: As for `read_capsules`, which does not look at all of `run.json`.
+    """
+    runs, faults = read_capsules(folders, unfinished=unfinished)
     wrong = [fault_of(run) for run in runs]
     good = [run for run, fault in zip(runs, wrong, strict=True) if fault is None]
     return good, faults + [fault for fault in wrong if fault is not None]

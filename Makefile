@@ -12,6 +12,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600
 # A module whose extra is not installed is skipped; tests/test_structure.py imports every module.
 EXAMPLES := --doctest-modules --doctest-ignore-import-errors --ignore=notebooks/solutions
 BIN := .venv/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 READY := .venv/.ready
 
 .PHONY: demo test test-slurm fuzz lab app book bench figures lesson-networks lesson-study notebooks lint dist clean
@@ -70,8 +71,10 @@ clean:
 $(READY): requirements.txt requirements-devices.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "buarl needs Python 3.11 or newer: PYTHON=python3.12 make ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-devices.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
+	$(PIP) --require-hashes --no-deps -r requirements-devices.txt
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
+	@# Byte code on all cores: pip's own takes one. It fails for templates in packages that are no Python.
+	$(BIN)/python -m compileall -q -j 0 .venv > /dev/null 2>&1 || true
 	@touch $@
 	@case "$$SHELL" in \
 	*/fish) line="source .venv/bin/activate.fish";; \

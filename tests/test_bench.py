@@ -124,13 +124,16 @@ def test_forms_of_a_step_on_a_gpu():
     assert forms == [*written, ("bf16", "eager", True)]
 
 
-def test_a_compiled_step_is_measured_too(root):
-    """Its loss is that of the plain counterpart."""
+def test_a_compiled_step_is_measured_too(root, monkeypatch):
+    """Its loss is that of the plain counterpart; tests/test_engine.py really compiles one."""
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, backend: asked.append(backend))
     _, (engine, recorded) = step_forms(ENGINE, False, "aot_eager")
     step = WholeStep(engine, few(Acdc(root), 6), (32, 32), 2, 4, recorded)
     line = bench.whole_line(step, 1, "")
     assert line.name == "whole BCP step, 4 + 4 of 32x32, fp32, compiled"
     assert line.difference < 1e-4
+    assert set(asked) == {"aot_eager"}
     assert len(line.ours) == len(line.first_stage) == 1
 
 

@@ -113,12 +113,12 @@ def test_a_data_set_is_one_file(bring, buarl_says):
     assert "val0,organ," in Path("run/metrics_val.csv").read_text()
 
 
-@pytest.mark.parametrize("data", [SMALL, SMALL_3D])
 @pytest.mark.parametrize(
-    ("place", "option"),
+    ("place", "option", "data"),
     [
-        ("my_network.py:MyNetwork", "dropout=0.1"),
-        ("monai.networks.nets:BasicUNet", "features=4,4,4,4,4,4"),
+        ("my_network.py:MyNetwork", "dropout=0.1", SMALL),
+        ("my_network.py:MyNetwork", "dropout=0.1", SMALL_3D),
+        ("monai.networks.nets:BasicUNet", "features=4,4,4,4,4,4", SMALL),
     ],
 )
 def test_a_network_is_one_file_or_one_name(place, option, data, bring, buarl_says):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from buarl.results.measured import Results, runs_of
-from buarl.results.page import ledger_rows, quick_rows
+from buarl.results.page import quick_rows
 from buarl.results.premise import CUTS, SHARES
 from buarl.results.rows import rows_of
 from buarl.results.statistics import compare
@@ -20,7 +21,10 @@ from buarl.results.verdicts import judge
 
 Runs = Sequence[Mapping[str, Any]]
 READINGS = ("voxel", "region")
-STEPS = {"quick": "[`quick`](quick.md), 4,000 + 8,000 steps", "mini": "`mini`, 1,000 + 1,000 steps"}
+STEPS = {
+    "quick": "[`quick`]({docs}quick.md), 4,000 + 8,000 steps",
+    "mini": "`mini`, 1,000 + 1,000 steps",
+}
 
 
 def dice_text(runs: Runs) -> str:
@@ -29,15 +33,19 @@ def dice_text(runs: Runs) -> str:
     return spread_text("dice", found) if len(found) > 1 else f"{found[0]:.3f}"
 
 
-def in_one_look(results: Results) -> str:
-    """BCP plain and with both rules in two readings, the differences and the word of the rule."""
+def in_one_look(results: Results, docs: str = "") -> str:
+    """BCP plain and with both rules in two readings, the differences and the word of the rule.
+
+    Args:
+        results: The committed runs. docs: Where the documents lie, seen from the page.
+    """
     lines = [["preset", "plain", *(f"URL + CRL per {r}" for r in READINGS), "seeds"]]
     for preset, title in STEPS.items():
         rows = {(row.name, row.reading): row for row in rows_of("3", preset=preset)}
         plain, *ruled = rows["BCP", ""], *(rows["URL + CRL", reading] for reading in READINGS)
         groups = [runs_of(row.experiment, results.entries) for row in (plain, *ruled)]
         seeds = ", ".join(str(len(group)) for group in groups)
-        lines.append([title, *map(dice_text, groups), seeds])
+        lines.append([title.format(docs=docs), *map(dice_text, groups), seeds])
         gain = ruled[0].printed.dice - plain.printed.dice
         lines.append(["", "", *(_judged(groups[0], group, gain) for group in groups[1:]), ""])
     return markdown_table(lines)
@@ -49,20 +57,6 @@ def _judged(plain: Runs, ruled: Runs, gain: float) -> str:
     mean, low, high = (100 * value for value in (pairs.mean, pairs.low, pairs.high))
     numbers = f"{mean:+z.2f}".replace("+0.00", "0.00")
     return f"{numbers} ({low:+.2f} to {high:+.2f}): {judge(low, high, gain, len(pairs.seeds))}"
-
-
-def short_runs(results: Results) -> str:
-    """BCP, and Mean Teacher on pseudo-labels, under `mini`."""
-    rows, lines = ledger_rows("acdc"), []
-    titles = {"bcp": "BCP", "mean_teacher": "Mean Teacher on pseudo-labels"}
-    for name, title in titles.items():
-        plain = name if name == "bcp" else f"{name}_pseudo_label"
-        keys = [plain, *(f"{name}_url_crl_{reading}" for reading in READINGS)]
-        groups = [runs_of(rows[key], results.entries) for key in keys]
-        seeds = ", ".join(str(len(group)) for group in groups)
-        lines.append([title, *map(dice_text, groups), seeds])
-    head = ["", "plain", *(f"URL + CRL per {reading}" for reading in READINGS), "seeds"]
-    return markdown_table([head, *lines])
 
 
 def premise(results: Results) -> str:
@@ -78,7 +72,7 @@ def premise(results: Results) -> str:
 
 
 TABLES: dict[str, dict[str, Callable[[Results], str]]] = {
-    "README.md": {"short runs": short_runs},
+    "README.md": {"in one look": partial(in_one_look, docs="docs/")},
     "docs/results.md": {"in one look": in_one_look, "premise": premise},
 }
 """By page and name what makes a table."""

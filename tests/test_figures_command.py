@@ -18,7 +18,7 @@ from buarl.data.acdc import Acdc
 from buarl.entropy import uncertain_mask
 from buarl.evaluation.watch import watch_run
 from buarl.lessons.paper_figures import read_captions
-from buarl.regions import url
+from buarl.regions import crl, url
 from buarl.training.config import PRESETS, Experiment, config_for
 from buarl.training.run import run_experiment
 
@@ -44,6 +44,8 @@ def made(tmp_path_factory):
             run_experiment(row, source, root / name, callback=watch)
             watch.finish()
         run_experiment(BCP, source, root / "unwatched")
+        lent = replace(BCP, unlabeled_rule=crl(80))
+        run_experiment(lent, source, root / "lent", pretrained=root / "bcp")
     return root
 
 
@@ -103,6 +105,21 @@ def test_weights_and_data_draw_the_rest(made, tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "out" / "fig6_pseudo_labels.png") in written
     said = read_captions(tmp_path / "out" / "captions.md")[1]
     assert "of p91_frame01 (validation)" in said["fig3_predictions.png"]
+
+
+@pytest.mark.parametrize("others", [["bcp"], []])
+def test_a_run_that_was_lent_its_first_stage_is_in_every_figure_but_the_sixth(
+    made, tmp_path, capsys, monkeypatch, others
+):
+    monkeypatch.setitem(PRESETS, "tiny", PRESET)
+    runs = [str(made / name) for name in (*others, "lent")]
+    assert main(["figures", *runs, "--networks", "--out", str(tmp_path / "out")]) == 0
+    said = "left out of Fig. 6: lent, whose first stage bcp trained"
+    assert said in capsys.readouterr().err
+    captions = read_captions(tmp_path / "out" / "captions.md")[1]
+    assert "lent" in captions["fig3_predictions.png"]
+    assert ("fig6_pseudo_labels.png" in captions) == bool(others)
+    assert "lent" not in captions.get("fig6_pseudo_labels.png", "")
 
 
 def test_what_cannot_be_drawn_is_one_sentence_and_leaves_nothing(capsules, tmp_path, capsys):

@@ -104,7 +104,12 @@ class Figures:
         from buarl.outside import load_code
 
         folders = {title: run.folder for title, run in runs.items()}
-        staged = {t: run.folder for t, run in runs.items() if len(run.run["seconds"]) > 1}
+        staged = {}  # with both stages of their own; `plan` lends a first one to rows that share it
+        for title, run in runs.items():
+            if lender := run.run.get("pretrained"):
+                say(f"left out of Fig. 6: {title}, whose first stage {lender['run']} trained")
+            elif len(run.run["seconds"]) > 1:
+                staged[title] = run.folder
         code = [load_code(place) for place in self.code]
         return dict(figures_of_runs(folders, staged, self.root, code))
 
